@@ -1,0 +1,113 @@
+"""Where replicas run: one small declarative protocol, one implementation per place.
+
+A backend keeps replicas of a workload alive: it restarts what crashes, with a growing delay, and never restarts
+what cannot load. It does not know about the gateway, rollouts or other revisions; the controller decides those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from hatchway.spec.api import RealtimeApi
+from hatchway.spec.revision import Interpreter
+from hatchway.spec.status import LogLine, ReplicaState
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One revision of one API, ready to run."""
+
+    api: str
+    revision: str
+    spec: RealtimeApi  # with variables filled in
+    project_dir: Path  # the revision's own tree
+    interpreter: Interpreter
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)  # handler.env filled in; may hold secrets
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One replica as the backend sees it now.
+
+    `reason` is a stable word when something stands in the way: NoCapacity, BuildingEnvironment,
+    EnvironmentFailed, CrashLoop, OutOfMemory, Stuck, Unknown, or what the replica's last words say (ImportError,
+    HandlerNotFound, BadSignature, InitFailed, WarmupFailed, ...).
+    """
+
+    id: str
+    api: str
+    revision: str
+    state: ReplicaState
+    address: str  # path of the data socket
+    reason: str = ""
+    message: str = ""
+    pid: int | None = None
+    started_at: float | None = None  # seconds since the epoch
+    restarts: int = 0
+    rss_bytes: int | None = None
+    in_flight: int = 0
+    queued: int = 0
+    handler: str = ""  # what runs, for people
+    final: bool = False  # failed for good: starting it again would fail again
+
+
+class Backend(Protocol):
+    """The verbs of a place where replicas run. All are safe to repeat.
+
+    `on_change(api)` (given to the implementation when it is built) is called whenever a replica of `api` changed
+    state, so that the controller looks again.
+    """
+
+    async def adopt(self) -> None:
+        """Find what a former engine left running, before anything else is called."""
+        ...
+
+    async def run(self) -> None:
+        """Watch and restart replicas until cancelled. Cancelling leaves them running."""
+        ...
+
+    async def apply(self, workload: Workload, replicas: int) -> None:
+        """Make `replicas` replicas of the workload exist that are not draining; start missing ones.
+
+        With fewer than there are, those that are not ready are stopped; a ready one only goes by drain and stop.
+        """
+        ...
+
+    def observe(self) -> Sequence[Replica]:
+        """All replicas there are, from memory: cheap enough for every reconcile."""
+        ...
+
+    async def drain(self, replica_id: str) -> None:
+        """Tell a replica that it will go. It answers what reaches it, but is not ready any more."""
+        ...
+
+    async def stop(self, replica_id: str, *, kill_after_s: float) -> None:
+        """Ask a replica to end, kill it when it has not after `kill_after_s`, and forget it. Does not wait."""
+        ...
+
+    async def stop_all(self, *, kill_after_s: float) -> None:
+        """End every replica and return when all are gone (for `down`)."""
+        ...
+
+    def logs(
+        self,
+        api: str,
+        *,
+        replica_id: str | None = None,
+        since: float | None = None,
+        request_id: str | None = None,
+        follow: bool = False,
+    ) -> AsyncIterator[LogLine]:
+        """The log lines of an API's replicas, oldest first, merged by time; `follow` waits for more."""
+        ...
+
+    async def forget(self, api: str) -> None:
+        """Delete the logs and scratch files of an API that is gone."""
+        ...
+
+    async def prune(self, keep_revisions: frozenset[str]) -> int:
+        """Remove environments and scratch files that no kept revision needs. Returns the bytes freed."""
+        ...

@@ -1,0 +1,137 @@
+"""What the control plane and a replica agree on. Standard library only; imports nothing of ours but errors.
+
+A replica is started as
+
+    PYTHON .../hatchway/replica/__main__.py LAUNCH_FILE
+
+with stdout and stderr on its log file, its own session, and the user's environment variables. `LAUNCH_FILE` is
+the JSON form of `Launch`. The replica answers two unix sockets: `data_socket` speaks HTTP/1.1 to the gateway,
+`control_socket` answers the control paths below, so that an overloaded replica never looks like a dead one.
+
+An engine adopts replicas whose `contract_version` is its own or one less.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+CONTRACT_VERSION = 1
+OLDEST_ADOPTED_VERSION = 1
+
+# Control socket: path -> answer (all JSON).
+CONTROL_READY = "/ready"  # GET, ?wait_s=N long-polls: 200 {"state": "ready"}, else 503 {"state": ...}
+CONTROL_LIVE = "/live"  # GET: 200 while the event loop turns
+CONTROL_STATS = "/stats"  # GET: 200, the JSON form of ReplicaStats
+CONTROL_DRAIN = "/drain"  # POST: 200; ready turns false, requests are still answered
+
+# Headers on the data path.
+HEADER_REQUEST_ID = "x-request-id"
+HEADER_REVISION = "x-hatchway-revision"
+HEADER_OVERLOADED = "x-hatchway-overloaded"  # on a 503: refused before the handler saw it; Envoy may try another
+HEADER_TIMEOUT = "x-request-timeout"  # seconds the caller is willing to wait
+MAX_REQUEST_ID_CHARS = 128
+
+# Exit codes of a replica process.
+EXIT_OK = 0
+EXIT_LOAD_FAILED = 70  # the handler cannot be loaded: starting it again would fail again
+EXIT_WARMUP_FAILED = 71  # loaded, but the warm-up prediction failed
+EXIT_CONTRACT = 72  # the launch file is of another contract version, or damaged
+EXIT_OLD_PYTHON = 73  # the handler's Python is older than 3.11
+EXIT_STUCK = 74  # a handler ran past its hard limit and could not be interrupted; replace the replica
+
+# Every process of a home carries this variable, "HOME_HASH:ROLE:ID", so that a new engine finds its own.
+PROCESS_VARIABLE = "HATCHWAY_PROCESS"
+
+# Keys of one line of a replica's log. Lines that are not JSON (output of C code) are messages as they stand.
+LOG_TIME = "time"  # ISO 8601 in UTC with milliseconds, "2026-01-31T12:00:00.123Z"
+LOG_LEVEL = "level"  # DEBUG, INFO, WARNING, ERROR
+LOG_STREAM = "stream"  # "stdout", "stderr" for prints; "logging" for log records; "replica" for our own
+LOG_REQUEST_ID = "request_id"  # absent outside a request
+LOG_MESSAGE = "message"  # text; a traceback keeps its newlines
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How a replica is told what to run. Exactly one of `path` and `app` is set."""
+
+    api: str
+    revision: str
+    replica_id: str
+    project_dir: str  # working directory, and first on sys.path
+    data_socket: str
+    control_socket: str
+    last_words_path: str  # where a replica that gives up writes LastWords
+    path: str | None = None  # the handler's file, relative to project_dir
+    class_name: str | None = None  # which class in it (default: Handler or PythonPredictor)
+    function: str | None = None  # or which function in it
+    app: str | None = None  # "module:attribute" of an ASGI application
+    python_path: str | None = None  # directory put on sys.path, relative to project_dir
+    config: dict[str, Any] = field(default_factory=dict)
+    max_concurrency: int | None = None  # None: 1 for sync handlers, 64 for async ones
+    max_queue_length: int = 100
+    timeout_s: float = 60.0  # until the first byte of the response
+    warmup: Any = None  # payload of a prediction made before the replica is ready
+    log_level: str = "info"
+    cpu_threads: int = 1  # size of the numeric libraries' thread pools
+    endpoint: str = "/"  # where the gateway serves the API; an ASGI app's root_path
+    max_body_bytes: int = 100 * 1024 * 1024
+    server_packages: str = ""  # directory with httptools, uvloop and orjson; imported before the user's paths
+    asgi_packages: str | None = None  # directory with uvicorn, used when the user's environment has none
+    contract_version: int = CONTRACT_VERSION
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Launch:
+        """Raises ValueError when the text is damaged or of an unknown contract version."""
+        data = json.loads(text)
+        if not isinstance(data, dict) or data.get("contract_version") != CONTRACT_VERSION:
+            raise ValueError(f"launch file is not of contract version {CONTRACT_VERSION}")
+        known = {f.name for f in dataclasses.fields(cls)}
+        return cls(**{key: value for key, value in data.items() if key in known})
+
+
+@dataclass(frozen=True)
+class ReplicaStats:
+    """What a replica says of itself on CONTROL_STATS."""
+
+    state: str  # "starting", "ready" or "draining"
+    in_flight: int  # admitted and not yet answered
+    queued: int  # accepted and waiting for a slot
+    requests: int  # answered since the start
+    errors: int  # of those, with a 5xx of the handler's making
+    refused: int  # answered 503 by admission
+    max_concurrency: int
+    max_queue_length: int
+    handler: str  # for people: "class Handler (sync)", "function predict (async)", "ASGI app main:app"
+    contract_version: int = CONTRACT_VERSION
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> ReplicaStats:
+        data = json.loads(text)
+        known = {f.name for f in dataclasses.fields(cls)}
+        return cls(**{key: value for key, value in data.items() if key in known})
+
+
+@dataclass(frozen=True)
+class LastWords:
+    """Why a replica gave up, written to `last_words_path` before it exits with a meaningful code."""
+
+    reason: str  # stable word: ImportError, HandlerNotFound, BadSignature, InitFailed, WarmupFailed, Stuck, ...
+    message: str  # one or two lines that name class, method, file and line
+    traceback: str = ""
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> LastWords:
+        data = json.loads(text)
+        return cls(str(data["reason"]), str(data["message"]), str(data.get("traceback", "")))

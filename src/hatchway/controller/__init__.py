@@ -1,0 +1,1 @@
+"""Making what is wanted and what is observed agree."""

@@ -1,0 +1,1 @@
+"""Inside a replica: a separate process that knows only the contract."""

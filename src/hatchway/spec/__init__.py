@@ -1,0 +1,1 @@
+"""What the user wants. Pure: no clock, no sockets, no processes, no database."""

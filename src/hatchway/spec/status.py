@@ -1,0 +1,114 @@
+"""What is, as last observed: the JSON contract of `get`, `deploy` and `status`. Always derivable, never edited."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Phase = Literal["starting", "live", "updating", "idle", "stopped", "failed", "deleting"]
+ReplicaState = Literal["starting", "ready", "draining", "failed"]
+
+
+class Wire(BaseModel):
+    """A typed result; unknown fields of a newer engine are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Condition(Wire):
+    """One statement about an API: `state` is "true", "false" or "unknown"."""
+
+    type: str  # Ready, Updated, GatewayAccepted
+    state: Literal["true", "false", "unknown"]
+    reason: str = ""
+    message: str = ""
+
+
+class ReplicaCounts(Wire):
+    desired: int = 0
+    ready: int = 0
+    starting: int = 0
+    failed: int = 0
+
+
+class ReplicaStatus(Wire):
+    id: str
+    pid: int | None
+    revision: str
+    state: ReplicaState
+    started_at: str | None  # ISO 8601, UTC
+    restarts: int
+    rss_bytes: int | None
+    reason: str = ""
+    message: str = ""
+
+
+class RevisionStatus(Wire):
+    id: str
+    created_at: str
+    active: bool  # the one that is wanted
+    git_commit: str | None = None
+
+
+class ApiStatus(Wire):
+    """`get NAME -o json`."""
+
+    name: str
+    kind: str
+    status: Phase
+    reason: str
+    revision: str
+    endpoint: str  # full URL
+    replicas: ReplicaCounts
+    in_flight: int
+    conditions: tuple[Condition, ...]
+    replica_list: tuple[ReplicaStatus, ...]
+    spec: dict[str, Any]  # with defaults, `${VAR}` kept as a reference
+    revisions: tuple[RevisionStatus, ...]
+    message: str = ""
+    updated_at: str = ""
+
+
+class DeployResult(Wire):
+    """One element of `deploy -o json`."""
+
+    name: str
+    kind: str
+    status: Phase
+    revision: str
+    endpoint: str
+    message: str  # "created", "up to date", "updated: handler.py changed", ...
+    changes: tuple[str, ...] = ()  # what differs from what is deployed, one line each
+    action: Literal["created", "updated", "configured", "unchanged"] = "unchanged"
+
+
+class EngineStatus(Wire):
+    pid: int
+    version: str
+
+
+class GatewayStatus(Wire):
+    pid: int | None
+    port: int
+    url: str
+
+
+class Status(Wire):
+    """`status -o json`."""
+
+    engine: EngineStatus
+    gateway: GatewayStatus
+    home: str
+    apis: dict[str, int]  # how many APIs there are in each phase
+    disk_bytes: dict[str, int]  # by folder of the home
+
+
+class LogLine(Wire):
+    replica: str
+    revision: str
+    time: str
+    level: str
+    stream: str
+    message: str
+    request_id: str | None = None

@@ -1,0 +1,1 @@
+"""What we remember: specs, revisions and events in SQLite, users' files as blobs."""
