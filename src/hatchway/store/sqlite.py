@@ -1,13 +1,49 @@
-"""Specs, revisions and events in one SQLite file (WAL), written in transactions that survive a kill -9."""
+"""Specs, revisions and events in one SQLite file (WAL), written in transactions that survive a kill -9.
+
+Synchronous on purpose: callers in the event loop use `asyncio.to_thread`. One connection, one lock: there is a
+single engine per home, its writes are small, and it may call from any thread. Foreign errors leave as StorageError.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar, cast
 
+from hatchway.errors import StorageError
 from hatchway.spec.revision import Source
 
 Wanted = Literal["running", "stopped", "deleted"]
+T = TypeVar("T")
+
+EVENTS_KEPT = 200  # per API; older ones are dropped as new ones come
+BUSY_TIMEOUT_S = 10.0  # somebody may look into the file with the sqlite3 shell
+
+# Statements that bring a file from version N to N + 1; PRAGMA user_version counts those already done.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE apis (
+            name TEXT PRIMARY KEY, kind TEXT NOT NULL, document TEXT NOT NULL, revision TEXT NOT NULL,
+            wanted TEXT NOT NULL, generation INTEGER NOT NULL, updated_at REAL NOT NULL, live_revision TEXT
+        ) STRICT""",
+        """CREATE TABLE revisions (
+            api TEXT NOT NULL, id TEXT NOT NULL, document TEXT NOT NULL, source TEXT NOT NULL,
+            environment_digest TEXT NOT NULL, created_at REAL NOT NULL, PRIMARY KEY (api, id)
+        ) STRICT""",
+        """CREATE TABLE events (
+            number INTEGER PRIMARY KEY AUTOINCREMENT, api TEXT NOT NULL, at REAL NOT NULL,
+            reason TEXT NOT NULL, message TEXT NOT NULL
+        ) STRICT""",
+        "CREATE INDEX events_by_api ON events (api, number)",
+        "CREATE TABLE memory (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +66,7 @@ class ApiRecord:
 
 @dataclass(frozen=True)
 class RevisionRecord:
-    """One revision of one API: everything needed to run it again."""
+    """One revision of one API: everything needed to run it again. `id` is unique within its API."""
 
     id: str
     api: str
@@ -48,3 +84,227 @@ class Event:
     at: float
     reason: str
     message: str
+
+
+class Store:
+    """The engine's memory. Every method may raise StorageError, which names the file and what to do about it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.RLock()
+        with self._translated():
+            self._db = _open(path)
+            try:
+                self._migrate()
+            except BaseException:
+                self._db.close()
+                raise
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- APIs --------------------------------------------------------------------------------------------
+    def apis(self) -> list[ApiRecord]:
+        """All APIs, by name."""
+        return self._read(_api_record, "SELECT * FROM apis ORDER BY name")
+
+    def api(self, name: str) -> ApiRecord | None:
+        found = self._read(_api_record, "SELECT * FROM apis WHERE name = ?", name)
+        return found[0] if found else None
+
+    def save_api(self, record: ApiRecord) -> None:
+        with self._transaction():
+            self._put_api(record)
+
+    def save_deploy(self, record: ApiRecord, revision: RevisionRecord) -> None:
+        """Both or neither, so that an API never wants a revision that is not known."""
+        with self._transaction():
+            self._put_revision(revision)
+            self._put_api(record)
+
+    def remove_api(self, name: str) -> None:
+        """Forget the API with its revisions and events."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM apis WHERE name = ?", (name,))
+            db.execute("DELETE FROM revisions WHERE api = ?", (name,))
+            db.execute("DELETE FROM events WHERE api = ?", (name,))
+
+    # --- revisions ---------------------------------------------------------------------------------------
+    def revision(self, id: str, api: str) -> RevisionRecord | None:
+        found = self._read(_revision_record, "SELECT * FROM revisions WHERE api = ? AND id = ?", api, id)
+        return found[0] if found else None
+
+    def revisions(self, api: str) -> list[RevisionRecord]:
+        """The newest first."""
+        query = "SELECT * FROM revisions WHERE api = ? ORDER BY created_at DESC, rowid DESC"
+        return self._read(_revision_record, query, api)
+
+    def remove_revisions(self, api: str, ids: Iterable[str]) -> None:
+        with self._transaction() as db:
+            db.executemany("DELETE FROM revisions WHERE api = ? AND id = ?", [(api, id) for id in ids])
+
+    # --- events ------------------------------------------------------------------------------------------
+    def add_event(self, event: Event) -> None:
+        with self._transaction() as db:
+            db.execute(
+                "INSERT INTO events (api, at, reason, message) VALUES (?, ?, ?, ?)",
+                (event.api, event.at, event.reason, event.message),
+            )
+            db.execute(
+                """DELETE FROM events WHERE api = ? AND number <=
+                   (SELECT number FROM events WHERE api = ? ORDER BY number DESC LIMIT 1 OFFSET ?)""",
+                (event.api, event.api, EVENTS_KEPT),
+            )
+
+    def events(self, api: str, limit: int = EVENTS_KEPT) -> list[Event]:
+        """The newest `limit` of them, the newest first."""
+        query = "SELECT api, at, reason, message FROM events WHERE api = ? ORDER BY number DESC LIMIT ?"
+        return self._read(lambda row: Event(*row), query, api, limit)
+
+    # --- small facts -------------------------------------------------------------------------------------
+    def remember(self, key: str, value: str) -> None:
+        """Keep one small fact, such as the gateway's port, over restarts."""
+        with self._transaction() as db:
+            db.execute(
+                "INSERT INTO memory VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (key, value)
+            )
+
+    def recall(self, key: str) -> str | None:
+        found = self._read(lambda row: cast(str, row["value"]), "SELECT value FROM memory WHERE key = ?", key)
+        return found[0] if found else None
+
+    # --- inside ------------------------------------------------------------------------------------------
+    def _put_api(self, record: ApiRecord) -> None:
+        self._db.execute(
+            "INSERT OR REPLACE INTO apis VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                record.name,
+                record.kind,
+                _to_json(record.document),
+                record.revision,
+                record.wanted,
+                record.generation,
+                record.updated_at,
+                record.live_revision,
+            ),
+        )
+
+    def _put_revision(self, record: RevisionRecord) -> None:
+        self._db.execute(
+            "INSERT OR REPLACE INTO revisions VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                record.api,
+                record.id,
+                _to_json(record.document),
+                record.source.model_dump_json(),
+                record.environment_digest,
+                record.created_at,
+            ),
+        )
+
+    def _read(self, make: Callable[[sqlite3.Row], T], query: str, *values: object) -> list[T]:
+        with self._lock, self._translated():
+            return [make(row) for row in self._db.execute(query, values).fetchall()]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, self._translated():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                # A full disk may have rolled back already.
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def _migrate(self) -> None:
+        with self._transaction() as db:
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version > len(MIGRATIONS):
+                raise StorageError(
+                    f"{self.path} was written by a newer Hatchway",
+                    hint="upgrade this one, or point HATCHWAY_HOME at another folder",
+                )
+            for statement in _flat(MIGRATIONS[version:]):
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as exc:
+            raise _storage_error(self.path, exc) from exc
+        except OSError as exc:
+            raise StorageError(f"cannot open {self.path}: {exc.strerror}", hint=_HINT_HOME) from exc
+        except ValueError as exc:  # JSON or a model that no version of ours wrote
+            raise StorageError(f"{self.path} is damaged: {exc}", hint=_hint_damaged(self.path)) from exc
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite itself would follow the umask
+    db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    try:
+        db.row_factory = sqlite3.Row
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")  # in WAL mode NORMAL may lose the last commits on power loss
+        _check(db)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _check(db: sqlite3.Connection) -> None:
+    complaint = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if complaint != "ok":
+        raise sqlite3.DatabaseError(complaint)
+
+
+def _api_record(row: sqlite3.Row) -> ApiRecord:
+    return ApiRecord(**{**dict(row), "document": json.loads(row["document"])})
+
+
+def _revision_record(row: sqlite3.Row) -> RevisionRecord:
+    document, source = json.loads(row["document"]), Source.model_validate_json(row["source"])
+    return RevisionRecord(**{**dict(row), "document": document, "source": source})
+
+
+def _to_json(document: dict[str, Any]) -> str:
+    return json.dumps(document, ensure_ascii=False)
+
+
+def _flat(steps: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    for step in steps:
+        yield from step
+
+
+_HINT_HOME = "make the folder writable, or point HATCHWAY_HOME at another one"
+
+
+def _hint_damaged(path: Path) -> str:
+    return f"move {path} away and deploy your projects again, or put a backup in its place"
+
+
+def _storage_error(path: Path, exc: sqlite3.Error) -> StorageError:
+    code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF  # the low byte is the family
+    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        return StorageError(
+            f"cannot write {path}: {exc}", hint="free disk space; `hatchway prune` removes what no API needs"
+        )
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
+        return StorageError(f"cannot write {path}: {exc}", hint=_HINT_HOME)
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StorageError(f"{path} is in use: {exc}", hint="end the program that holds it open, then try again")
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return StorageError(f"{path} is damaged: {exc}", hint=_hint_damaged(path))
+    return StorageError(f"{path}: {exc}", hint=_hint_damaged(path))
