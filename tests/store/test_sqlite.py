@@ -10,7 +10,6 @@ import sqlite3
 import stat
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -182,22 +181,6 @@ def test_a_full_disk_is_a_storage_error_and_loses_nothing_saved(store: Store) ->
         store.save_api(dataclasses.replace(an_api("big"), document={"x": "y" * 1_000_000}))
     assert "prune" in (caught.value.hint or "")
     assert [api.name for api in store.apis()] == ["small"]
-
-
-@pytest.fixture
-def small_disk() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(dir="/tmp"))
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True, check=False
-    )
-    if mounted.returncode != 0:
-        folder.rmdir()
-        pytest.skip("mounting needs root")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", folder], check=True)
-        folder.rmdir()
 
 
 def test_a_really_full_disk_is_a_storage_error_and_loses_nothing_saved(small_disk: Path) -> None:
