@@ -1,13 +1,11 @@
 """The values of `${VAR}` references, kept apart from specs and revisions: one private file (0600) per revision.
 
-Nothing here is ever shown. What others may know of the values is a keyed digest: equal values of one home have
-equal digests, and without the home's key a short secret cannot be guessed from its digest.
+Nothing here is ever shown. What others may know of the values is a digest (`spec.revision.environment_digest`)
+under the home's secret key, which is kept here too: without it a short secret cannot be guessed from its digest.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 import secrets
 import shutil
@@ -35,7 +33,7 @@ class Variables:
             path.parent.mkdir(mode=0o700, exist_ok=True)
             write_whole(path, json.dumps(dict(values)).encode())
 
-    def values(self, api: str, revision: str) -> dict[str, str]:
+    def load(self, api: str, revision: str) -> dict[str, str]:
         """What was saved for a revision; empty when nothing was."""
         path = self._path(api, revision)
         with storage_errors(path):
@@ -46,18 +44,12 @@ class Variables:
             except (ValueError, AttributeError) as exc:
                 raise StorageError(f"{path} is damaged", hint=f"remove it and deploy {api} again") from exc
 
-    def digest(self, values: Mapping[str, str]) -> str:
-        """Names these values without telling them: 64 hexadecimal digits, or nothing for no values."""
-        if not values:
-            return ""
-        return hmac.new(self._key, json.dumps(sorted(values.items())).encode(), hashlib.sha256).hexdigest()
+    def key(self) -> bytes:
+        """The home's secret for digests: made once, the same for ever."""
+        return self._key
 
-    def remove(self, api: str, revision: str) -> None:
-        path = self._path(api, revision)
-        with storage_errors(path):
-            path.unlink(missing_ok=True)
-
-    def remove_api(self, api: str) -> None:
+    def remove(self, api: str) -> None:
+        """Forget the values of all revisions of an API."""
         folder = self._path(api, "all").parent
         with storage_errors(folder):
             if folder.exists():
