@@ -54,7 +54,7 @@ def test_linking_and_unlinking_does_not_make_a_blob_suspect(trees: Trees, blobs:
     after_link = seen.read_bytes()
     assert blobs.is_intact(LARGE_SHA)
     assert seen.read_bytes() == after_link  # not hashed again, or it would have been remembered again
-    trees.remove("iris", "r1")
+    trees.remove_revision("iris", "r1")
     found = blobs.path(LARGE_SHA).stat()
     assert seen.read_text() == f"[{found.st_size}, {found.st_mtime_ns}, {found.st_ctime_ns}]"
 
@@ -152,12 +152,12 @@ def test_a_tree_half_built_by_a_killed_engine_goes_with_the_next_start(trees: Tr
 def test_remove_is_safe_to_repeat_and_takes_the_empty_folder_along(trees: Trees) -> None:
     trees.materialise("iris", "r1", [])
     trees.materialise("iris", "r2", [])
-    trees.remove("iris", "r1")
-    trees.remove("iris", "r1")
+    trees.remove_revision("iris", "r1")
+    trees.remove_revision("iris", "r1")
     assert trees.path("iris", "r2").is_dir()
-    trees.remove("iris", "r2")
+    trees.remove_revision("iris", "r2")
     assert not (trees.folder / "iris").exists()
-    trees.remove_api("iris")
+    trees.remove("iris")
 
 
 def test_prune_keeps_the_named_revisions_and_says_what_it_freed(trees: Trees, blobs: Blobs) -> None:

@@ -56,14 +56,14 @@ class Trees:
                 self._build(target, files)
         return target
 
-    def remove(self, api: str, revision: str) -> None:
+    def remove_revision(self, api: str, revision: str) -> None:
         """Remove one tree, or nothing when there is none. Blobs stay."""
         target = self.path(api, revision)
         with storage_errors(target), self._blobs.links_change():
             _remove(target)
             _remove_if_empty(target.parent)
 
-    def remove_api(self, api: str) -> None:
+    def remove(self, api: str) -> None:
         """Remove all trees of an API. Blobs stay."""
         target = self.path(api, "all").parent
         with storage_errors(target), self._blobs.links_change():
@@ -80,7 +80,7 @@ class Trees:
                 api, revision = tree.parent.name, tree.name
                 if (api, revision) not in keep:
                     freed_bytes += _own_bytes(tree)
-                    self.remove(api, revision)
+                    self.remove_revision(api, revision)
         return freed_bytes
 
     def _build(self, target: Path, files: Sequence[ProjectFile]) -> None:
