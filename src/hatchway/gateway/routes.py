@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from hatchway.errors import Conflict
 from hatchway.spec.api import Cors
 
 
@@ -31,6 +32,21 @@ class Route:
 
 @dataclass(frozen=True)
 class RouteTable:
-    """Everything the gateway serves. The empty table answers 404 to all."""
+    """Everything the gateway serves. The empty table answers 404 to all.
+
+    Raises Conflict when two APIs claim one endpoint, or one API is listed twice.
+    """
 
     routes: tuple[Route, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        by_endpoint: dict[str, str] = {}
+        for route in self.routes:
+            other = by_endpoint.setdefault(route.endpoint, route.api)
+            if other != route.api:
+                raise Conflict(
+                    f"the APIs {other} and {route.api} both claim the endpoint {route.endpoint}",
+                    hint="give one of them another networking.endpoint",
+                )
+        if len({route.api for route in self.routes}) != len(self.routes):
+            raise Conflict("an API is listed twice in the route table")

@@ -1,0 +1,126 @@
+"""The gateway as the engine and the controller see it: Envoy's process and its configuration together.
+
+start()  adopts or starts Envoy       apply(table)  makes a route table the newest, at once
+run()    serves ADS, watches Envoy    settled(api)  whether Envoy has acknowledged it
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+
+from hatchway.errors import GatewayError, StorageError, TimedOut
+from hatchway.gateway.ads import AdsServer
+from hatchway.gateway.envoy import Limits, make_resources
+from hatchway.gateway.ports import choose_port, ip_address
+from hatchway.gateway.process import DRAIN_TIMEOUT_S, EnvoyProcess
+from hatchway.gateway.routes import RouteTable
+from hatchway.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class Gateway:
+    """One per home. `on_change(api)` is called when an API becomes settled or refused, or stops being so."""
+
+    def __init__(self, settings: Settings, on_change: Callable[[str], None], *, limits: Limits | None = None) -> None:
+        self._settings = settings
+        self._limits = limits
+        self._host = ip_address(settings.host)
+        self._port = 0
+        self._process = EnvoyProcess(settings)
+        self._ads = AdsServer(on_change)
+        self._is_applied = asyncio.Event()
+
+    # --- what it is --------------------------------------------------------------------------------------
+    @property
+    def port(self) -> int:
+        """Known after `start`."""
+        return self._port
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid
+
+    @property
+    def url(self) -> str:
+        """Where a client on this machine reaches it, without a slash at the end."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)
+        return f"http://[{host}]:{self._port}" if ":" in host else f"http://{host}:{self._port}"
+
+    @property
+    def rejections(self) -> Mapping[str, str]:
+        """API -> why Envoy refused its newest configuration; the last good one stays in place."""
+        return self._ads.rejections
+
+    def settled(self, api: str) -> bool:
+        """Whether Envoy has acknowledged the newest routes and endpoints of the API, or its removal."""
+        return self._ads.is_settled(api)
+
+    # --- its life ----------------------------------------------------------------------------------------
+    async def start(self) -> None:
+        """Adopt the Envoy a former engine left, or start one. Raises GatewayError or StorageError."""
+        try:
+            self._settings.gateway_dir.mkdir(mode=0o700, exist_ok=True)
+        except OSError as exc:
+            raise StorageError(f"cannot create {self._settings.gateway_dir}: {exc.strerror}") from exc
+        adopted = self._process.adopt()
+        await self._process.end_others()
+        if adopted is not None and self._settings.gateway_port in (None, 0, adopted.port):
+            self._port = adopted.port
+            return
+        self._port = choose_port(self._host, self._settings.gateway_port, self._settings.gateway_dir / "port")
+        if adopted is None:
+            await self._process.start(self._port)
+        else:
+            self._process.move(self._port)  # the listener moves over ADS, nothing is restarted
+
+    async def run(self) -> None:
+        """Serve Envoy its configuration and keep it running, until cancelled. Cancelling leaves it running.
+
+        Waits for the first `apply`. Raises GatewayError when Envoy cannot open its port.
+        """
+        await self._is_applied.wait()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._ads.serve(self._settings.ads_socket), name="gateway-ads")
+            tasks.create_task(self._process.watch(), name="gateway-envoy")
+            tasks.create_task(self._watch_listener(), name="gateway-listener")
+
+    async def stop(self, drain_timeout_s: float = DRAIN_TIMEOUT_S) -> None:
+        """End Envoy after the requests in flight, at most `drain_timeout_s` later. `run` must have been cancelled."""
+        await self._process.stop(drain_timeout_s)
+
+    # --- what it serves ----------------------------------------------------------------------------------
+    def apply(self, table: RouteTable) -> None:
+        """Make this table the newest. Cheap; may be called before `run`, after `start`."""
+        self._ads.publish(make_resources(table, host=self._host, port=self._port, limits=self._limits))
+        self._is_applied.set()
+
+    async def wait_settled(self, api: str, timeout_s: float) -> None:
+        """Raises TimedOut, or GatewayError when Envoy refused the API's newest configuration."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not self.settled(api):
+                    if (message := self.rejections.get(api)) is not None:
+                        raise GatewayError(f"Envoy refused the configuration of {api}: {message}")
+                    await self._ads.wait_change()
+        except TimeoutError:
+            raise TimedOut(f"Envoy did not take over the configuration of {api} within {timeout_s:g} s") from None
+
+    async def in_flight(self) -> dict[str, int]:
+        """Address -> requests in flight there, draining endpoints included. Raises GatewayError."""
+        return await self._process.admin.in_flight()
+
+    async def answers(self) -> dict[str, dict[int, int]]:
+        """API -> HTTP status -> answers since Envoy started. Raises GatewayError."""
+        return await self._process.admin.answers()
+
+    async def _watch_listener(self) -> None:
+        while True:
+            if (message := self._ads.listener_rejection) is not None:
+                raise GatewayError(
+                    f"Envoy cannot listen on {self._host}:{self._port}: {message}",
+                    hint="another process has taken the port meanwhile; HATCHWAY_GATEWAY_PORT names another one",
+                )
+            await self._ads.wait_change()

@@ -1,0 +1,80 @@
+"""What Envoy counts, read from its admin socket: requests in flight at each endpoint, answers of each API by code."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+
+from hatchway.errors import GatewayError
+from hatchway.gateway.envoy import CLUSTER_PREFIX
+
+_TIMEOUT_S = 5.0
+# Envoy writes the cluster's name into a statistic with "_" for ":".
+_STAT_PREFIX = "cluster." + CLUSTER_PREFIX.replace(":", "_")
+_ANSWERS = re.compile(re.escape(_STAT_PREFIX) + r"(.+)\.upstream_rq_(\d{3}): (\d+)")
+
+
+class Admin:
+    """Envoy's admin interface. Every call raises GatewayError when Envoy does not answer."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+
+    async def state(self) -> str:
+        """ "PRE_INITIALIZING", "INITIALIZING", "LIVE" or "DRAINING"."""
+        return str(json.loads(await self._get("/server_info"))["state"])
+
+    async def drain(self) -> None:
+        """Take no new connection; requests in flight go on."""
+        await self._call("POST", "/drain_listeners")
+
+    async def downstream_in_flight(self) -> int:
+        """Requests of clients that are not answered yet."""
+        text = await self._get("/stats?filter=^http.gateway.downstream_rq_active$")
+        return sum(int(line.rpartition(":")[2]) for line in text.splitlines() if line)
+
+    async def in_flight(self) -> dict[str, int]:
+        """Address -> requests in flight there, draining endpoints included."""
+        return dict(_active(await self._get("/clusters")))
+
+    async def answers(self) -> dict[str, dict[int, int]]:
+        """API -> HTTP status -> answers since Envoy started."""
+        text = await self._get(f"/stats?usedonly&filter=^{re.escape(_STAT_PREFIX)}.*upstream_rq_[0-9]*$")
+        totals: dict[str, dict[int, int]] = {}
+        for name, status, count in _ANSWERS.findall(text):
+            totals.setdefault(name, {})[int(status)] = int(count)
+        return totals
+
+    async def _get(self, path: str) -> str:
+        return await self._call("GET", path)
+
+    async def _call(self, method: str, path: str) -> str:
+        try:
+            async with self._client() as client:
+                response = await client.request(method, path)
+                response.raise_for_status()
+        except (httpx.HTTPError, OSError) as exc:
+            raise GatewayError(
+                f"Envoy does not answer {path} on {self._socket}: {str(exc) or type(exc).__name__}"
+            ) from exc
+        return response.text
+
+    @asynccontextmanager
+    async def _client(self) -> AsyncIterator[httpx.AsyncClient]:
+        transport = httpx.AsyncHTTPTransport(uds=str(self._socket))
+        async with httpx.AsyncClient(transport=transport, base_url="http://envoy", timeout=_TIMEOUT_S) as client:
+            yield client
+
+
+def _active(clusters: str) -> Iterator[tuple[str, int]]:
+    """Lines like `api:iris::/run/x.sock::rq_active::3`. Text, because JSON of a thousand APIs is megabytes more."""
+    for line in clusters.splitlines():
+        if line.startswith(CLUSTER_PREFIX):
+            parts = line.split("::")
+            if len(parts) == 4 and parts[2] == "rq_active":
+                yield parts[1], int(parts[3])
