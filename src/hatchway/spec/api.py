@@ -2,14 +2,73 @@
 
 This file is the one truth about the YAML: the reference in docs/yaml.md is generated from it, the loader
 (`load.py`) reports its errors with file, line and field, and the control API parses the same documents with it.
-Durations are held in seconds, quantities in cores and bytes.
+Durations are held in seconds, quantities in cores and bytes; `model_dump(mode="json", by_alias=True)` gives them
+back as people write them.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from hatchway.spec.values import (
+    anything,
+    byte_size,
+    choice,
+    cores,
+    duration,
+    flag,
+    number,
+    project_path,
+    share,
+    text,
+    whole,
+)
+
+MAX_NAME_CHARS = 42
+NAME_PATTERN = r"(?!b-)[a-z](?:[-a-z0-9]{0,40}[a-z0-9])?"
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD")
+
+Name = Annotated[
+    str,
+    text(
+        f"lower-case letters, digits and dashes, starting with a letter (not with b-), not ending with a dash, "
+        f"at most {MAX_NAME_CHARS} characters",
+        NAME_PATTERN,
+    ),
+]
+Identifier = Annotated[str, text("the name of a class or function in the file", r"[A-Za-z_][A-Za-z0-9_]*")]
+AppReference = Annotated[
+    str,
+    text(
+        "module:attribute of an ASGI application, such as main:app",
+        r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*",
+    ),
+]
+HandlerPath = Annotated[str, project_path("the path of a Python file in the project, such as handler.py", suffix=".py")]
+ProjectFolder = Annotated[str, project_path("the path of a folder in the project")]
+FilePath = Annotated[str, project_path("the path of a file in the project")]
+Text = Annotated[str, text("text")]
+FilledText = Annotated[str, text("text that is not empty", r"(?s:.+)")]
+VariableName = Annotated[
+    str,
+    text(
+        "a variable name of letters, digits and underscores that does not begin with HATCHWAY_",
+        r"(?!HATCHWAY_)[A-Za-z_][A-Za-z0-9_]*",
+    ),
+]
+Endpoint = Annotated[
+    str,
+    text(
+        "a path of URL characters such as /iris or /v1/iris, not / alone, without //, at most 1000 characters",
+        r"(?=.{1,1000}\Z)/?[A-Za-z0-9_.~%+@:,;=!$&'()*-]+(?:/[A-Za-z0-9_.~%+@:,;=!$&'()*-]+)*/?",
+    ),
+]
+Flag = Annotated[bool, flag]
+Anything = Annotated[Any, anything]
+Cores = Annotated[float, cores]
 
 
 class Part(BaseModel):
@@ -18,120 +77,258 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
-Seconds = Annotated[float, Field(ge=0)]  # written "30s", "5m", "1h30m", "100ms"
-Bytes = Annotated[int, Field(ge=0)]  # written 512Mi, 2G, 1048576
-Cores = Annotated[float, Field(gt=0)]  # written 1, 0.5, 200m
+def broken(*rules: tuple[str, tuple[str, ...], str]) -> PydanticCustomError:
+    """What a model raises when fields contradict each other: (field it is about, fields involved, message)."""
+    return PydanticCustomError("contradiction", "fields contradict each other", {"rules": rules})
 
 
 class Dependencies(Part):
     """What `uv` installs into the replica's own Python environment."""
 
-    pip: str | None = None  # a requirements file, relative to the project
-
-
-class Batching(Part):
-    """Parsed for `handler.batching` (alias `server_side_batching`); acted on by a later release."""
-
-    max_size: int = Field(ge=2, le=1024)
-    max_wait: Seconds = 0
+    pip: FilePath | None = Field(
+        default=None, description="A requirements file; its packages are installed for this API alone."
+    )
 
 
 class HandlerSpec(Part):
     """`handler`: what runs in a replica."""
 
-    path: str | None = None
-    class_name: str | None = Field(default=None, alias="class")
-    function: str | None = None
-    app: str | None = None
-    config: dict[str, Any] = Field(default_factory=dict)
-    env: dict[str, str] = Field(default_factory=dict)
-    dependencies: Dependencies = Dependencies()
-    python: str | None = None
-    python_path: str | None = None
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    max_concurrency: int | None = Field(default=None, ge=1, le=30000)
-    max_queue_length: int = Field(default=100, ge=0, le=30000)
-    timeout: Seconds = 60
-    warmup: Any = None
-    example: Any = None
+    path: HandlerPath | None = Field(
+        default=None, description="The Python file with the handler. Exactly one of `path` and `app` is given."
+    )
+    class_name: Identifier | None = Field(
+        default=None, alias="class", description="Which class in it; by default `Handler` or `PythonPredictor`."
+    )
+    function: Identifier | None = Field(default=None, description="A plain function in it, instead of a class.")
+    app: AppReference | None = Field(
+        default=None, description="An ASGI application (FastAPI, Starlette, ...), served as it is."
+    )
+    config: dict[str, Anything] = Field(
+        default_factory=dict, description="Any values; the handler's `__init__` gets them as `config`."
+    )
+    env: dict[VariableName, Text] = Field(
+        default_factory=dict, description="Environment variables of the replicas. Values are text: quote numbers."
+    )
+    dependencies: Dependencies = Field(
+        default=Dependencies(), description="What to install into the API's own Python environment."
+    )
+    python: FilledText | None = Field(
+        default=None,
+        description='The Python that runs the handler: a version in quotes ("3.12") or the path of an interpreter. '
+        "By default the active virtual environment, else the Python of the command line.",
+    )
+    python_path: ProjectFolder | None = Field(
+        default=None, description="A folder that imports are looked up in, beside the project's own."
+    )
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], choice("debug", "info", "warning", "error")] = (
+        Field(default="info", description="The lowest level of log records that is kept.")
+    )
+    max_concurrency: Annotated[int, whole(1, 30000)] | None = Field(
+        default=None,
+        description="How many requests one replica works on at a time. By default 1 for sync handlers, 64 for async "
+        "ones and applications.",
+    )
+    max_queue_length: Annotated[int, whole(0, 30000)] = Field(
+        default=100, description="How many more requests wait in a replica before it answers 503."
+    )
+    timeout: Annotated[float, duration("1ms")] = Field(
+        default=60, description="How long a request may take until the first byte of its response; then 504."
+    )
+    warmup: Anything = Field(
+        default=None, description="A payload; a replica is ready only after it has predicted this once."
+    )
+    example: Anything = Field(
+        default=None, description="A payload shown in the curl line that `deploy` prints and in the API's schema."
+    )
+
+    @model_validator(mode="after")
+    def _one_handler(self) -> HandlerSpec:
+        rules = []
+        if self.path is None and self.app is None:
+            rules.append(("", ("path", "app"), "needs path (a file such as handler.py) or app (such as main:app)"))
+        if self.path is not None and self.app is not None:
+            rules.append(("app", ("path", "app"), "cannot stand beside path; keep one of the two"))
+        if self.class_name is not None and self.function is not None:
+            rules.append(("function", ("class", "function"), "cannot stand beside class; keep one of the two"))
+        if self.app is not None and self.path is None:
+            rules.extend(
+                (field, (field, "app"), "belongs to path; app names its object itself: remove this line")
+                for field, value in (("class", self.class_name), ("function", self.function))
+                if value is not None
+            )
+        if rules:
+            raise broken(*rules)
+        return self
 
 
 class Compute(Part):
     """`compute`: what one replica needs."""
 
-    cpu: Cores = 1
-    mem: Bytes | None = None
-    gpu: int = Field(default=0, ge=0)
+    cpu: Cores = Field(default=1, description="Cores; numeric libraries get as many threads.")
+    mem: Annotated[int, byte_size("20Mi")] | None = Field(
+        default=None, description="Memory; a replica that needs more is replaced with the reason OutOfMemory."
+    )
+    gpu: Annotated[int, whole(0)] = Field(default=0, description="GPUs, each for this replica alone.")
 
 
 class Autoscaling(Part):
     """`autoscaling`: how many replicas, and how that number moves."""
 
-    min_replicas: int = Field(default=1, ge=0)
-    max_replicas: int = Field(default=100, ge=1)
-    init_replicas: int | None = None
-    target_in_flight: float | None = Field(default=None, gt=0)
-    window: Seconds = 30
-    upscale_stabilization_period: Seconds = 0
-    downscale_stabilization_period: Seconds = 300
-    max_upscale_factor: float = Field(default=10, gt=1)
-    max_downscale_factor: float = Field(default=0.75, ge=0, lt=1)
-    upscale_tolerance: float = Field(default=0.05, ge=0)
-    downscale_tolerance: float = Field(default=0.05, ge=0, lt=1)
+    min_replicas: Annotated[int, whole(0)] = Field(
+        default=1, description="Never fewer; 0 lets an API without requests go idle."
+    )
+    max_replicas: Annotated[int, whole(1)] = Field(default=100, description="Never more.")
+    init_replicas: Annotated[int, whole(0)] | None = Field(
+        default=None, description="How many the first deploy starts; by default `min_replicas`."
+    )
+    target_in_flight: Annotated[float, number("a number above 0", lambda n: n > 0)] | None = Field(
+        default=None,
+        description="Requests in flight and queued that one replica should have; by default `handler.max_concurrency`.",
+    )
+    window: Annotated[float, duration("1s")] = Field(
+        default=30, description="The time over which requests in flight are averaged."
+    )
+    upscale_stabilization_period: Annotated[float, duration()] = Field(
+        default=0, description="How long more replicas must have been wanted before they are started."
+    )
+    downscale_stabilization_period: Annotated[float, duration()] = Field(
+        default=300, description="How long fewer replicas must have been enough before some are stopped."
+    )
+    max_upscale_factor: Annotated[float, number("a number above 1", lambda n: n > 1)] = Field(
+        default=10, description="The most by which one step multiplies the replicas."
+    )
+    max_downscale_factor: Annotated[float, number("a number from 0 to below 1", lambda n: 0 <= n < 1)] = Field(
+        default=0.75, description="The least to which one step shrinks the replicas, as a share."
+    )
+    upscale_tolerance: Annotated[float, number("a number of at least 0", lambda n: n >= 0)] = Field(
+        default=0.05, description="No more replicas while the load is within this share above the target."
+    )
+    downscale_tolerance: Annotated[float, number("a number from 0 to below 1", lambda n: 0 <= n < 1)] = Field(
+        default=0.05, description="No fewer replicas while the load is within this share below the target."
+    )
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Autoscaling:
+        low, high, init = self.min_replicas, self.max_replicas, self.init_replicas
+        if high < low:
+            message = f"must be at least min_replicas ({low}), got {high}"
+            raise broken(("max_replicas", ("min_replicas", "max_replicas"), message))
+        if init is not None and not low <= init <= high:
+            message = f"must be from min_replicas ({low}) to max_replicas ({high}), got {init}"
+            raise broken(("init_replicas", ("min_replicas", "max_replicas", "init_replicas"), message))
+        return self
 
 
 class UpdateStrategy(Part):
     """`update_strategy`: how one revision replaces another."""
 
-    max_surge: int | str = "25%"
-    max_unavailable: int | str = 0
-    ready_timeout: Seconds = 300
-    drain_timeout: Seconds = 60
+    max_surge: Annotated[int | str, share] = Field(
+        default="25%", description="How many replicas more than wanted an update may run, rounded up."
+    )
+    max_unavailable: Annotated[int | str, share] = Field(
+        default=0, description="How many replicas fewer than wanted an update may leave ready, rounded down."
+    )
+    ready_timeout: Annotated[float, duration("1s")] = Field(
+        default=300, description="How long a new replica may take to get ready before the update is given up."
+    )
+    drain_timeout: Annotated[float, duration()] = Field(
+        default=60, description="How long a replica that goes may finish its requests before it is stopped."
+    )
+
+    @model_validator(mode="after")
+    def _can_move(self) -> UpdateStrategy:
+        if str(self.max_surge).rstrip("%") == "0" and str(self.max_unavailable).rstrip("%") == "0":
+            message = "cannot be 0 while max_unavailable is 0: no update could start; make one of them 1 or more"
+            raise broken(("max_surge", ("max_surge", "max_unavailable"), message))
+        return self
 
 
 class Cors(Part):
     """`networking.cors`: which web pages may call the API."""
 
-    allow_origins: tuple[str, ...] = ("*",)
-    allow_methods: tuple[str, ...] = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-    allow_headers: tuple[str, ...] = ("*",)
-    expose_headers: tuple[str, ...] = ()
-    allow_credentials: bool = False
-    max_age: Seconds = 600
+    allow_origins: tuple[FilledText, ...] = Field(
+        default=("*",), description='Origins of pages, such as https://example.com; "*" is all of them.'
+    )
+    allow_methods: tuple[Annotated[str, choice(*_METHODS)], ...] = Field(
+        default=("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"), description="Methods a page may use."
+    )
+    allow_headers: tuple[FilledText, ...] = Field(default=("*",), description="Headers a page may send.")
+    expose_headers: tuple[FilledText, ...] = Field(default=(), description="Headers of a response a page may read.")
+    allow_credentials: Flag = Field(default=False, description="Whether cookies and authorisation may be sent.")
+    max_age: Annotated[float, duration()] = Field(
+        default=600, description="How long a browser keeps the answer to its preliminary question."
+    )
+
+    @model_validator(mode="after")
+    def _no_credentials_for_everybody(self) -> Cors:
+        if self.allow_credentials and "*" in self.allow_origins:
+            message = 'cannot be true while allow_origins is "*": browsers refuse it; name the origins'
+            raise broken(("allow_credentials", ("allow_credentials", "allow_origins"), message))
+        return self
 
 
 class Networking(Part):
     """`networking`: where and how the API is reached."""
 
-    endpoint: str | None = None  # default: "/" + name
-    max_body: Bytes = 100 * 1024 * 1024
-    cors: Cors | None = None
-    idempotent: bool = False
-    stream_idle_timeout: Seconds = 300
+    endpoint: Endpoint | None = Field(
+        default=None, description="The path of the API and of everything below it; by default `/` and the name."
+    )
+    max_body: Annotated[int, byte_size("1")] = Field(
+        default=100 * 1024 * 1024, description="The largest request body; more is answered with 413."
+    )
+    cors: Cors | None = Field(default=None, description="Lets web pages of other origins call the API.")
+    idempotent: Flag = Field(
+        default=False, description="Whether a request may be sent again when its replica died while it ran."
+    )
+    stream_idle_timeout: Annotated[float, duration("1s")] = Field(
+        default=300, description="How long a streamed response may be silent before it is cut."
+    )
 
 
 class Monitoring(Part):
-    """`monitoring`: what is kept of inputs and outputs. Parsed and validated; acted on by a later release."""
+    """`monitoring`: what is kept of inputs and outputs. Checked now; acted on by a later release."""
 
-    enabled: bool = True
-    model_type: Literal["classification", "regression"] | None = None
-    key: str | None = None
-    sample_rate: float = Field(default=1.0, ge=0, le=1)
-    fields: tuple[str, ...] | None = None
-    baseline: str | None = None
+    enabled: Flag = Field(default=True, description="Whether predictions are monitored.")
+    model_type: Annotated[Literal["classification", "regression"], choice("classification", "regression")] | None = (
+        Field(default=None, description="What the prediction is: a class or a number. By default seen from the values.")
+    )
+    key: FilledText | None = Field(
+        default=None, description="The key of the prediction in a response that is a JSON object."
+    )
+    sample_rate: Annotated[float, number("a number from 0 to 1", lambda n: 0 <= n <= 1)] = Field(
+        default=1.0, description="The share of requests that is looked at."
+    )
+    fields: tuple[FilledText, ...] | None = Field(
+        default=None, description="The keys of the payload that are watched; by default all."
+    )
+    baseline: FilePath | None = Field(
+        default=None, description="A file of training data in the project that live data is compared with."
+    )
 
 
 class RealtimeApi(Part):
     """One API of kind RealtimeAPI."""
 
-    name: str
-    kind: Literal["RealtimeAPI"] = "RealtimeAPI"
-    handler: HandlerSpec
-    compute: Compute = Compute()
-    autoscaling: Autoscaling = Autoscaling()
-    update_strategy: UpdateStrategy = UpdateStrategy()
-    networking: Networking = Networking()
-    monitoring: Monitoring = Monitoring()
+    name: Name = Field(description="The API's name, unique on the machine.")
+    kind: Literal["RealtimeAPI"] = Field(default="RealtimeAPI", description="The kind; there is one so far.")
+    handler: HandlerSpec = Field(description="What runs in a replica.")
+    compute: Compute = Field(default=Compute(), description="What one replica needs.")
+    autoscaling: Autoscaling = Field(default=Autoscaling(), description="How many replicas, and how that moves.")
+    update_strategy: UpdateStrategy = Field(default=UpdateStrategy(), description="How one revision replaces another.")
+    networking: Networking = Field(default=Networking(), description="Where and how the API is reached.")
+    monitoring: Monitoring = Field(default=Monitoring(), description="What is kept of inputs and outputs.")
+
+    @model_validator(mode="after")
+    def _reachable_target(self) -> RealtimeApi:
+        target, limit = self.autoscaling.target_in_flight, self.handler.max_concurrency
+        if target is not None and limit is not None and target > limit + self.handler.max_queue_length:
+            involved = ("autoscaling.target_in_flight", "handler.max_concurrency", "handler.max_queue_length")
+            message = (
+                f"must be at most handler.max_concurrency + handler.max_queue_length "
+                f"({limit} + {self.handler.max_queue_length}), got {target:g}"
+            )
+            raise broken(("autoscaling.target_in_flight", involved, message))
+        return self
 
     @property
     def endpoint(self) -> str:

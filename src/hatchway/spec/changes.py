@@ -36,7 +36,7 @@ class Changes:
 def describe_changes(old: Version, new: Version) -> Changes:
     """Values of variables are never told, only their names."""
     replacing = [*_files(old.source, new.source), *_python(old.source, new.source)]
-    in_place = []
+    in_place: list[str] = []
     for path, line in _fields(masked(old.spec, old.document), masked(new.spec, new.document)):
         is_running = path.split(".")[0] in RUNNING_SECTIONS and path not in IN_PLACE_FIELDS
         (replacing if is_running else in_place).append(line)

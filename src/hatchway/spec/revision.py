@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict
 
 from hatchway.spec.api import RealtimeApi
+from hatchway.spec.masking import masked
+from hatchway.spec.variables import names_in
 
 
 class Frozen(BaseModel):
@@ -41,11 +49,49 @@ class Source(Frozen):
     git_commit: str | None = None
 
 
-def revision_id(spec: RealtimeApi, document: dict[str, object], source: Source, environment_digest: str) -> str:
+def revision_id(spec: RealtimeApi, document: dict[str, Any], source: Source, environment_digest: str) -> str:
     """Twelve hexadecimal digits over everything that changes what runs, and nothing else.
 
-    In: the tree (path, executable bit, sha256), handler and compute as written (`${VAR}` stays a reference),
-    the interpreter's version and ABI, its packages, and the digest of the variables' values. Out: machine paths,
-    autoscaling, networking, update_strategy, monitoring, the engine's version.
+    In: the tree (path, executable bit, sha256), handler and compute as written (`${VAR}` stays a reference) with
+    their defaults, the interpreter's version and ABI, its packages, and the digest of the variables' values.
+    Out: machine paths, handler.example, autoscaling, networking, update_strategy, monitoring, the engine's version.
     """
-    raise NotImplementedError
+    content = {
+        "files": sorted([file.path, bool(file.mode & 0o111), file.sha256] for file in source.files),
+        "runs": running_part(spec, document),
+        "python": [source.interpreter.version, source.interpreter.abi],
+        "packages": sorted(source.interpreter.packages),
+        "environment": environment_digest,
+    }
+    return hashlib.sha256(_canonical(content)).hexdigest()[:12]
+
+
+def running_part(spec: RealtimeApi, document: dict[str, Any]) -> dict[str, Any]:
+    """The sections that decide what runs, masked: a change here needs new replicas."""
+    shown = masked(spec, document)
+    handler = {key: value for key, value in shown["handler"].items() if key != "example"}
+    return {"handler": handler, "compute": shown["compute"]}
+
+
+def running_variables(document: dict[str, Any], variables: Mapping[str, str]) -> dict[str, str]:
+    """Of `variables`, those that handler and compute refer to: only they belong in `environment_digest`."""
+    names = names_in({key: document.get(key) for key in ("handler", "compute")})
+    return {name: value for name, value in variables.items() if name in names}
+
+
+def environment_digest(variables: Mapping[str, str], key: bytes) -> str:
+    """A digest of the variables' values that nobody without `key` can test guesses against."""
+    return _keyed(json.dumps(sorted(variables.items())), key)
+
+
+def variable_digests(variables: Mapping[str, str], key: bytes) -> dict[str, str]:
+    """The same for each variable, so that a change can be told by name and never by value."""
+    return {name: _keyed(f"{name}={value}", key) for name, value in variables.items()}
+
+
+def _keyed(text: str, key: bytes) -> str:
+    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def _canonical(content: object) -> bytes:
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
