@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
-
-import httpx
 
 from hatchway.errors import GatewayError
 from hatchway.gateway.envoy import CLUSTER_PREFIX
@@ -16,7 +14,7 @@ from hatchway.gateway.envoy import CLUSTER_PREFIX
 _TIMEOUT_S = 5.0
 # Envoy writes the cluster's name into a statistic with "_" for ":".
 _STAT_PREFIX = "cluster." + CLUSTER_PREFIX.replace(":", "_")
-_ANSWERS = re.compile(re.escape(_STAT_PREFIX) + r"(.+)\.upstream_rq_(\d{3}): (\d+)")
+_ANSWERS = re.compile(re.escape(_STAT_PREFIX) + r"([^.\s]+)\.upstream_rq_(\d{3}): (\d+)")
 
 
 class Admin:
@@ -55,20 +53,37 @@ class Admin:
 
     async def _call(self, method: str, path: str) -> str:
         try:
-            async with self._client() as client:
-                response = await client.request(method, path)
-                response.raise_for_status()
-        except (httpx.HTTPError, OSError) as exc:
+            async with asyncio.timeout(_TIMEOUT_S):
+                return await self._exchange(method, path)
+        except (OSError, EOFError, ValueError) as exc:  # TimeoutError is an OSError
             raise GatewayError(
                 f"Envoy does not answer {path} on {self._socket}: {str(exc) or type(exc).__name__}"
             ) from exc
-        return response.text
 
-    @asynccontextmanager
-    async def _client(self) -> AsyncIterator[httpx.AsyncClient]:
-        transport = httpx.AsyncHTTPTransport(uds=str(self._socket))
-        async with httpx.AsyncClient(transport=transport, base_url="http://envoy", timeout=_TIMEOUT_S) as client:
-            yield client
+    async def _exchange(self, method: str, path: str) -> str:
+        """One request, one connection. An HTTP client would cost more than the answer: this is asked while draining."""
+        reader, writer = await asyncio.open_unix_connection(str(self._socket))
+        try:
+            writer.write(f"{method} {path} HTTP/1.1\r\nhost: envoy\r\nconnection: close\r\n\r\n".encode())
+            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        finally:
+            writer.close()
+        status_line, *headers = head.lower().split(b"\r\n")
+        if status_line.split(b" ")[1:2] != [b"200"]:
+            raise ValueError(status_line.decode(errors="replace") or "closed without an answer")
+        return (_unchunk(body) if b"transfer-encoding: chunked" in headers else body).decode()
+
+
+def _unchunk(body: bytes) -> bytes:
+    pieces: list[bytes] = []
+    at = 0
+    while True:
+        end = body.index(b"\r\n", at)
+        size = int(body[at:end], 16)
+        if not size:
+            return b"".join(pieces)
+        pieces.append(body[end + 2 : end + 2 + size])
+        at = end + 2 + size + 2
 
 
 def _active(clusters: str) -> Iterator[tuple[str, int]]:
