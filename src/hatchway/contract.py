@@ -31,6 +31,7 @@ CONTROL_DRAIN = "/drain"  # POST: 200; ready turns false, requests are still ans
 HEADER_REQUEST_ID = "x-request-id"
 HEADER_REVISION = "x-hatchway-revision"
 HEADER_OVERLOADED = "x-hatchway-overloaded"  # on a 503: refused before the handler saw it; Envoy may try another
+HEADER_ATTEMPT = "x-envoy-attempt-count"  # from the gateway: on attempts after "1" HEADER_OVERLOADED is not set again
 HEADER_TIMEOUT = "x-request-timeout"  # seconds the caller is willing to wait
 MAX_REQUEST_ID_CHARS = 128
 
