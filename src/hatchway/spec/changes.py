@@ -8,16 +8,18 @@ from typing import Any
 
 from hatchway.spec.api import RealtimeApi
 from hatchway.spec.masking import masked
-from hatchway.spec.revision import Source
+from hatchway.spec.revision import INERT_FIELDS, RUNNING_SECTIONS, Source
 
-RUNNING_SECTIONS = ("handler", "compute")
-IN_PLACE_FIELDS = ("handler.example",)
 SHOWN_PACKAGES = 6
+SHOWN_CHARS = 60
 
 
 @dataclass(frozen=True)
 class Version:
-    """One deployed or deployable state of an API. `variables` are those that handler and compute refer to."""
+    """One deployed or deployable state of an API.
+
+    `variables` are those that handler and compute refer to (`revision.running_variables`), as values or digests.
+    """
 
     spec: RealtimeApi
     document: dict[str, Any]
@@ -34,12 +36,17 @@ class Changes:
 
 
 def describe_changes(old: Version, new: Version) -> Changes:
-    """Values of variables are never told, only their names."""
+    """One readable line per difference. Values of variables are never told, only their names."""
     replacing = [*_files(old.source, new.source), *_python(old.source, new.source)]
     in_place: list[str] = []
-    for path, line in _fields(masked(old.spec, old.document), masked(new.spec, new.document)):
-        is_running = path.split(".")[0] in RUNNING_SECTIONS and path not in IN_PLACE_FIELDS
-        (replacing if is_running else in_place).append(line)
+    written = dict(_fields(masked(old.spec, old.document), masked(new.spec, new.document)))
+    for path, line in written.items():
+        (replacing if _is_running(path) else in_place).append(line)
+    in_place += [
+        f"{'.'.join(path)} changed with its variables"
+        for path, _ in _fields(_plain(old.spec), _plain(new.spec))
+        if path not in written and not _is_running(path)
+    ]
     names = sorted(
         name
         for name in old.variables.keys() | new.variables.keys()
@@ -48,6 +55,15 @@ def describe_changes(old: Version, new: Version) -> Changes:
     if names:
         replacing.append(f"environment changed: {', '.join(names)}")
     return Changes(tuple(replacing), tuple(in_place))
+
+
+def _is_running(path: tuple[str, ...]) -> bool:
+    """Whether a field decides what runs; the rest changes in place."""
+    return path[0] in RUNNING_SECTIONS and path[1:2] != () and path[1] not in INERT_FIELDS
+
+
+def _plain(spec: RealtimeApi) -> dict[str, Any]:
+    return spec.model_dump(mode="json", by_alias=True)
 
 
 def _files(old: Source, new: Source) -> Iterator[str]:
@@ -73,8 +89,8 @@ def _python(old: Source, new: Source) -> Iterator[str]:
 
 
 def _packages(old: tuple[str, ...], new: tuple[str, ...]) -> str:
-    before = dict(package.split("==", 1) for package in old if "==" in package)
-    after = dict(package.split("==", 1) for package in new if "==" in package)
+    before = {package.partition("==")[0]: package.partition("==")[2] for package in old}
+    after = {package.partition("==")[0]: package.partition("==")[2] for package in new}
     changes = []
     for name in sorted(before.keys() | after.keys()):
         if name not in before:
@@ -87,16 +103,18 @@ def _packages(old: tuple[str, ...], new: tuple[str, ...]) -> str:
     return ", ".join(changes[:SHOWN_PACKAGES]) + (f" and {more} more" if more > 0 else "")
 
 
-def _fields(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def _fields(
+    old: Mapping[str, Any], new: Mapping[str, Any], prefix: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], str]]:
     """(field path, line) for every leaf that differs."""
     for key in sorted(old.keys() | new.keys()):
-        path, before, after = prefix + key, old.get(key), new.get(key)
+        path, before, after = (*prefix, key), old.get(key), new.get(key)
         if isinstance(before, Mapping) and isinstance(after, Mapping):
-            yield from _fields(before, after, f"{path}.")
+            yield from _fields(before, after, path)
         elif before != after:
-            yield path, f"{path} {_shown(before)} -> {_shown(after)}"
+            yield path, f"{'.'.join(path)} {_shown(before)} -> {_shown(after)}"
 
 
 def _shown(value: Any) -> str:
-    text = "not set" if value is None else str(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    text = "not set" if value is None else " ".join(str(value).split())
+    return text if len(text) <= SHOWN_CHARS else text[: SHOWN_CHARS - 3] + "..."

@@ -51,8 +51,8 @@ def load_documents(text: str, *, file: str, variables: Mapping[str, str]) -> tup
         data = read_yaml(text.removeprefix("\ufeff"))
     except YamlError as exc:
         raise _invalid(file, [f"{file}:{exc.line}: {exc.message}"]) from exc
-    entries = _entries(data, file)
     reader = _FileReader(file, data, variables)
+    entries = reader.entries()
     loaded = [reader.read(entry, path) for path, entry in entries]
     reader.refuse_duplicates([(path, entry) for path, entry in entries if isinstance(entry, dict)], loaded)
     if reader.problems:
@@ -138,6 +138,19 @@ class _FileReader:
             name = _name(_at(data.value, path[:1]) if isinstance(data.value, list) else data.value)
             self._say(line, _line(name, Problem(path[1:] if isinstance(data.value, list) else path, message)))
 
+    def entries(self) -> list[tuple[Path, Any]]:
+        """The APIs of the file with their paths."""
+        value = self._data.value
+        if isinstance(value, dict) and value:
+            return [((), value)]
+        if isinstance(value, list) and value:
+            return [((index,), entry) for index, entry in enumerate(value)]
+        if not self.problems:
+            empty = value is None or value in ({}, [])
+            what = "the file is empty; it needs a name and a handler" if empty else f"must be a map, got {show(value)}"
+            self._say(self._data.lines.get((), 1), what)
+        return []
+
     def read(self, entry: Any, path: Path) -> LoadedApi | None:
         """One entry of the file; None when something is wrong with it."""
         line = self._data.lines[path]
@@ -180,18 +193,6 @@ class _FileReader:
 
     def _say(self, line: int, text: str) -> None:
         self.problems.append((line, f"{self._file}:{line}: {text}"))
-
-
-def _entries(data: YamlData, file: str) -> list[tuple[Path, Any]]:
-    """The APIs of a file with their paths."""
-    value = data.value
-    if isinstance(value, dict) and value:
-        return [((), value)]
-    if isinstance(value, list) and value:
-        return [((index,), entry) for index, entry in enumerate(value)]
-    if value is None or value in ({}, []):
-        raise _invalid(file, [f"{file}:1: the file is empty; it needs at least a name and a handler"])
-    raise _invalid(file, [f"{file}:1: must be one API (a map) or a list of APIs, got {show(value)}"])
 
 
 def _at(value: Any, path: Path) -> Any:

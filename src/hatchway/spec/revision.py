@@ -66,16 +66,22 @@ def revision_id(spec: RealtimeApi, document: dict[str, Any], source: Source, env
     return hashlib.sha256(_canonical(content)).hexdigest()[:12]
 
 
+RUNNING_SECTIONS = ("handler", "compute")
+INERT_FIELDS = ("example",)  # of handler: shown to people, unknown to replicas
+
+
 def running_part(spec: RealtimeApi, document: dict[str, Any]) -> dict[str, Any]:
     """The sections that decide what runs, masked: a change here needs new replicas."""
     shown = masked(spec, document)
-    handler = {key: value for key, value in shown["handler"].items() if key != "example"}
-    return {"handler": handler, "compute": shown["compute"]}
+    return {
+        section: {field: value for field, value in shown[section].items() if field not in INERT_FIELDS}
+        for section in RUNNING_SECTIONS
+    }
 
 
 def running_variables(document: dict[str, Any], variables: Mapping[str, str]) -> dict[str, str]:
     """Of `variables`, those that handler and compute refer to: only they belong in `environment_digest`."""
-    names = names_in({key: document.get(key) for key in ("handler", "compute")})
+    names = names_in({key: document.get(key) for key in RUNNING_SECTIONS})
     return {name: value for name, value in variables.items() if name in names}
 
 

@@ -68,17 +68,12 @@ class _Loader(yaml.SafeLoader):
 
 def _compose(text: str) -> yaml.Node | None:
     try:
-        loader = _Loader(text)
+        loader = _Loader(text)  # checks the characters of the whole text
     except yaml.reader.ReaderError as exc:
-        raise YamlError(
-            _line_at(text, exc.position), f"the character {exc.character!r} is not allowed in YAML"
-        ) from exc
+        line = text.count("\n", 0, exc.position) + 1
+        raise YamlError(line, f"the character {text[exc.position]!r} is not allowed in YAML") from exc
     try:
         node: yaml.Node | None = loader.get_single_node()
-    except yaml.reader.ReaderError as exc:
-        raise YamlError(
-            _line_at(text, exc.position), f"the character {exc.character!r} is not allowed in YAML"
-        ) from exc
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
         raise YamlError(mark.line + 1 if mark else 1, _plain(exc, text)) from exc
@@ -89,10 +84,6 @@ def _compose(text: str) -> yaml.Node | None:
     return node
 
 
-def _line_at(text: str, position: int) -> int:
-    return text.count("\n", 0, position) + 1
-
-
 _PLAIN = (
     ("'\\t'", "a tab cannot be used for indentation; use spaces"),
     ("but found another document", "one document a file: write several APIs as a list (- name: ...), without ---"),
@@ -101,6 +92,7 @@ _PLAIN = (
         "mapping values are not allowed here",
         "this is not YAML: a second colon in one line; put text with ': ' in quotes, or check the indentation",
     ),
+    ("<stream end>", "this is not YAML: brackets are not closed, or a value is missing"),
     ("unexpected end of stream", "this is not YAML: quotes or brackets are not closed"),
 )
 
