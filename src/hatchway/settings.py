@@ -69,6 +69,11 @@ class Settings:
         return self.home / "envs"
 
     @property
+    def variables_dir(self) -> Path:
+        """Values of `${VAR}` references, one private file per revision."""
+        return self.home / "variables"
+
+    @property
     def replicas_dir(self) -> Path:
         """One folder per replica: its launch file, process identity, last words, scratch space."""
         return self.home / "replicas"

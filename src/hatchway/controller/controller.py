@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 
 from hatchway.controller.deploys import Decision, Deploys
@@ -108,8 +108,8 @@ class Controller:
             if replica.api == name and replica.state == "failed":
                 await self._world.backend.stop(replica.id, kill_after_s=0)
 
-    async def prune(self) -> int:
-        """Remove revisions beyond the kept ones, and what none of them needs. Returns the bytes freed."""
+    async def prune(self) -> Mapping[str, int]:
+        """Remove old revisions, and what none that is kept needs. Returns the bytes freed, by folder of the home."""
         kept: set[tuple[str, str]] = set()
         blobs: set[str] = set()
         for record in self._world.store.apis():
@@ -119,9 +119,11 @@ class Controller:
             kept |= {(record.name, revision.id) for revision in revisions if revision.id in needed}
             blobs |= {file.sha256 for r in revisions if r.id in needed for file in r.source.files}
         self._world.variables.prune(kept)
-        freed_bytes = await asyncio.to_thread(self._world.trees.prune, kept)
-        freed_bytes += await asyncio.to_thread(self._world.blobs.prune, blobs)
-        return freed_bytes + await self._world.backend.prune(frozenset(revision for _, revision in kept))
+        return {
+            "revisions": await asyncio.to_thread(self._world.trees.prune, kept),
+            "blobs": await asyncio.to_thread(self._world.blobs.prune, blobs),
+            "envs": await self._world.backend.prune(frozenset(revision for _, revision in kept)),
+        }
 
     def _find(self, name: str) -> ApiRecord:
         record = self._world.store.api(name)
