@@ -1,0 +1,233 @@
+"""The control API as a Starlette application: requests in, calls on the control plane, JSON out. It decides nothing.
+
+Every error leaves as `{"error": {kind, message, hint}}` with the status of its class; an unexpected one as 500 with
+an id, under which the engine's log has the traceback.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import unquote_to_bytes
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from hatchway.control_api.operations import (
+    HEADER_SOURCE_PATH,
+    OPERATIONS,
+    Answer,
+    BlobHashes,
+    MissingBlobs,
+    ShutdownRequest,
+    openapi_document,
+)
+from hatchway.control_api.plane import ControlPlane, ShutdownMode
+from hatchway.control_api.serving import serve
+from hatchway.control_api.streams import Stream, as_events, as_lines
+from hatchway.errors import HatchwayError, InvalidSpec, UsageError
+from hatchway.spec.deploy import DeployRequest
+from hatchway.spec.values import Wrong, parse_duration
+from hatchway.store.trees import check_manifest
+
+__all__ = ["ControlPlane", "ShutdownMode", "make_app", "serve"]
+
+log = logging.getLogger(__name__)
+
+MAX_JSON_BYTES = 64 * 1024 * 1024  # the manifest of some 300,000 files
+PROBLEMS_SHOWN = 10
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def make_app(plane: ControlPlane, *, accepts_paths: bool = True) -> Starlette:
+    """The application. `accepts_paths`: a blob may be named by its path here; only on a socket of this user's own."""
+    endpoints = Endpoints(plane, accepts_paths=accepts_paths)
+    return Starlette(
+        routes=[Route(one.path, getattr(endpoints, one.name), methods=[one.method]) for one in OPERATIONS],
+        middleware=[Middleware(Errors)],
+        exception_handlers={HTTPException: _no_such_route},
+    )
+
+
+class Endpoints:
+    """One method per operation of the table."""
+
+    def __init__(self, plane: ControlPlane, *, accepts_paths: bool) -> None:
+        self._plane = plane
+        self._accepts_paths = accepts_paths
+
+    # --- reading -----------------------------------------------------------------------------------------
+    async def status(self, request: Request) -> Response:
+        return _answer(self._plane.status())
+
+    async def list_apis(self, request: Request) -> Response:
+        return _answers(self._plane.list())
+
+    async def get_api(self, request: Request) -> Response:
+        return _answer(self._plane.get(request.path_params["name"]))
+
+    async def watch_api(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        self._plane.get(name)  # an unknown API is a plain 404, not a stream that ends at once
+        sources = [as_events("status", self._plane.watch(name), last="deleted")]
+        if _flag(request, "logs"):
+            since = _since(request) or time.time()
+            lines = self._plane.logs(name, replica=None, since=since, request_id=None, follow=True)
+            sources.append(as_events("log", lines))
+        return Stream(sources, media_type="text/event-stream", keep_alive=b": alive\n\n")
+
+    async def logs(self, request: Request) -> Response:
+        name, query = request.path_params["name"], request.query_params
+        self._plane.get(name)
+        lines = self._plane.logs(
+            name,
+            replica=query.get("replica"),
+            since=_since(request),
+            request_id=query.get("request_id"),
+            follow=_flag(request, "follow"),
+        )
+        return Stream([as_lines(lines)], media_type="application/x-ndjson", keep_alive=b"\n")
+
+    async def openapi(self, request: Request) -> Response:
+        return JSONResponse(openapi_document())
+
+    # --- writing -----------------------------------------------------------------------------------------
+    async def start(self, request: Request) -> Response:
+        return _answer(await self._plane.start(request.path_params["name"]))
+
+    async def stop(self, request: Request) -> Response:
+        return _answer(await self._plane.stop(request.path_params["name"]))
+
+    async def delete(self, request: Request) -> Response:
+        return _answer(await self._plane.delete(request.path_params["name"]))
+
+    async def missing_blobs(self, request: Request) -> Response:
+        asked = await _body(request, BlobHashes)
+        return _answer(MissingBlobs(missing=tuple(await self._plane.missing_blobs(asked.hashes))))
+
+    async def add_blob(self, request: Request) -> Response:
+        sha256, source = request.path_params["sha256"], request.headers.get(HEADER_SOURCE_PATH)
+        if source is None:
+            await self._plane.add_blob(sha256, request.stream())
+        else:
+            await self._plane.add_blob_from_path(sha256, self._path(source))
+        return _answer(Answer())
+
+    async def deploy(self, request: Request) -> Response:
+        deploy = await _body(request, DeployRequest)
+        for api in deploy.apis:
+            check_manifest(api.source.files)
+        return _answers(await self._plane.deploy(deploy))
+
+    async def prune(self, request: Request) -> Response:
+        return JSONResponse(await self._plane.prune())
+
+    async def shutdown(self, request: Request) -> Response:
+        asked = await _body(request, ShutdownRequest)
+        self._plane.request_shutdown(asked.mode, asked.python)
+        return _answer(Answer())
+
+    def _path(self, encoded: str) -> Path:
+        if not self._accepts_paths:
+            raise UsageError(
+                f"{HEADER_SOURCE_PATH} is accepted on the engine's own socket only", hint="send the content"
+            )
+        path = Path(unquote_to_bytes(encoded).decode(errors="surrogateescape"))
+        if not path.is_absolute() or "\0" in str(path):
+            raise UsageError(f"{HEADER_SOURCE_PATH} is not an absolute path")
+        return path
+
+
+class Errors:
+    """Turns what an endpoint raises into an answer; knows nothing of Starlette's own HTTPException."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except ClientDisconnect:
+            log.info("a client went away before its request was complete")
+        except HatchwayError as exc:
+            if started:
+                raise
+            await _error(exc.http_status, exc.to_dict())(scope, receive, send)
+        except Exception:
+            failure = uuid.uuid4().hex[:12]
+            log.exception("%s %s failed, id %s", scope.get("method"), scope.get("path"), failure)
+            if not started:
+                unexpected = HatchwayError(f"the engine failed, id {failure}", hint="its log has the traceback")
+                await _error(500, {**unexpected.to_dict(), "id": failure})(scope, receive, send)
+
+
+def _no_such_route(request: Request, exc: Exception) -> Response:
+    status, detail = (exc.status_code, exc.detail) if isinstance(exc, HTTPException) else (500, "failed")
+    kind = "not_found" if status == 404 else "usage"
+    return _error(status, {"kind": kind, "message": f"{request.method} {request.url.path}: {detail}", "hint": None})
+
+
+def _error(status: int, error: dict[str, object]) -> JSONResponse:
+    return JSONResponse({"error": error}, status)
+
+
+def _answer(model: BaseModel) -> Response:
+    return Response(model.model_dump_json(), media_type="application/json")
+
+
+def _answers(models: Iterable[BaseModel]) -> Response:
+    content = TypeAdapter(list[Any]).dump_json(list(models))
+    return Response(content, media_type="application/json")
+
+
+async def _body(request: Request, model: type[Model]) -> Model:
+    content = bytearray()
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > MAX_JSON_BYTES:
+            raise InvalidSpec(
+                f"the request is larger than {MAX_JSON_BYTES >> 20} MiB", hint="deploy fewer files at once"
+            )
+    try:
+        return model.model_validate_json(bytes(content))
+    except ValidationError as exc:
+        raise UsageError(f"the body is not a {model.__name__}: {_problems(exc)}") from None
+
+
+def _problems(exc: ValidationError) -> str:
+    """Where and what, but never the value: it may be a secret."""
+    found = exc.errors(include_input=False, include_url=False, include_context=False)[:PROBLEMS_SHOWN]
+    return "; ".join(": ".join(filter(None, (".".join(map(str, one["loc"])), one["msg"]))) for one in found)
+
+
+def _flag(request: Request, name: str) -> bool:
+    return request.query_params.get(name, "") in ("1", "true")
+
+
+def _since(request: Request) -> float | None:
+    """`?since=10m`, an age, as seconds since the epoch."""
+    written = request.query_params.get("since")
+    if not written:
+        return None
+    try:
+        return time.time() - parse_duration(written)
+    except Wrong:
+        raise UsageError(f"since={written[:40]} is not an age", hint="write it like 30s, 10m or 2h") from None

@@ -1,0 +1,178 @@
+"""Every operation of the control API in one table: the routes are made from it, and so is the OpenAPI document."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from hatchway import __version__
+from hatchway.control_api.plane import ShutdownMode
+from hatchway.spec.deploy import DeployRequest
+from hatchway.spec.status import ApiStatus, DeployResult, LogLine, Status
+
+HEADER_SOURCE_PATH = "x-hatchway-source-path"
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BlobHashes(Body):
+    """SHA-256 of files' contents, 64 lower-case hexadecimal digits each."""
+
+    hashes: tuple[str, ...]
+
+
+class MissingBlobs(Body):
+    missing: tuple[str, ...]
+
+
+class ShutdownRequest(Body):
+    """`down` ends everything, `restart` and `handover` (to the interpreter `python`) only the engine."""
+
+    mode: ShutdownMode
+    python: str | None = None
+
+
+class Answer(Body):
+    """Nothing more to say than that it was done."""
+
+    ok: bool = True
+
+
+class ErrorBody(Body):
+    kind: str
+    message: str
+    hint: str | None = None
+    problems: tuple[str, ...] = ()
+    id: str | None = None
+
+
+class ErrorAnswer(Body):
+    """The answer of every operation that failed."""
+
+    error: ErrorBody
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One method of one path. `name` is the method of `app.Endpoints` that answers it."""
+
+    name: str
+    method: str
+    path: str
+    summary: str
+    answer: Any = None  # a type; None for a JSON document of any shape
+    body: type[BaseModel] | None = None
+    query: tuple[tuple[str, str], ...] = ()  # name, what it does
+    media_type: str = "application/json"
+    raw_body: bool = False
+
+
+_LOG_FILTERS = (("since", "only lines younger than this: 30s, 10m, 2h"),)
+
+OPERATIONS = (
+    Operation("status", "GET", "/v1/status", "The engine, the gateway, and how much there is of what", Status),
+    Operation("list_apis", "GET", "/v1/apis", "All APIs", tuple[ApiStatus, ...]),
+    Operation("get_api", "GET", "/v1/apis/{name}", "Everything about one API", ApiStatus),
+    Operation(
+        "watch_api",
+        "GET",
+        "/v1/apis/{name}/watch",
+        "Server-sent events: `status` (ApiStatus) now and on change, `log` (LogLine), `deleted` at the end, `error`",
+        ApiStatus,
+        query=(("logs", "1: with new log lines"), *_LOG_FILTERS),
+        media_type="text/event-stream",
+    ),
+    Operation(
+        "logs",
+        "GET",
+        "/v1/apis/{name}/logs",
+        "Log lines, oldest first, one JSON object a line; a last line with `error` when reading failed",
+        LogLine,
+        query=(
+            ("replica", "only of this replica"),
+            ("request_id", "only of the request with this x-request-id"),
+            ("follow", "1: wait for more"),
+            *_LOG_FILTERS,
+        ),
+        media_type="application/x-ndjson",
+    ),
+    Operation("start", "POST", "/v1/apis/{name}/start", "Run what was stopped, or try again what failed", ApiStatus),
+    Operation("stop", "POST", "/v1/apis/{name}/stop", "Let the replicas drain and end; keep the API", ApiStatus),
+    Operation("delete", "DELETE", "/v1/apis/{name}", "Stop an API and forget it", ApiStatus),
+    Operation("missing_blobs", "POST", "/v1/blobs/missing", "Which files must be uploaded", MissingBlobs, BlobHashes),
+    Operation(
+        "add_blob",
+        "PUT",
+        "/v1/blobs/{sha256}",
+        f"Upload a file by its hash; on the unix socket {HEADER_SOURCE_PATH} may name it instead (percent-encoded)",
+        Answer,
+        raw_body=True,
+    ),
+    Operation("deploy", "POST", "/v1/deploy", "Make these APIs as described", tuple[DeployResult, ...], DeployRequest),
+    Operation("prune", "POST", "/v1/prune", "Remove what no API needs; bytes freed by folder", dict[str, int]),
+    Operation("shutdown", "POST", "/v1/shutdown", "End the engine", Answer, ShutdownRequest),
+    Operation("openapi", "GET", "/v1/openapi.json", "This document"),
+)
+
+
+def openapi_document() -> dict[str, Any]:
+    """The OpenAPI 3.1 document of the control API."""
+    shared: dict[str, Any] = {}
+    paths: dict[str, Any] = {}
+    failed = _content("application/json", _schema(ErrorAnswer, shared))
+    for operation in OPERATIONS:
+        described: dict[str, Any] = {
+            "operationId": operation.name,
+            "summary": operation.summary,
+            "parameters": _parameters(operation),
+            "responses": {
+                "200": {"description": "done", **_content(operation.media_type, _schema(operation.answer, shared))},
+                "default": {"description": "failed", **failed},
+            },
+        }
+        if operation.body is not None:
+            described["requestBody"] = {
+                "required": True,
+                **_content("application/json", _schema(operation.body, shared)),
+            }
+        elif operation.raw_body:
+            described["requestBody"] = _content("application/octet-stream", {})
+        paths.setdefault(operation.path, {})[operation.method.lower()] = described
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Hatchway control API", "version": __version__},
+        "paths": paths,
+        "components": {"schemas": shared},
+    }
+
+
+def _parameters(operation: Operation) -> list[dict[str, Any]]:
+    text = {"type": "string"}
+    in_path = [
+        {"name": name, "in": "path", "required": True, "schema": text}
+        for name in re.findall(r"{(\w+)}", operation.path)
+    ]
+    return in_path + [
+        {"name": name, "in": "query", "description": what, "schema": text} for name, what in operation.query
+    ]
+
+
+def _content(media_type: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"content": {media_type: {"schema": schema}}}
+
+
+def _schema(answer: Any, shared: dict[str, Any]) -> dict[str, Any]:
+    """The type's schema; models it refers to land in `shared`."""
+    if answer is None:
+        return {}
+    schema = TypeAdapter(answer).json_schema(ref_template="#/components/schemas/{model}")
+    shared.update(schema.pop("$defs", {}))
+    if isinstance(answer, type) and issubclass(answer, BaseModel):
+        shared[answer.__name__] = schema
+        return {"$ref": f"#/components/schemas/{answer.__name__}"}
+    return schema

@@ -1,0 +1,65 @@
+"""What the control API needs from the control plane; the engine gives it one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Literal, Protocol
+
+from hatchway.spec.deploy import DeployRequest
+from hatchway.spec.status import ApiStatus, DeployResult, LogLine, Status
+
+ShutdownMode = Literal["down", "restart", "handover"]
+
+
+class ControlPlane(Protocol):
+    """Every method may raise a HatchwayError, which becomes the answer. Verbs return before their work is done."""
+
+    async def deploy(self, request: DeployRequest) -> list[DeployResult]: ...
+
+    def list(self) -> list[ApiStatus]:
+        """All APIs, by name."""
+        ...
+
+    def get(self, name: str) -> ApiStatus:
+        """Raises NotFound."""
+        ...
+
+    async def start(self, name: str) -> ApiStatus: ...
+
+    async def stop(self, name: str) -> ApiStatus: ...
+
+    async def delete(self, name: str) -> ApiStatus: ...
+
+    def watch(self, name: str) -> AsyncIterator[ApiStatus]:
+        """The status now and whenever it changed; ends when the API is gone. Raises NotFound."""
+        ...
+
+    def status(self) -> Status: ...
+
+    def logs(
+        self, name: str, *, replica: str | None, since: float | None, request_id: str | None, follow: bool
+    ) -> AsyncIterator[LogLine]:
+        """Log lines, oldest first, from `since` (seconds since the epoch) on. Raises NotFound."""
+        ...
+
+    async def prune(self) -> dict[str, int]:
+        """Remove what no API needs; the bytes freed, by folder of the home."""
+        ...
+
+    async def missing_blobs(self, hashes: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of `hashes` whose content must be uploaded. Raises UsageError for what is not a SHA-256."""
+        ...
+
+    async def add_blob(self, sha256: str, chunks: AsyncIterator[bytes]) -> None:
+        """Take a file's content from a request's body. Raises Conflict when it is not what its name says."""
+        ...
+
+    async def add_blob_from_path(self, sha256: str, path: Path) -> None:
+        """Take a file of this machine. Raises Conflict when it is not (any more) what its name says."""
+        ...
+
+    def request_shutdown(self, mode: ShutdownMode, python: str | None) -> None:
+        """End soon: everything ("down"), or the engine only, for the keeper to start it again ("restart") or with
+        another interpreter ("handover" to `python`)."""
+        ...

@@ -1,0 +1,69 @@
+"""Serves the control API on the engine's unix socket, inside the engine's loop, until cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from hatchway.errors import StorageError
+
+BACKLOG = 128
+LAST_ANSWERS_S = 1  # when it stops, streams that would go on for ever are cut after so long
+
+
+class _Server(uvicorn.Server):
+    """Signals belong to the engine."""
+
+    def capture_signals(self) -> nullcontext[None]:  # type: ignore[override]  # uvicorn's is a generator of the same use
+        return nullcontext()
+
+
+async def serve(app: ASGIApp, path: Path) -> None:
+    """Answer on a socket that only this user can open (0600), from before the first wait until cancelled.
+
+    A socket file that is there already is replaced: the engine's lock says that nobody answers on it any more.
+    Raises StorageError when the socket cannot be made.
+    """
+    with _listening(path) as listener:
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=LAST_ANSWERS_S
+        )
+        server = _Server(config)
+        serving = asyncio.create_task(server.serve(sockets=[listener]), name="control API")
+        try:
+            await asyncio.shield(serving)
+        except asyncio.CancelledError:
+            server.should_exit = True
+            await serving
+            raise
+
+
+@contextmanager
+def _listening(path: Path) -> Iterator[socket.socket]:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        path.unlink(missing_ok=True)
+        listener.bind(str(path))
+        path.chmod(0o600)  # before listen: until then nobody can connect
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+        ours = path.stat().st_ino
+    except OSError as exc:
+        listener.close()
+        raise StorageError(
+            f"cannot listen on {path}: {exc.strerror or exc}", hint="set XDG_RUNTIME_DIR to a folder of yours"
+        ) from exc
+    try:
+        yield listener
+    finally:
+        listener.close()
+        # The next engine may have put its own socket in this place already.
+        if path.exists() and os.stat(path).st_ino == ours:
+            path.unlink()
