@@ -143,6 +143,7 @@ class HandlerSpec(Part):
 
     @model_validator(mode="after")
     def _one_handler(self) -> HandlerSpec:
+        """Exactly one of `path` and `app`. `class` and `function` belong to `path` and exclude each other."""
         rules = []
         if self.path is None and self.app is None:
             rules.append(("", ("path", "app"), "needs path (a file such as handler.py) or app (such as main:app)"))
@@ -172,7 +173,10 @@ class Compute(Part):
 
 
 class Autoscaling(Part):
-    """`autoscaling`: how many replicas, and how that number moves."""
+    """`autoscaling`: how many replicas, and how that number moves.
+
+    Checked now; `min_replicas` run until a later release acts on the rest.
+    """
 
     min_replicas: Annotated[int, whole(0)] = Field(
         default=1, description="Never fewer; 0 lets an API without requests go idle."
@@ -209,6 +213,7 @@ class Autoscaling(Part):
 
     @model_validator(mode="after")
     def _bounds(self) -> Autoscaling:
+        """`init_replicas` is from `min_replicas` to `max_replicas`, and `max_replicas` at least `min_replicas`."""
         low, high, init = self.min_replicas, self.max_replicas, self.init_replicas
         if high < low:
             message = f"must be at least min_replicas ({low}), got {high}"
@@ -237,6 +242,7 @@ class UpdateStrategy(Part):
 
     @model_validator(mode="after")
     def _can_move(self) -> UpdateStrategy:
+        """`max_surge` and `max_unavailable` are not both 0: no update could start."""
         if str(self.max_surge).rstrip("%") == "0" and str(self.max_unavailable).rstrip("%") == "0":
             message = "cannot be 0 while max_unavailable is 0: no update could start; make one of them 1 or more"
             raise broken(("max_surge", ("max_surge", "max_unavailable"), message))
@@ -261,6 +267,7 @@ class Cors(Part):
 
     @model_validator(mode="after")
     def _no_credentials_for_everybody(self) -> Cors:
+        """`allow_credentials` needs origins by name: browsers refuse it with `*`."""
         if self.allow_credentials and "*" in self.allow_origins:
             message = 'cannot be true while allow_origins is "*": browsers refuse it; name the origins'
             raise broken(("allow_credentials", ("allow_credentials", "allow_origins"), message))
@@ -320,6 +327,7 @@ class RealtimeApi(Part):
 
     @model_validator(mode="after")
     def _reachable_target(self) -> RealtimeApi:
+        """`autoscaling.target_in_flight` is at most `handler.max_concurrency` + `handler.max_queue_length`."""
         target, limit = self.autoscaling.target_in_flight, self.handler.max_concurrency
         if target is not None and limit is not None and target > limit + self.handler.max_queue_length:
             involved = ("autoscaling.target_in_flight", "handler.max_concurrency", "handler.max_queue_length")
