@@ -151,29 +151,55 @@ def _make_routes(route: Route) -> list[Json]:
     extras: Json = {}
     if route.cors is not None:
         extras["typed_per_filter_config"] = {"envoy.filters.http.cors": _cors_policy(route.cors)}
-    too_large: Json = {
-        "match": {
-            **_on_or_below(route.endpoint),
-            # Bodies of unknown length are counted by the replica: a filter that counts here would buffer them.
-            "headers": [
-                {"name": "content-length", "range_match": {"start": route.max_body_bytes + 1, "end": 2**63 - 1}}
-            ],
-        },
-        "direct_response": {
-            "status": 413,
-            "body": {"inline_string": f"the body is larger than the {route.max_body_bytes} bytes this API accepts"},
-        },
-        **extras,
-    }
     action = _forward(route)
     if route.endpoint == "/":
-        return [too_large, {"match": {"prefix": "/"}, "route": action, **extras}]
+        return [*_refuse_large(route), {"match": {"prefix": "/"}, "route": action, **extras}]
     stripped = {**action, "prefix_rewrite": "/"}
     return [
-        too_large,
+        *_refuse_large(route),
         {"match": {"path": route.endpoint}, "route": stripped, **extras},
         {"match": {"prefix": route.endpoint + "/"}, "route": stripped, **extras},
     ]
+
+
+def _refuse_large(route: Route) -> list[Json]:
+    """413 by the declared length. Bodies of unknown length are counted by the replica: here they would be buffered.
+
+    Envoy's CORS filter leaves out answers like this one, so there is one more of it for each allowed origin.
+    """
+    length = {"name": "content-length", "range_match": {"start": route.max_body_bytes + 1, "end": 2**63 - 1}}
+    message = f"the body is larger than the {route.max_body_bytes} bytes this API accepts"
+    plain: Json = {
+        "match": {**_on_or_below(route.endpoint), "headers": [length]},
+        "direct_response": {"status": 413, "body": {"inline_string": message}},
+    }
+    if route.cors is None:
+        return [plain]
+    headers = [{"header": {"key": key, "value": value}} for key, value in _cors_headers(route.cors).items()]
+    for_pages = [
+        {
+            **plain,
+            "match": {**_on_or_below(route.endpoint), "headers": [length, _from_origin(origin)]},
+            "response_headers_to_add": headers,
+        }
+        for origin in route.cors.allow_origins
+    ]
+    return [*for_pages, plain]
+
+
+def _from_origin(origin: str) -> Json:
+    if origin == "*":
+        return {"name": "origin", "present_match": True}
+    return {"name": "origin", "string_match": {"exact": origin}}
+
+
+def _cors_headers(cors: Cors) -> dict[str, str]:
+    headers = {"access-control-allow-origin": "%REQ(origin)%"}
+    if cors.allow_credentials:
+        headers["access-control-allow-credentials"] = "true"
+    if cors.expose_headers:
+        headers["access-control-expose-headers"] = ", ".join(cors.expose_headers)
+    return headers
 
 
 def _on_or_below(endpoint: str) -> Json:
@@ -216,7 +242,8 @@ def _retry_policy(*, idempotent: bool, timeout_s: float = 0.0) -> Json:
                 },
             }
         ],
-        "host_selection_retry_max_attempts": 5,
+        # Each pick is made anew, and of two idle replicas it is the former one half of the time: 5 picks were too few.
+        "host_selection_retry_max_attempts": 30,
     }
     if timeout_s:
         policy["per_try_timeout"] = _seconds(timeout_s + DEAD_MANS_SWITCH_S)

@@ -1,0 +1,112 @@
+"""A gateway with a real Envoy in a home of its own, and stub replicas behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+
+from hatchway.gateway.envoy import Limits
+from hatchway.gateway.gateway import Gateway
+from hatchway.gateway.routes import Endpoint, Route, RouteTable
+from hatchway.processes import end_all
+from hatchway.settings import Settings
+from tests.gateway.stub_replica import Answer, Request, StubReplica
+
+TIMEOUT_S = 20.0
+
+
+@pytest.fixture
+def settings() -> Iterator[Settings]:
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    made = Settings(home=folder / "home", runtime_dir=folder / "run", gateway_port=0)
+    made.prepare()
+    made.gateway_dir.mkdir()
+    yield made
+    end_all(made.home_hash, grace_s=0)
+    shutil.rmtree(folder)
+
+
+class Running:
+    """A started gateway whose `run` is a task, and a client for it."""
+
+    def __init__(self, gateway: Gateway, run: asyncio.Task[None], client: httpx.AsyncClient, settings: Settings):
+        self.gateway = gateway
+        self.run = run
+        self.client = client
+        self.settings = settings
+
+    async def serve(self, *routes: Route) -> None:
+        """Apply a table of these and wait until Envoy has it."""
+        self.gateway.apply(RouteTable(routes))
+        for route in routes:
+            await self._or_fail(self.gateway.wait_settled(route.api, TIMEOUT_S))
+
+    async def gone(self, api: str) -> None:
+        await self._or_fail(self.gateway.wait_settled(api, TIMEOUT_S))
+
+    async def _or_fail(self, waiting: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(waiting)
+        await asyncio.wait([task, self.run], return_when=asyncio.FIRST_COMPLETED)
+        if self.run.done():
+            task.cancel()
+            await self.run
+        await task
+
+
+@asynccontextmanager
+async def running(settings: Settings, *, limits: Limits | None = None) -> AsyncIterator[Running]:
+    """Leaves Envoy running, as an engine does that is replaced."""
+    gateway = Gateway(settings, lambda api: None, limits=limits)
+    await gateway.start()
+    run = asyncio.create_task(gateway.run())
+    try:
+        async with httpx.AsyncClient(base_url=gateway.url, timeout=TIMEOUT_S) as client:
+            yield Running(gateway, run, client, settings)
+    finally:
+        run.cancel()
+        with suppress(asyncio.CancelledError):
+            await run
+
+
+@pytest.fixture
+async def gateway(settings: Settings) -> AsyncIterator[Running]:
+    async with running(settings) as made:
+        yield made
+
+
+@pytest.fixture
+async def replicas(settings: Settings) -> AsyncIterator[Replicas]:
+    async with AsyncExitStack() as stack:
+        yield Replicas(settings, stack)
+
+
+class Replicas:
+    """Starts stub replicas that end with the test."""
+
+    def __init__(self, settings: Settings, stack: AsyncExitStack) -> None:
+        self._settings = settings
+        self._stack = stack
+        self._n_started = 0
+
+    async def start(self, answer: Answer | None = None) -> StubReplica:
+        """By default it answers with the request line."""
+        self._n_started += 1
+        address = str(self._settings.replica_socket(f"stub{self._n_started}", "data"))
+        return await self._stack.enter_async_context(StubReplica(address, answer or echo).listening())
+
+
+async def echo(request: Request) -> None:
+    await request.read()
+    await request.respond(200, f"{request.method} {request.target}".encode())
+
+
+def a_route(api: str, *replicas: StubReplica, **changes: object) -> Route:
+    endpoints = tuple(Endpoint(replica.address) for replica in replicas)
+    return Route(**{"api": api, "endpoint": f"/{api}", "endpoints": endpoints, **changes})  # type: ignore[arg-type]
