@@ -1,0 +1,56 @@
+"""Asking a replica over its control socket: a small HTTP/1.1 client, because nothing larger is needed."""
+
+from __future__ import annotations
+
+import asyncio
+
+from hatchway.contract import CONTROL_DRAIN, CONTROL_READY, CONTROL_STATS, ReplicaStats
+
+_MAX_ANSWER_BYTES = 1 << 20
+
+
+class Unanswered(Exception):
+    """The replica did not answer on its control socket."""
+
+
+async def is_ready(socket_path: str, *, wait_s: float) -> bool:
+    """Ask the replica to answer as soon as it is ready, at the latest after `wait_s`. Raises Unanswered."""
+    status, _ = await _ask(socket_path, f"GET {CONTROL_READY}?wait_s={wait_s:g}", timeout_s=wait_s + 5)
+    return status == 200
+
+
+async def read_stats(socket_path: str, *, timeout_s: float = 2.0) -> ReplicaStats:
+    """Raises Unanswered."""
+    status, body = await _ask(socket_path, f"GET {CONTROL_STATS}", timeout_s=timeout_s)
+    if status != 200:
+        raise Unanswered(f"{socket_path} answered {status}")
+    try:
+        return ReplicaStats.from_json(body)
+    except (ValueError, TypeError, AttributeError) as exc:
+        raise Unanswered(f"{socket_path} answered something else: {exc}") from exc
+
+
+async def drain(socket_path: str, *, timeout_s: float = 2.0) -> None:
+    """Raises Unanswered."""
+    await _ask(socket_path, f"POST {CONTROL_DRAIN}", timeout_s=timeout_s)
+
+
+async def _ask(socket_path: str, request: str, *, timeout_s: float) -> tuple[int, bytes]:
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await _exchange(socket_path, request)
+    except (OSError, EOFError, ValueError, IndexError) as exc:  # TimeoutError is an OSError
+        raise Unanswered(f"{socket_path}: {str(exc) or type(exc).__name__}") from exc
+
+
+async def _exchange(socket_path: str, request: str) -> tuple[int, bytes]:
+    reader, writer = await asyncio.open_unix_connection(socket_path, limit=_MAX_ANSWER_BYTES)
+    try:
+        writer.write(f"{request} HTTP/1.1\r\nhost: replica\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".encode())
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
+        length = headers.get("content-length")
+        body = await (reader.read(_MAX_ANSWER_BYTES) if length is None else reader.readexactly(int(length)))
+        return int(head[0].split()[1]), body
+    finally:
+        writer.close()

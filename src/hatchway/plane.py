@@ -1,0 +1,108 @@
+"""What the control API may ask of the engine, put together from its parts. Decides nothing itself."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+from hatchway import __version__
+from hatchway.backends import Backend
+from hatchway.control_api.plane import ShutdownMode
+from hatchway.controller.controller import Controller
+from hatchway.gateway.gateway import Gateway
+from hatchway.settings import Settings
+from hatchway.spec.deploy import DeployRequest
+from hatchway.spec.status import ApiStatus, DeployResult, EngineStatus, GatewayStatus, LogLine, Status
+from hatchway.store.blobs import Blobs
+
+
+class Plane:
+    """Implements `control_api.plane.ControlPlane`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        controller: Controller,
+        backend: Backend,
+        gateway: Gateway,
+        blobs: Blobs,
+        request_shutdown: Callable[[ShutdownMode, str | None], None],
+    ) -> None:
+        self._settings = settings
+        self._controller = controller
+        self._backend = backend
+        self._gateway = gateway
+        self._blobs = blobs
+        self._request_shutdown = request_shutdown
+
+    async def deploy(self, request: DeployRequest) -> list[DeployResult]:
+        return list(await self._controller.deploy(request))
+
+    def list(self) -> list[ApiStatus]:
+        return [*self._controller.list()]
+
+    def get(self, name: str) -> ApiStatus:
+        return self._controller.get(name)
+
+    async def start(self, name: str) -> ApiStatus:
+        return await self._controller.start(name)
+
+    async def stop(self, name: str) -> ApiStatus:
+        return await self._controller.stop(name)
+
+    async def delete(self, name: str) -> ApiStatus:
+        return await self._controller.delete(name)
+
+    def watch(self, name: str) -> AsyncIterator[ApiStatus]:
+        return self._controller.watch(name)
+
+    def status(self) -> Status:
+        home = self._settings.home
+        folders = [path for path in home.iterdir() if path.is_dir()]
+        return Status(
+            engine=EngineStatus(pid=os.getpid(), version=__version__),
+            gateway=GatewayStatus(pid=self._gateway.pid, port=self._gateway.port, url=self._gateway.url),
+            home=str(home),
+            apis=dict(Counter(status.status for status in self._controller.list())),
+            disk_bytes={path.name: disk_bytes(path) for path in sorted(folders)},
+        )
+
+    def logs(
+        self, name: str, *, replica: str | None, since: float | None, request_id: str | None, follow: bool
+    ) -> AsyncIterator[LogLine]:
+        self._controller.get(name)
+        return self._backend.logs(name, replica_id=replica, since=since, request_id=request_id, follow=follow)
+
+    async def prune(self) -> dict[str, int]:
+        return dict(await self._controller.prune())
+
+    async def missing_blobs(self, hashes: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(await asyncio.to_thread(self._blobs.missing, hashes))
+
+    async def add_blob(self, sha256: str, chunks: AsyncIterator[bytes]) -> None:
+        await self._blobs.add_async_stream(sha256, chunks)
+
+    async def add_blob_from_path(self, sha256: str, path: Path) -> None:
+        await asyncio.to_thread(self._blobs.add_path, sha256, path)
+
+    def request_shutdown(self, mode: ShutdownMode, python: str | None) -> None:
+        self._request_shutdown(mode, python)
+
+
+def disk_bytes(folder: Path) -> int:
+    """What a folder takes on the disk; a file with several links in it counts once."""
+    seen: set[tuple[int, int]] = set()
+    total = 0
+    for root, _, names in os.walk(folder):
+        for name in names:
+            try:
+                found = os.lstat(os.path.join(root, name))
+            except FileNotFoundError:  # gone while we looked
+                continue
+            if (found.st_dev, found.st_ino) not in seen:
+                seen.add((found.st_dev, found.st_ino))
+                total += found.st_blocks * 512
+    return total
