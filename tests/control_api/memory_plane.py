@@ -1,0 +1,233 @@
+"""A control plane that keeps its APIs in memory and real blobs in a folder, and a real server in front of it."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from hatchway.control_api.app import ShutdownMode, make_app, serve
+from hatchway.errors import Conflict, NotFound
+from hatchway.spec.deploy import DeployRequest
+from hatchway.spec.status import (
+    ApiStatus,
+    Condition,
+    DeployResult,
+    EngineStatus,
+    GatewayStatus,
+    LogLine,
+    ReplicaCounts,
+    RevisionStatus,
+    Status,
+)
+from hatchway.store.blobs import Blobs
+
+
+def an_api(name: str = "iris", **fields: Any) -> ApiStatus:
+    defaults: dict[str, Any] = {
+        "name": name,
+        "kind": "RealtimeAPI",
+        "status": "live",
+        "reason": "",
+        "revision": "r1",
+        "endpoint": f"http://127.0.0.1:8484/{name}",
+        "replicas": ReplicaCounts(desired=1, ready=1),
+        "in_flight": 0,
+        "conditions": (Condition(type="Ready", state="true"), Condition(type="Updated", state="true")),
+        "replica_list": (),
+        "spec": {"name": name},
+        "revisions": (RevisionStatus(id="r1", created_at="2026-01-01T00:00:00.000Z", active=True),),
+    }
+    return ApiStatus.model_validate({**defaults, **fields})
+
+
+def a_line(message: str, replica: str = "iris-1", time: str = "2026-01-01T00:00:00.000Z") -> LogLine:
+    return LogLine(replica=replica, revision="r1", time=time, level="INFO", stream="stdout", message=message)
+
+
+class MemoryPlane:
+    """`lives_by` says what becomes of a deployed API; by default it is live at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.blobs = Blobs(folder / "blobs")
+        self.apis: dict[str, ApiStatus] = {}
+        self.lines: list[LogLine] = []
+        self.requests: list[DeployRequest] = []
+        self.logs_asked: list[dict[str, Any]] = []
+        self.uploads: list[str] = []  # "stream SHA" or "path PATH"
+        self.shutdowns: list[tuple[str, str | None]] = []
+        self.lives_by: Callable[[ApiStatus], list[ApiStatus]] = lambda api: [api]
+        self.forget_once = False  # lose the blobs between upload and deploy, as a prune in between does
+        self.upload_begun, self.upload_ended = asyncio.Event(), asyncio.Event()
+        self._changed = asyncio.Event()
+
+    def change(self, api: ApiStatus | None = None, *, gone: str = "", line: LogLine | None = None) -> None:
+        """Something happened: an API is so now, or gone, or wrote a line."""
+        if api is not None:
+            self.apis[api.name] = api
+        if line is not None:
+            self.lines.append(line)
+        self.apis.pop(gone, None)
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    # --- the protocol ------------------------------------------------------------------------------------
+    async def deploy(self, request: DeployRequest) -> list[DeployResult]:
+        if self.forget_once:
+            self.forget_once = False
+            self.blobs.prune(())
+        self.requests.append(request)
+        if self.blobs.missing(file.sha256 for api in request.apis for file in api.source.files):
+            raise Conflict("files were not uploaded")
+        return [self._deploy(str(api.document["name"]), dry_run=request.dry_run) for api in request.apis]
+
+    def _deploy(self, name: str, *, dry_run: bool) -> DeployResult:
+        revision = f"r{len(self.requests) + 1}"
+        if not dry_run:
+            api = an_api(name, revision=revision, revisions=(RevisionStatus(id=revision, created_at="", active=True),))
+            first, *later = self.lives_by(api)
+            self.change(first)
+            for delay, status in enumerate(later, 1):
+                asyncio.get_running_loop().call_later(0.02 * delay, self.change, status)
+        return DeployResult(
+            name=name, kind="RealtimeAPI", status="starting", revision=revision, endpoint=f"http://x/{name}",
+            message="created", action="created",
+        )  # fmt: skip
+
+    def list(self) -> list[ApiStatus]:
+        return [self.apis[name] for name in sorted(self.apis)]
+
+    def get(self, name: str) -> ApiStatus:
+        if name not in self.apis:
+            raise NotFound(f"there is no API named {name}", hint="`hatchway get` lists what is deployed")
+        return self.apis[name]
+
+    async def start(self, name: str) -> ApiStatus:
+        return self._with_status(name, "live")
+
+    async def stop(self, name: str) -> ApiStatus:
+        return self._with_status(name, "stopped")
+
+    async def delete(self, name: str) -> ApiStatus:
+        status = self.get(name)
+        self.change(gone=name)
+        return status.model_copy(update={"status": "deleting"})
+
+    def _with_status(self, name: str, status: str) -> ApiStatus:
+        self.change(self.get(name).model_copy(update={"status": status}))
+        return self.get(name)
+
+    async def watch(self, name: str) -> AsyncIterator[ApiStatus]:
+        last = None
+        while name in self.apis:
+            changed = self._changed
+            if self.apis[name] != last:
+                last = self.apis[name]
+                yield last
+            await changed.wait()
+
+    def status(self) -> Status:
+        return Status(
+            engine=EngineStatus(pid=1, version="0.1.0"),
+            gateway=GatewayStatus(pid=2, port=8484, url="http://127.0.0.1:8484"),
+            home="/home/x/.hatchway",
+            apis={"live": len(self.apis)},
+            disk_bytes={"blobs": 10},
+        )
+
+    async def logs(
+        self, name: str, *, replica: str | None, since: float | None, request_id: str | None, follow: bool
+    ) -> AsyncIterator[LogLine]:
+        self.logs_asked.append({"replica": replica, "since": since, "request_id": request_id, "follow": follow})
+        if replica == "nobody":
+            raise NotFound("there is no replica nobody")
+        if replica == "broken":
+            raise RuntimeError("secret detail")
+        sent = 0
+        while True:
+            changed = self._changed
+            for line in self.lines[sent:]:
+                yield line
+            sent = len(self.lines)
+            if not follow:
+                return
+            await changed.wait()
+
+    async def prune(self) -> dict[str, int]:
+        return {"blobs": self.blobs.prune(())}
+
+    async def missing_blobs(self, hashes: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(self.blobs.missing(hashes))
+
+    async def add_blob(self, sha256: str, chunks: AsyncIterator[bytes]) -> None:
+        async def watched() -> AsyncIterator[bytes]:
+            async for chunk in chunks:
+                self.upload_begun.set()
+                yield chunk
+
+        try:
+            await self.blobs.add_async_stream(sha256, watched())
+        finally:
+            self.upload_ended.set()
+        self.uploads.append(f"stream {sha256}")
+
+    async def add_blob_from_path(self, sha256: str, path: Path) -> None:
+        self.blobs.add_path(sha256, path)
+        self.uploads.append(f"path {path}")
+
+    def request_shutdown(self, mode: ShutdownMode, python: str | None) -> None:
+        self.shutdowns.append((mode, python))
+        if python == "broken":
+            raise RuntimeError("secret detail")
+
+
+@asynccontextmanager
+async def served(plane: MemoryPlane, *, accepts_paths: bool = True) -> AsyncIterator[Path]:
+    """The socket on which `plane` is served, for as long as the block lasts."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        path = Path(folder) / "engine.sock"
+        task = asyncio.create_task(serve(make_app(plane, accepts_paths=accepts_paths), path))
+        await asyncio.sleep(0)  # the socket listens before the server's first wait
+        try:
+            yield path
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+class RunningPlane:
+    """A plane served by a loop in another thread, for clients that block."""
+
+    def __init__(self, plane: MemoryPlane, loop: asyncio.AbstractEventLoop, socket: Path) -> None:
+        self.plane = plane
+        self.socket = socket
+        self._loop = loop
+
+    def change(self, api: ApiStatus | None = None, *, gone: str = "", line: LogLine | None = None) -> None:
+        self._loop.call_soon_threadsafe(lambda: self.plane.change(api, gone=gone, line=line))
+
+
+@contextmanager
+def served_in_thread(folder: Path) -> Iterator[RunningPlane]:
+    ready, found, done = threading.Event(), list[RunningPlane](), list[Callable[[], None]]()
+
+    async def main() -> None:
+        plane, loop, end = MemoryPlane(folder), asyncio.get_running_loop(), asyncio.Event()
+        async with served(plane) as socket:
+            found.append(RunningPlane(plane, loop, socket))
+            done.append(lambda: (loop.call_soon_threadsafe(end.set), None)[1])
+            ready.set()
+            await end.wait()
+
+    thread = threading.Thread(target=asyncio.run, args=(main(),))
+    thread.start()
+    ready.wait()
+    try:
+        yield found[0]
+    finally:
+        done[0]()
+        thread.join()
