@@ -75,6 +75,7 @@ class _Channel:
 
     names: set[str] = field(default_factory=set)  # subscribed
     is_open: bool = False
+    is_answered: bool = False
     accepted: dict[str, str] = field(default_factory=dict)  # versions Envoy has
     resend: set[str] = field(default_factory=set)  # to be sent though the version is accepted
     trials: list[tuple[str, ...]] = field(default_factory=list)  # halves of a refused response
@@ -215,7 +216,8 @@ class Session:
             return []
         all_wanted = wanted.resources(type_url)
         names = self._due(channel, all_wanted)
-        if not names:
+        # Envoy asks for listeners only after its first answer about clusters, be there any or not.
+        if not names and (type_url != CLUSTER or channel.is_answered):
             return []
         resources = [all_wanted[name] for name in names]
         channel.resend.difference_update(names)
@@ -306,7 +308,7 @@ class Session:
     def _send(self, sent: _Sent, resources: Iterable[Encoded]) -> discovery_pb2.DeltaDiscoveryResponse:
         self._n_responses += 1
         channel = self._channels[sent.type_url]
-        channel.waiting, channel.nonce = sent, str(self._n_responses)
+        channel.waiting, channel.nonce, channel.is_answered = sent, str(self._n_responses), True
         found: list[Any] = [
             discovery_pb2.Resource(name=each.name, version=each.version, resource=each.resource) for each in resources
         ]
