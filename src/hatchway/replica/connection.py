@@ -1,0 +1,484 @@
+"""HTTP/1.1 on a unix socket: bytes in, exchanges out, answers back in order.
+
+One `Connection` per client (the gateway keeps a few alive); one `Exchange` per request. Pipelined requests wait in
+line, since answers must leave in the order of their requests. What to do with a request is the business of a
+subclass of `Exchange`: `begin` is called when its turn has come, `client_left` when nobody will read the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import socket
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from http import HTTPStatus
+from secrets import token_hex
+
+import httptools
+import orjson
+
+from hatchway.contract import HEADER_REQUEST_ID, MAX_REQUEST_ID_CHARS
+
+MAX_HEAD_BYTES = 64 * 1024
+MAX_PIPELINED = 32
+LINGER_S = 2.0  # how long a refused client may go on sending before the connection is closed
+
+ExtraHeaders = list[tuple[bytes, bytes]]
+
+_REQUEST_ID = HEADER_REQUEST_ID.encode()
+_STATUS_LINES = {s.value: b"HTTP/1.1 %d %s\r\n" % (s.value, s.phrase.encode()) for s in HTTPStatus}
+
+
+class ClientGone(ConnectionError):
+    """The client closed the connection while its answer was being streamed."""
+
+
+class Exchange:
+    """One request and its one answer."""
+
+    __slots__ = (
+        "_connection",
+        "_ended",
+        "answered",
+        "body",
+        "fields",
+        "gone",
+        "is_head",
+        "keep_alive",
+        "method",
+        "raw_headers",
+        "request_id",
+        "supports_chunks",
+        "target",
+    )
+
+    def __init__(self, connection: Sink, method: str, target: bytes, raw_headers: list[tuple[bytes, bytes]]) -> None:
+        self._connection = connection
+        self.method = method
+        self.target = target
+        self.raw_headers = raw_headers
+        self.fields = dict(raw_headers)  # of repeated fields the last
+        self.body = b""
+        self.request_id = request_id_of(self.fields.get(_REQUEST_ID))
+        self.is_head = method == "HEAD"
+        self.keep_alive = True
+        self.supports_chunks = True
+        self.answered = False  # the first byte of the answer is written
+        self.gone = False  # the client has left
+        self._ended = False
+
+    def begin(self) -> None:
+        """Its turn has come: see to it that it is answered, now or later."""
+        raise NotImplementedError
+
+    def client_left(self) -> None:
+        """The client has gone before the answer was complete."""
+
+    def answer(self, status: int, content_type: bytes, body: bytes, extra: ExtraHeaders | None = None) -> None:
+        """The whole answer at once. Ignored when the client has gone or was already answered."""
+        if self.answered or self.gone:
+            return
+        self.answered = True
+        self._ended = True
+        has_body = status >= 200 and status not in (204, 304)
+        parts = [self._head(status)]
+        if content_type:
+            parts.append(b"content-type: %b\r\n" % content_type)
+        if has_body:
+            parts.append(b"content-length: %d\r\n" % len(body))
+        if extra:
+            parts.extend(b"%b: %b\r\n" % header for header in extra)
+        parts.append(b"\r\n")
+        if has_body and not self.is_head:
+            parts.append(body)
+        self._connection.send(b"".join(parts))
+        self._connection.exchange_done(self)
+
+    def answer_json(self, status: int, value: object, extra: ExtraHeaders | None = None) -> None:
+        self.answer(status, b"application/json", orjson.dumps(value), extra)
+
+    def answer_error(self, status: int, kind: str, message: str, extra: ExtraHeaders | None = None) -> None:
+        """The form of every error that callers see."""
+        error = {"kind": kind, "message": message, "request_id": self.request_id}
+        self.answer_json(status, {"error": error}, extra)
+
+    def start_stream(self, status: int, headers: ExtraHeaders) -> None:
+        """The head of an answer whose body follows in pieces, by `write` and at last `end_stream`."""
+        if self.answered or self.gone:
+            return
+        self.answered = True
+        sized = any(name == b"content-length" for name, _ in headers)
+        has_body = status >= 200 and status not in (204, 304)
+        self.supports_chunks = self.supports_chunks and not sized and has_body
+        if has_body and not sized and not self.supports_chunks:
+            self.keep_alive = False  # HTTP/1.0: the end of the connection is the end of the body
+        framing = b"transfer-encoding: chunked\r\n" if self.supports_chunks else b""
+        fields = b"".join([b"%b: %b\r\n" % header for header in headers])
+        self._connection.send(self._head(status) + fields + framing + b"\r\n")
+
+    async def write(self, piece: bytes) -> None:
+        """One piece of a stream; waits while the client reads slowly. Raises ClientGone."""
+        if self.gone:
+            raise ClientGone
+        if piece and not self.is_head:
+            self._connection.send(b"%x\r\n%b\r\n" % (len(piece), piece) if self.supports_chunks else piece)
+        await self._connection.writable()
+        if self.gone:
+            raise ClientGone
+
+    def end_stream(self) -> None:
+        if self._ended or self.gone:
+            return
+        self._ended = True
+        if self.supports_chunks and not self.is_head:
+            self._connection.send(b"0\r\n\r\n")
+        self._connection.exchange_done(self)
+
+    def abort(self) -> None:
+        """A stream cannot go on: cutting the connection is the only way left to say so."""
+        self._ended = True
+        self._connection.cut()
+
+    def _head(self, status: int) -> bytes:
+        line = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+        identity = self._connection.common_headers + b"x-request-id: " + self.request_id.encode() + b"\r\n"
+        if self.keep_alive and not self._connection.closing:
+            return line + identity
+        self.keep_alive = False
+        return line + identity + b"connection: close\r\n"
+
+
+class Sink:
+    """Where an exchange writes its answer: a connection, or a place that keeps it (the warm-up)."""
+
+    common_headers: bytes = b""
+    closing: bool = False
+
+    def send(self, data: bytes) -> None:
+        raise NotImplementedError
+
+    async def writable(self) -> None:
+        """Returns when more may be sent."""
+
+    def exchange_done(self, exchange: Exchange) -> None:
+        raise NotImplementedError
+
+    def cut(self) -> None:
+        raise NotImplementedError
+
+
+ExchangeFactory = Callable[[Sink, str, bytes, list[tuple[bytes, bytes]]], Exchange]
+
+
+class Listener:
+    """What the connections of one socket share."""
+
+    def __init__(self, make_exchange: ExchangeFactory, *, max_body_bytes: int, common_headers: bytes = b"") -> None:
+        self.make_exchange = make_exchange
+        self.max_body_bytes = max_body_bytes
+        self.common_headers = common_headers
+        self.closing = False  # answers say "connection: close", idle connections are closed
+        self.connections: set[Connection] = set()
+
+    def connect(self) -> Connection:
+        """The protocol factory."""
+        return Connection(self)
+
+    def close_idle(self) -> None:
+        self.closing = True
+        for connection in list(self.connections):
+            connection.close_if_idle()
+
+    def close_all(self) -> None:
+        for connection in list(self.connections):
+            connection.cut()
+
+
+class Connection(asyncio.Protocol, Sink):
+    """One client. Parses requests, begins them one after another, writes their answers."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self.common_headers = listener.common_headers
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._current: Exchange | None = None
+        self._waiting: deque[Exchange] = deque()
+        self._is_pumping = False
+        self._refused = False  # an error was answered: what still comes is thrown away
+        self._close_when_done = False
+        self._can_write: asyncio.Future[None] | None = None
+        self._target: list[bytes] = []
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._pieces: list[bytes] = []
+        self._head_bytes = 0
+        self._body_bytes = 0
+        self._receiving: Exchange | None = None  # head complete, body on its way
+        self._in_request = False
+
+    @property
+    def closing(self) -> bool:  # type: ignore[override]  # a plain attribute elsewhere
+        return self._listener.closing
+
+    @property
+    def is_idle(self) -> bool:
+        return self._current is None and not self._waiting and not self._in_request
+
+    # --- the transport ---------------------------------------------------------------------------------------
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
+        self._transport = transport  # type: ignore[assignment]  # uvloop's transports are no subclass
+        self._listener.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._listener.connections.discard(self)
+        self._transport = None
+        self._resume_writers()
+        self._forget_client()
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        if self._receiving is None:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._close_when_done = True  # answered as a plain request, never upgraded
+            self._refused = True
+            self._close_if_done()
+        except httptools.HttpParserCallbackError as exc:
+            raise RuntimeError("parser callback failed") from (exc.__context__ or exc)
+        except httptools.HttpParserError as exc:
+            self._refuse(400, "bad_request", f"this is not valid HTTP: {exc}")
+        else:
+            if self._receiving is None and self._in_request and self._head_bytes > MAX_HEAD_BYTES:
+                self._refuse(431, "headers_too_large", f"the request's headers exceed {MAX_HEAD_BYTES} bytes")
+
+    def eof_received(self) -> bool:
+        """True keeps the writing side open: a client may half-close and still wait for its answer."""
+        if self._current is None and not self._waiting:
+            return False
+        if self._is_hung_up():
+            self._forget_client()
+            return False
+        self._refused = True
+        self._close_when_done = True
+        return True
+
+    def pause_writing(self) -> None:
+        if self._can_write is None:
+            self._can_write = asyncio.get_running_loop().create_future()
+
+    def resume_writing(self) -> None:
+        self._resume_writers()
+        self._pump()
+
+    # --- the parser ------------------------------------------------------------------------------------------
+    def on_message_begin(self) -> None:
+        self._in_request = True
+        self._target = []
+        self._headers = []
+        self._pieces = []
+        self._body_bytes = 0
+        self._receiving = None
+
+    def on_url(self, url: bytes) -> None:
+        self._target.append(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        if self._refused:
+            return
+        exchange = self._listener.make_exchange(
+            self, self._parser.get_method().decode("ascii"), _origin_form(b"".join(self._target)), self._headers
+        )
+        exchange.keep_alive = self._parser.should_keep_alive()
+        exchange.supports_chunks = self._parser.get_http_version() == "1.1"
+        self._receiving = exchange
+        length = exchange.fields.get(b"content-length")
+        if length is not None and int(length) > self._listener.max_body_bytes:
+            self._refuse_body()
+        elif exchange.fields.get(b"expect", b"").lower() == b"100-continue" and self._current is None:
+            self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, piece: bytes) -> None:
+        if self._refused:
+            return
+        self._body_bytes += len(piece)
+        if self._body_bytes > self._listener.max_body_bytes:
+            self._refuse_body()
+        else:
+            self._pieces.append(piece)
+
+    def on_message_complete(self) -> None:
+        exchange = self._receiving
+        self._in_request = False
+        self._head_bytes = 0
+        self._receiving = None
+        if self._refused or exchange is None:
+            return
+        pieces = self._pieces
+        if pieces:
+            exchange.body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            self._pieces = []
+        if not exchange.keep_alive:
+            self._refused = True  # nothing may follow a request that closes
+        if self._current is None and not self._is_pumping and not self._waiting and self._can_write is None:
+            self._current = exchange
+            exchange.begin()
+            return
+        self._waiting.append(exchange)
+        if len(self._waiting) >= MAX_PIPELINED and self._transport is not None:
+            self._transport.pause_reading()
+
+    # --- answers ---------------------------------------------------------------------------------------------
+    def send(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data)
+
+    async def writable(self) -> None:
+        if self._can_write is not None:
+            await asyncio.shield(self._can_write)
+
+    def exchange_done(self, exchange: Exchange) -> None:
+        if exchange is not self._current:
+            return
+        self._current = None
+        if isinstance(exchange, _Refusal):
+            self._linger()
+        elif not exchange.keep_alive:
+            self._close()
+        elif self._waiting:
+            self._pump()
+        elif self._close_when_done or (self._listener.closing and not self._in_request):
+            self._close()
+
+    def cut(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def close_if_idle(self) -> None:
+        if self.is_idle:
+            self._close()
+
+    def _pump(self) -> None:
+        """Begin waiting exchanges until one is not answered at once; a loop, since answers may come at once."""
+        if self._is_pumping:
+            return
+        self._is_pumping = True
+        try:
+            while self._waiting and self._current is None and self._can_write is None and self._transport is not None:
+                self._current = self._waiting.popleft()
+                if len(self._waiting) == MAX_PIPELINED // 2:
+                    self._transport.resume_reading()
+                self._current.begin()
+        finally:
+            self._is_pumping = False
+        self._close_if_done()
+
+    def _close_if_done(self) -> None:
+        if self._close_when_done and self._current is None and not self._waiting:
+            self._close()
+
+    def _close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    # --- refusals and departures -----------------------------------------------------------------------------
+    def _refuse_body(self) -> None:
+        limit = self._listener.max_body_bytes
+        self._refuse(413, "body_too_large", f"the request body exceeds the API's limit of {limit} bytes")
+
+    def _refuse(self, status: int, kind: str, message: str) -> None:
+        """Answer an error in turn, then close. Closing at once would throw the answer away with the unread input."""
+        request = self._receiving or Exchange(self, "GET", b"/", self._headers)
+        self._refused = True
+        self._pieces = []
+        self._in_request = False
+        refusal = _Refusal(self, request, status, kind, message)
+        self._waiting.append(refusal)
+        self._pump()
+
+    def _linger(self) -> None:
+        """Say that no more comes, and let a refused client read its answer while it still sends."""
+        if self._transport is not None:
+            self._transport.write_eof()
+            asyncio.get_running_loop().call_later(LINGER_S, self._close)
+
+    def _is_hung_up(self) -> bool:
+        """Whether the peer has closed both directions, or only says that it will send no more."""
+        sock: socket.socket | None = self._transport.get_extra_info("socket") if self._transport else None
+        if sock is None:
+            return True
+        poll = select.poll()
+        poll.register(sock.fileno(), select.POLLIN)
+        return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))
+
+    def _forget_client(self) -> None:
+        left = [*([] if self._current is None else [self._current]), *self._waiting]
+        self._current = None
+        self._waiting.clear()
+        self._resume_writers()
+        for exchange in left:
+            if not exchange.gone:
+                exchange.gone = True
+                exchange.client_left()
+
+    def _resume_writers(self) -> None:
+        waiter, self._can_write = self._can_write, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+
+class _Refusal(Exchange):
+    """The answer to a request that could not be read."""
+
+    __slots__ = ("_kind", "_message", "_status")
+
+    def __init__(self, connection: Connection, request: Exchange, status: int, kind: str, message: str) -> None:
+        super().__init__(connection, request.method, request.target, request.raw_headers)
+        self.request_id = request.request_id
+        self.keep_alive = False
+        self._status = status
+        self._kind = kind
+        self._message = message
+
+    def begin(self) -> None:
+        self.answer_error(self._status, self._kind, self._message)
+
+
+def bind(path: str) -> socket.socket:
+    """A unix socket at `path`, for this user only; a file that a former process left there is replaced."""
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    bound.bind(path)
+    os.chmod(path, 0o600)
+    bound.setblocking(False)
+    return bound
+
+
+def request_id_of(given: bytes | None) -> str:
+    """The caller's id, reduced to 128 printable characters, or a new one."""
+    if given is None:
+        return token_hex(16)
+    text = given.decode("latin-1")
+    if text.isascii() and text.isprintable() and 0 < len(text) <= MAX_REQUEST_ID_CHARS:
+        return text
+    text = "".join(c for c in text if c.isascii() and c.isprintable())[:MAX_REQUEST_ID_CHARS]
+    return text or token_hex(16)
+
+
+def _origin_form(target: bytes) -> bytes:
+    """`/path?query`, also of a request that names the whole URL."""
+    if target.startswith(b"/"):
+        return target
+    _, scheme, rest = target.partition(b"://")
+    slash = rest.find(b"/")
+    return rest[slash:] if scheme and slash >= 0 else b"/"

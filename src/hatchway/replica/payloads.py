@@ -1,0 +1,98 @@
+"""From a request's body to the `payload` argument, by content type.
+
+application/json and +json: parsed. Forms: starlette's FormData. text/plain: str in its charset. Anything else: bytes.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import orjson
+
+from hatchway.errors import RequestError
+
+JSON = b"application/json"
+_FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
+
+
+def is_form(content_type: bytes | None) -> bool:
+    """Whether the body is a form, whose parsing has to be awaited."""
+    return content_type is not None and _media_type(content_type) in _FORMS
+
+
+def parse(content_type: bytes | None, body: bytes) -> Any:
+    """The payload of a body that is not a form. Raises RequestError (400)."""
+    if content_type == JSON:
+        return _parse_json(body)
+    if content_type is None:
+        return body
+    media_type = _media_type(content_type)
+    if media_type == "application/json" or media_type.endswith("+json"):
+        return _parse_json(body)
+    if media_type == "text/plain":
+        return _decode(body, _charset(content_type))
+    return body
+
+
+async def parse_form(raw_headers: list[tuple[bytes, bytes]], body: bytes) -> Any:
+    """Starlette's FormData. Raises RequestError: 400 for a damaged form, 415 when the parser is not installed."""
+    try:
+        formparsers = importlib.import_module("starlette.formparsers")
+        datastructures = importlib.import_module("starlette.datastructures")
+    except ImportError as exc:
+        raise _no_form_parser() from exc
+    headers = datastructures.Headers(raw=raw_headers)
+    multipart = _media_type(headers.get("content-type", "").encode("latin-1")) == "multipart/form-data"
+    parser_class = formparsers.MultiPartParser if multipart else formparsers.FormParser
+    try:
+        return await parser_class(headers, _one_piece(body)).parse()
+    except AssertionError as exc:  # how starlette says that python-multipart is missing
+        raise _no_form_parser() from exc
+    except (ValueError, KeyError, formparsers.MultiPartException) as exc:
+        raise RequestError(f"the form in the request's body is damaged: {exc}") from exc
+
+
+def _no_form_parser() -> RequestError:
+    return RequestError(
+        "this API cannot read forms: add starlette and python-multipart to its dependencies, or send JSON", status=415
+    )
+
+
+async def _one_piece(body: bytes) -> AsyncIterator[bytes]:
+    yield body
+    yield b""
+
+
+def _parse_json(body: bytes) -> Any:
+    if not body:
+        raise RequestError("the request's body is empty; its content type is application/json, so send a JSON value")
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as exc:
+        message = exc.msg.partition(": line ")[0]
+        raise RequestError(
+            f"the request's body is not valid JSON: {message}, line {exc.lineno} column {exc.colno}"
+        ) from exc
+
+
+def _decode(body: bytes, charset: str) -> str:
+    try:
+        return body.decode(charset)
+    except LookupError as exc:
+        raise RequestError(f"unknown charset {charset!r} in the content type") from exc
+    except (UnicodeError, ValueError) as exc:
+        raise RequestError(f"the request's body is not valid {charset} text: {exc}") from exc
+
+
+def _media_type(content_type: bytes) -> str:
+    return content_type.partition(b";")[0].strip().lower().decode("latin-1")
+
+
+def _charset(content_type: bytes) -> str:
+    for parameter in content_type.decode("latin-1").split(";")[1:]:
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "charset":
+            return value.strip().strip("\"'") or "utf-8"
+    return "utf-8"
