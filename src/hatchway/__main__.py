@@ -1,0 +1,7 @@
+"""`python -m hatchway` is the command line."""
+
+from __future__ import annotations
+
+from hatchway.cli.main import main
+
+main()

@@ -1,0 +1,174 @@
+"""`hatchway get`: the list of APIs, or everything about one; `--watch` follows it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hatchway.cli.connect import engine_if_used, engine_of
+from hatchway.cli.curl import curl_line
+from hatchway.cli.names import api_name, complete_api
+from hatchway.cli.output import Cell, Format, FormatOption, Output, format_age, format_bytes, status_cell, to_text
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from hatchway.spec.status import ApiStatus
+
+EXAMPLES = ("hatchway get", "hatchway get iris", "hatchway get iris --watch", "hatchway get iris -o json")
+
+
+def get(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="Name of an API. Default: list them all.", autocompletion=complete_api),
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow changes until Ctrl-C.")] = False,
+    output: FormatOption = Format.table,
+) -> None:
+    """List the APIs, or show everything about one: status, reason, replicas, revisions, how to call it."""
+    out = Output.open(output)
+    if name is None:
+        show_list(out, watch=watch)
+    else:
+        show_one(out, api_name(name), watch=watch)
+
+
+def show_list(out: Output, *, watch: bool) -> None:
+    client = engine_if_used(out)
+    if client is None:
+        print_list(out, [])
+        return
+    with client:
+        print_list(out, client.list())
+
+
+def show_one(out: Output, name: str, *, watch: bool) -> None:
+    with engine_of(name, out) as client:
+        print_one(out, client.get(name))
+
+
+def print_list(out: Output, apis: Sequence[ApiStatus]) -> None:
+    if not out.is_table:
+        out.data(list(apis))
+    elif not apis:
+        out.line("nothing is deployed; start with: hatchway init, hatchway deploy")
+    else:
+        for line in list_lines(out, apis, time.time()):
+            out.print(line)
+
+
+def print_one(out: Output, api: ApiStatus) -> None:
+    if not out.is_table:
+        out.data(api)
+        return
+    for line in detail_lines(out, api, time.time()):
+        out.print(line)
+
+
+def list_lines(out: Output, apis: Sequence[ApiStatus], now: float) -> list[Text]:
+    reasons = any(api.reason for api in apis)
+    headers = [
+        "NAME",
+        "STATUS",
+        "REPLICAS",
+        "IN FLIGHT",
+        "REVISION",
+        "AGE",
+        "ENDPOINT",
+        *(["REASON"] if reasons else []),
+    ]
+    rows = []
+    for api in apis:
+        row: list[str | Cell] = [
+            api.name,
+            status_cell(api.status),
+            f"{api.replicas.ready}/{api.replicas.desired}",
+            str(api.in_flight),
+            api.revision,
+            format_age(api.updated_at, now),
+            api.endpoint,
+        ]
+        rows.append([*row, api.reason] if reasons else row)
+    return out.table_lines(headers, rows)
+
+
+def detail_lines(out: Output, api: ApiStatus, now: float) -> Iterator[Text]:
+    """Everything about one API, the most important first."""
+    reason = f"  {api.reason}" if api.reason else ""
+    yield to_text(Cell(api.name, "bold"), "  ", status_cell(api.status), reason, Cell(f"  {api.kind}", "dim"))
+    if api.message:
+        yield from (to_text(line) for line in api.message.splitlines())
+    counts = api.replicas
+    extra = [f"{count} {word}" for word, count in (("starting", counts.starting), ("failed", counts.failed)) if count]
+    yield to_text("")
+    yield from out.table_lines(
+        (),
+        [
+            [Cell("endpoint", "dim"), api.endpoint],
+            [Cell("revision", "dim"), api.revision],
+            [Cell("replicas", "dim"), ", ".join([f"{counts.ready} of {counts.desired} ready", *extra])],
+            [Cell("in flight", "dim"), str(api.in_flight)],
+        ],
+    )
+    yield from section(out, "conditions", ("TYPE", "STATE", "REASON", "MESSAGE"), condition_rows(api))
+    yield from section(
+        out,
+        "replicas",
+        ("ID", "STATE", "PID", "RESTARTS", "MEMORY", "AGE", "REVISION", "REASON"),
+        replica_rows(api, now),
+    )
+    yield from section(out, "revisions", ("ID", "AGE", "COMMIT", ""), revision_rows(api, now))
+    yield to_text("")
+    yield to_text(Cell("call it", "bold"))
+    yield to_text("  ", curl_line(api.endpoint, api.spec))
+
+
+def section(out: Output, title: str, headers: Sequence[str], rows: Sequence[Sequence[str | Cell]]) -> Iterator[Text]:
+    """A titled table; nothing when it has no rows."""
+    if not rows:
+        return
+    yield to_text("")
+    yield to_text(Cell(title, "bold"))
+    yield from out.table_lines(headers, rows, indent="  ")
+
+
+def condition_rows(api: ApiStatus) -> list[list[str | Cell]]:
+    """A message of several lines takes several rows, so that a traceback reads as one."""
+    rows: list[list[str | Cell]] = []
+    for condition in api.conditions:
+        first, *rest = condition.message.splitlines() or [""]
+        rows.append([condition.type, status_cell(condition.state), condition.reason, first])
+        rows.extend(["", "", "", line] for line in rest)
+    return rows
+
+
+def replica_rows(api: ApiStatus, now: float) -> list[list[str | Cell]]:
+    return [
+        [
+            replica.id,
+            status_cell(replica.state),
+            str(replica.pid or ""),
+            str(replica.restarts),
+            format_bytes(replica.rss_bytes),
+            format_age(replica.started_at, now),
+            replica.revision,
+            ": ".join(text for text in (replica.reason, replica.message.split("\n")[0]) if text),
+        ]
+        for replica in api.replica_list
+    ]
+
+
+def revision_rows(api: ApiStatus, now: float) -> list[list[str | Cell]]:
+    return [
+        [
+            revision.id,
+            format_age(revision.created_at, now),
+            (revision.git_commit or "")[:12],
+            Cell("wanted", "green") if revision.active else "",
+        ]
+        for revision in api.revisions
+    ]

@@ -1,0 +1,104 @@
+"""`hatchway init`: a project to start from, copied from a template. It never overwrites a file."""
+
+from __future__ import annotations
+
+import shlex
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hatchway.cli.output import Cell, Output
+from hatchway.errors import Conflict, NotFound, StorageError
+
+EXAMPLES = ("hatchway init", "hatchway init text", "hatchway init recommender my-shop", "hatchway init empty .")
+
+DEFAULT_TEMPLATE = "iris"
+TEMPLATES = {
+    "iris": "a scikit-learn classifier: which species is this flower",
+    "recommender": "matrix factorisation in NumPy: films for a user, films like a film",
+    "text": "a text classifier: what is a customer's message about",
+    "empty": "the smallest handler",
+}
+
+
+def complete_template(incomplete: str) -> list[tuple[str, str]]:
+    return [(name, about) for name, about in TEMPLATES.items() if name.startswith(incomplete)]
+
+
+def init(
+    template: Annotated[
+        str, typer.Argument(metavar="[TEMPLATE]", help=", ".join(TEMPLATES) + ".", autocompletion=complete_template)
+    ] = DEFAULT_TEMPLATE,
+    folder: Annotated[
+        Path | None,
+        typer.Argument(metavar="[DIR]", help="Where to put it. Default: a new folder named like the template."),
+    ] = None,
+) -> None:
+    """Start a project from a template: its YAML, its handler, its training."""
+    source = find_template(template)
+    target = Path(template) if folder is None else folder
+    names = copy_template(source, target)
+    out = Output.open()
+    out.line(f"{template}: {TEMPLATES[template]}")
+    for name in names:
+        out.line("  ", Cell(str(target / name), "dim"))
+    out.line("next:")
+    for command in next_commands(source, target):
+        out.line("  ", command)
+    others = [name for name in TEMPLATES if name != template]
+    out.line(Cell(f"other templates: {', '.join(others)}", "dim"))
+
+
+def find_template(name: str) -> Traversable:
+    """Raises NotFound."""
+    if name not in TEMPLATES:
+        raise NotFound(f"there is no template {name!r}", hint=f"templates: {', '.join(TEMPLATES)}")
+    return resources.files("hatchway") / "templates" / name
+
+
+def copy_template(source: Traversable, target: Path) -> list[str]:
+    """Copy the files of `source` into `target` and return their names.
+
+    Raises Conflict, before anything is written, when one of them exists; StorageError when it cannot be written.
+    """
+    files = sorted((entry for entry in source.iterdir() if entry.is_file()), key=lambda entry: entry.name)
+    existing = [file.name for file in files if (target / file.name).exists()]
+    if existing or (target.exists() and not target.is_dir()):
+        raise Conflict(
+            f"{target} already has {', '.join(existing)}" if existing else f"{target} is a file",
+            hint="name another folder: hatchway init TEMPLATE DIR",
+        )
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            with (target / file.name).open("xb") as copy:
+                copy.write(file.read_bytes())
+    except OSError as exc:
+        raise StorageError(f"cannot write {exc.filename or target}: {exc.strerror}") from exc
+    return [file.name for file in files]
+
+
+def next_commands(source: Traversable, target: Path) -> list[str]:
+    """The three commands from here to a first answer."""
+    name = _api_name(source)
+    steps = []
+    if target.resolve() != Path.cwd():
+        steps.append(f"cd {shlex.quote(str(target))}")
+    if (source / "requirements.txt").is_file():
+        steps.append("pip install -r requirements.txt")
+    if (source / "train.py").is_file():
+        steps.append("python train.py")
+    return [
+        command
+        for command in (" && ".join(steps), "hatchway deploy", f"hatchway predict {name} request.json")
+        if command
+    ]
+
+
+def _api_name(source: Traversable) -> str:
+    import yaml
+
+    return str(yaml.safe_load((source / "hatchway.yaml").read_text())[0]["name"])

@@ -1,0 +1,175 @@
+"""What a deploy shows while it goes on: a live region on a terminal, a line per change in a pipe, nothing for JSON.
+
+    ⠹ iris            starting   Loading   3.1 s     one line per API, redrawn; the handler's log lines above it
+    iris: starting Loading                           the same in a pipe
+
+`Progress` is told what happens in plain words and knows nothing of the client's events; deploy.py translates.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self
+
+from hatchway.cli.output import Cell, Output, aligned, printable, status_cell, to_text
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.live import Live
+
+REFRESHES_PER_S = 10
+SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+PLAIN_SPINNER = "|/-\\"
+SETTLED = {"live": "✓", "idle": "✓", "stopped": "✓", "failed": "✗"}
+PLAIN_SETTLED = {"live": "+", "idle": "+", "stopped": "+", "failed": "x"}
+
+
+class Progress(Protocol):
+    def step(self, text: str) -> None:
+        """Something that is not about one API: hashing, uploading."""
+
+    def phase(self, api: str, phase: str, reason: str) -> None:
+        """An API's status, as often as it is known."""
+
+    def log(self, api: str, replica: str, message: str) -> None:
+        """A line of a handler."""
+
+
+@dataclass
+class Row:
+    phase: str
+    reason: str
+    since: float
+    settled: float | None = None  # when it became live or failed
+
+
+class Silent(AbstractContextManager["Silent"]):
+    """For JSON and YAML."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        return None
+
+    def step(self, text: str) -> None: ...
+
+    def phase(self, api: str, phase: str, reason: str) -> None: ...
+
+    def log(self, api: str, replica: str, message: str) -> None: ...
+
+
+class Replicas:
+    """Which replicas have printed: their ids are shown when there is more than one."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+
+    def prefix(self, api: str, replica: str, *, one_api: bool) -> str:
+        self._seen.add(replica)
+        names = [*([] if one_api else [api]), *([replica] if len(self._seen) > 1 else [])]
+        return f"{' '.join(names)} | " if names else "| "
+
+
+class Lines(AbstractContextManager["Lines"]):
+    """For a pipe: a line per change, none repeated."""
+
+    def __init__(self, out: Output) -> None:
+        self._out = out
+        self._shown: dict[str, tuple[str, str]] = {}
+        self._replicas = Replicas()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        return None
+
+    def step(self, text: str) -> None:
+        if self._shown.get("") != (text, ""):
+            self._shown[""] = (text, "")
+            self._out.note(text)
+
+    def phase(self, api: str, phase: str, reason: str) -> None:
+        if self._shown.get(api) != (phase, reason):
+            self._shown[api] = (phase, reason)
+            self._out.note(f"{api}: {phase}{' ' if reason else ''}{reason}")
+
+    def log(self, api: str, replica: str, message: str) -> None:
+        prefix = self._replicas.prefix(api, replica, one_api=False)
+        for line in printable(message.split("\n")):
+            self._out.note(prefix, line)
+
+
+class Region(AbstractContextManager["Region"]):
+    """For a terminal: a line per API that is redrawn, log lines running above."""
+
+    def __init__(self, out: Output, clock: Callable[[], float] = time.monotonic) -> None:
+        from rich.live import Live
+
+        self._out = out
+        self._clock = clock
+        self._started = clock()
+        self._step = ""
+        self._rows: dict[str, Row] = {}
+        self._replicas = Replicas()
+        self._unicode = out.notes.encoding.lower().startswith("utf")
+        self._live: Live = Live(
+            console=out.notes,
+            get_renderable=self.render,
+            refresh_per_second=REFRESHES_PER_S,
+            transient=True,  # the result takes its place
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._live.stop()
+
+    def step(self, text: str) -> None:
+        self._step = text
+
+    def phase(self, api: str, phase: str, reason: str) -> None:
+        now = self._clock()
+        row = self._rows.setdefault(api, Row(phase, reason, now))
+        row.phase, row.reason = phase, reason
+        if phase not in SETTLED:
+            row.settled = None
+        elif row.settled is None:
+            row.settled = now
+
+    def log(self, api: str, replica: str, message: str) -> None:
+        prefix = self._replicas.prefix(api, replica, one_api=len(self._rows) < 2)
+        for line in printable(message.split("\n")):
+            self._out.note(Cell(prefix, "dim"), Cell(line, "dim"))
+
+    def render(self) -> RenderableType:
+        from rich.console import Group
+
+        now = self._clock()
+        frames = SPINNER if self._unicode else PLAIN_SPINNER
+        frame = frames[int((now - self._started) * REFRESHES_PER_S) % len(frames)]
+        marks = SETTLED if self._unicode else PLAIN_SETTLED
+        if not self._rows:
+            return to_text(Cell(frame, "cyan"), " ", self._step)
+        rows: list[list[str | Cell]] = []
+        for name, row in self._rows.items():
+            elapsed = (row.settled or now) - row.since
+            mark = marks.get(row.phase, frame)
+            rows.append(
+                [
+                    Cell(f"{mark} {name}", status_cell(row.phase).style),
+                    status_cell(row.phase),
+                    Cell(row.reason, "dim"),
+                    Cell(f"{elapsed:.1f} s", "dim"),
+                ]
+            )
+        return Group(*aligned(rows, self._out.notes.width))
+
+
+def open_progress(out: Output) -> Silent | Lines | Region:
+    if out.notes.is_terminal and not out.notes.is_dumb_terminal:
+        return Region(out)
+    return Lines(out) if out.is_table else Silent()

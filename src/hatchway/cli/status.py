@@ -1,0 +1,48 @@
+"""`hatchway status`: the engine, the gateway, what is deployed and the disk it uses. It never starts the engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hatchway.cli.connect import settings_here
+from hatchway.cli.output import Cell, Format, FormatOption, Output, format_bytes
+
+if TYPE_CHECKING:
+    from hatchway.spec.status import Status
+
+EXAMPLES = ("hatchway status", "hatchway status -o json")
+
+
+def status(output: FormatOption = Format.table) -> None:
+    """Show whether the engine runs, where the gateway listens, and how much disk is used."""
+    from hatchway import keeper
+    from hatchway.client import Client
+
+    out = Output.open(output)
+    settings = settings_here()
+    if not keeper.is_running(settings):
+        if out.is_table:
+            out.line(Cell("not running", "yellow"), "  start it with: hatchway up")
+            out.line("home  ", str(settings.home))
+        else:
+            out.data({"engine": None, "gateway": None, "home": str(settings.home), "apis": {}, "disk_bytes": {}})
+        return
+    with Client(socket=settings.engine_socket) as client:
+        found = client.status()
+    if out.is_table:
+        show(out, found)
+    else:
+        out.data(found)
+
+
+def show(out: Output, found: Status) -> None:
+    apis = ", ".join(f"{count} {phase}" for phase, count in found.apis.items() if count) or "none"
+    disk = ", ".join(f"{folder} {format_bytes(count)}" for folder, count in found.disk_bytes.items() if count)
+    gateway = f"pid {found.gateway.pid}" if found.gateway.pid else "not running"
+    rows: list[list[str | Cell]] = [
+        ["engine", Cell("running", "green"), f"pid {found.engine.pid}, version {found.engine.version}"],
+        ["gateway", found.gateway.url, gateway],
+        ["APIs", apis, ""],
+        ["home", found.home, disk],
+    ]
+    out.table(["", "", ""], rows)
