@@ -132,10 +132,15 @@ class DeployFailed(HatchwayError):
 
 
 class PredictionFailed(HatchwayError):
-    """An API answered a prediction with an error status."""
+    """An API answered a prediction with an error: `status` (0: no answer at all) and `request_id` say which."""
 
     kind = "prediction"
     http_status = 502
+
+    def __init__(self, message: str, *, hint: str | None = None, status: int = 0, request_id: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.request_id = request_id
 
 
 class LoadError(HatchwayError):
