@@ -12,15 +12,16 @@ import pytest
 
 from hatchway.contract import HEADER_ATTEMPT, HEADER_OVERLOADED
 from hatchway.errors import GatewayError
-from hatchway.gateway.envoy import Limits
+from hatchway.gateway.envoy import DEAD_MANS_SWITCH_S, Limits
 from hatchway.gateway.gateway import Gateway
-from hatchway.gateway.routes import Endpoint
+from hatchway.gateway.routes import Endpoint, RouteTable
 from hatchway.settings import Settings
 from hatchway.spec.api import Cors
-from tests.gateway.conftest import Replicas, Running, a_route, running
+from tests.gateway.conftest import TIMEOUT_S, Replicas, Running, a_route, running
 from tests.gateway.stub_replica import Answer, Request
 
 MIB = 1024 * 1024
+SOON_S = 0.3 - DEAD_MANS_SWITCH_S  # Envoy gives up after 0.3 s
 
 
 def error_of(response: httpx.Response) -> dict[str, str]:
@@ -77,7 +78,14 @@ async def test_an_unknown_path_gets_a_json_404_that_lists_nothing(gateway: Runni
     assert "secret" not in response.text + str(response.headers)
 
 
-async def test_the_empty_table_answers_404(gateway: Running, replicas: Replicas) -> None:
+async def test_a_gateway_without_any_api_listens_and_answers_404(gateway: Running) -> None:
+    gateway.gateway.apply(RouteTable())
+    await gateway.gateway.wait_listening(TIMEOUT_S)
+    response = await gateway.client.get("/")
+    assert (response.status_code, error_of(response)["kind"]) == (404, "not_found")
+
+
+async def test_when_the_last_api_is_gone_everything_is_404(gateway: Running, replicas: Replicas) -> None:
     await gateway.serve(a_route("iris", await replicas.start()))
     await gateway.serve()
     await gateway.gone("iris")
@@ -237,7 +245,7 @@ async def test_a_frozen_replica_is_given_up_after_its_timeout_and_five_seconds(
     async def freeze(request: Request) -> None:
         await asyncio.Event().wait()
 
-    await gateway.serve(a_route("iris", await replicas.start(freeze), timeout_s=-4.7, stream_idle_timeout_s=60))
+    await gateway.serve(a_route("iris", await replicas.start(freeze), timeout_s=SOON_S, stream_idle_timeout_s=60))
     response = await gateway.client.post("/iris", content=b"x")
     assert (response.status_code, error_of(response)["kind"]) == (504, "timeout")
 
@@ -251,7 +259,7 @@ async def test_a_stream_may_pause_longer_than_the_timeout(gateway: Running, repl
 
         await request.respond_stream(pieces())
 
-    await gateway.serve(a_route("iris", await replicas.start(pausing), timeout_s=-4.7, stream_idle_timeout_s=60))
+    await gateway.serve(a_route("iris", await replicas.start(pausing), timeout_s=SOON_S, stream_idle_timeout_s=60))
     assert (await gateway.client.get("/iris")).text == "onetwo"
 
 
@@ -263,7 +271,7 @@ async def test_a_stream_that_is_silent_too_long_is_cut(gateway: Running, replica
 
         await request.respond_stream(pieces())
 
-    await gateway.serve(a_route("iris", await replicas.start(silent), timeout_s=-4.7, stream_idle_timeout_s=0.5))
+    await gateway.serve(a_route("iris", await replicas.start(silent), timeout_s=SOON_S, stream_idle_timeout_s=0.5))
     with pytest.raises(httpx.RemoteProtocolError):
         await gateway.client.get("/iris")
 

@@ -97,6 +97,15 @@ class Gateway:
         self._ads.publish(make_resources(table, host=self._host, port=self._port, limits=self._limits))
         self._is_applied.set()
 
+    async def wait_listening(self, timeout_s: float) -> None:
+        """Return when clients can connect. `run` must be running; raises TimedOut."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not self._ads.is_listening:
+                    await self._ads.wait_change()
+        except TimeoutError:
+            raise TimedOut(f"Envoy did not open port {self._port} within {timeout_s:g} s") from None
+
     async def wait_settled(self, api: str, timeout_s: float) -> None:
         """Raises TimedOut, or GatewayError when Envoy refused the API's newest configuration."""
         try:

@@ -118,7 +118,8 @@ class Session:
         )
 
     def is_listening(self, wanted: Wanted) -> bool:
-        return self._has(LISTENER, wanted.listener)
+        """A listener opens its port when it has its routes."""
+        return self._has(LISTENER, wanted.listener) and ROUTE_CONFIGURATION in self._channels[ROUTES].accepted
 
     def listener_rejection(self, wanted: Wanted) -> str | None:
         version, message = self._channels[LISTENER].rejected.get(wanted.listener.name, ("", ""))
