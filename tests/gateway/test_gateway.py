@@ -17,8 +17,8 @@ from hatchway.gateway.gateway import Gateway
 from hatchway.gateway.routes import Endpoint, RouteTable
 from hatchway.settings import Settings
 from hatchway.spec.api import Cors
-from tests.gateway.conftest import TIMEOUT_S, Replicas, Running, a_route, running
-from tests.gateway.stub_replica import Answer, Request
+from tests.gateway.conftest import TIMEOUT_S, Replicas, Running, a_route, echo, running
+from tests.gateway.stub_replica import Answer, Request, StubReplica
 
 MIB = 1024 * 1024
 SOON_S = 0.3 - DEAD_MANS_SWITCH_S  # Envoy gives up after 0.3 s
@@ -107,6 +107,53 @@ async def test_an_api_whose_replicas_are_dead_answers_503_with_retry_after(
     response = await gateway.client.post("/iris")
     assert (response.status_code, response.headers["retry-after"]) == (503, "1")
     assert error_of(response)["kind"] == "no_replica"
+
+
+async def test_the_only_replica_is_reached_at_once_when_it_is_back(
+    gateway: Running, replicas: Replicas, settings: Settings
+) -> None:
+    """That it could not be reached a moment ago does not keep requests away: there is no other."""
+    address = str(settings.replica_socket("back", "data"))
+    await gateway.serve(replace(a_route("iris"), endpoints=(Endpoint(address),)))
+    assert (await gateway.client.get("/iris")).status_code == 503
+    async with StubReplica(address, echo).listening():
+        assert (await gateway.client.get("/iris")).status_code == 200
+
+
+async def test_a_dead_replica_beside_a_draining_one_costs_nothing(
+    gateway: Running, replicas: Replicas, settings: Settings
+) -> None:
+    dead = Endpoint(str(settings.replica_socket("dead", "data")))
+    old, new = await replicas.start(), await replicas.start()
+    endpoints = (dead, Endpoint(old.address, is_draining=True), Endpoint(new.address))
+    await gateway.serve(replace(a_route("iris"), endpoints=endpoints))
+    assert {(await gateway.client.get("/iris")).status_code for _ in range(30)} == {200}
+    assert old.seen == []
+
+
+async def test_what_only_draining_replicas_are_left_for_is_answered_by_them(
+    gateway: Running, replicas: Replicas
+) -> None:
+    """They answer what reaches them until they are told to stop; a 503 would help nobody."""
+    old = await replicas.start()
+    await gateway.serve(replace(a_route("iris"), endpoints=(Endpoint(old.address, is_draining=True),)))
+    assert (await gateway.client.get("/iris")).status_code == 200
+
+
+async def test_a_burst_of_connections_to_one_replica_is_not_taken_for_its_death(
+    gateway: Running, replicas: Replicas
+) -> None:
+    replica = await replicas.start()
+    await gateway.serve(a_route("iris", replica))
+
+    async def call() -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.gateway.port)
+        writer.write(b"GET /iris HTTP/1.1\r\nhost: x\r\n\r\n")
+        status = await reader.readline()
+        writer.close()
+        return status
+
+    assert set(await asyncio.gather(*(call() for _ in range(600)))) == {b"HTTP/1.1 200 OK\r\n"}
 
 
 # --- headers -------------------------------------------------------------------------------------------------

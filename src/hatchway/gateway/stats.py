@@ -38,7 +38,10 @@ class Admin:
 
     async def in_flight(self) -> dict[str, int]:
         """Address -> requests in flight there, draining endpoints included."""
-        return dict(_active(await self._get("/clusters")))
+        totals: dict[str, int] = {}
+        for address, active in _active(await self._get("/clusters")):
+            totals[address] = totals.get(address, 0) + active
+        return totals
 
     async def answers(self) -> dict[str, dict[int, int]]:
         """API -> HTTP status -> answers since Envoy started."""
