@@ -365,7 +365,10 @@ class LocalBackend:
         """Wait until the slot's process may be started again. False: it stays down."""
         decision = restarts.decide(slot.exits)
         if isinstance(decision, restarts.Never):
-            self._give_up(slot, decision.reason or slot.reason, decision.message or slot.message)
+            # What is known of the cause says more than that it came again and again.
+            reason = slot.reason if slot.reason == "OutOfMemory" else decision.reason or slot.reason
+            message = "; ".join(filter(None, (decision.message, slot.message)))
+            self._give_up(slot, reason, message)
             return False
         slot.restarts += 1
         delay_s = decision.at - time.time()
