@@ -18,7 +18,7 @@ SHOWN_CHARS = 60
 class Version:
     """One deployed or deployable state of an API.
 
-    `variables` are those that handler and compute refer to (`revision.running_variables`), as values or digests.
+    `variables` are those that handler and compute refer to (`revision.running_variables`), with their values.
     """
 
     spec: RealtimeApi

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from hatchway.spec.api import RealtimeApi
+from hatchway.spec.api import Compute, HandlerSpec, RealtimeApi
 from hatchway.spec.masking import masked
 from hatchway.spec.variables import names_in
 
@@ -52,8 +52,8 @@ class Source(Frozen):
 def revision_id(spec: RealtimeApi, document: dict[str, Any], source: Source, environment_digest: str) -> str:
     """Twelve hexadecimal digits over everything that changes what runs, and nothing else.
 
-    In: the tree (path, executable bit, sha256), handler and compute as written (`${VAR}` stays a reference) with
-    their defaults, the interpreter's version and ABI, its packages, and the digest of the variables' values.
+    In: the tree (path, executable bit, sha256), handler and compute as written (`${VAR}` stays a reference; a default
+    written out counts as left out), the interpreter's version and ABI, its packages, the digest of the variables.
     Out: machine paths, handler.example, autoscaling, networking, update_strategy, monitoring, the engine's version.
     """
     content = {
@@ -71,12 +71,29 @@ INERT_FIELDS = ("example",)  # of handler: shown to people, unknown to replicas
 
 
 def running_part(spec: RealtimeApi, document: dict[str, Any]) -> dict[str, Any]:
-    """The sections that decide what runs, masked: a change here needs new replicas."""
+    """The sections that decide what runs, masked: a change here needs new replicas.
+
+    Fields at their default are left out, so that a release that adds a field makes no new revisions.
+    """
     shown = masked(spec, document)
+    defaults = {"handler": HandlerSpec.model_construct(), "compute": Compute()}
     return {
-        section: {field: value for field, value in shown[section].items() if field not in INERT_FIELDS}
-        for section in RUNNING_SECTIONS
+        section: _beyond(
+            {field: value for field, value in shown[section].items() if field not in INERT_FIELDS},
+            default.model_dump(mode="json", by_alias=True),
+        )
+        for section, default in defaults.items()
     }
+
+
+def _beyond(value: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:
+    """What of `value` differs from `default`, at any depth."""
+    found = {}
+    for key, item in value.items():
+        usual = default.get(key)
+        if key not in default or item != usual:
+            found[key] = _beyond(item, usual) if isinstance(item, dict) and isinstance(usual, dict) else item
+    return found
 
 
 def running_variables(document: dict[str, Any], variables: Mapping[str, str]) -> dict[str, str]:
@@ -87,16 +104,7 @@ def running_variables(document: dict[str, Any], variables: Mapping[str, str]) ->
 
 def environment_digest(variables: Mapping[str, str], key: bytes) -> str:
     """A digest of the variables' values that nobody without `key` can test guesses against."""
-    return _keyed(json.dumps(sorted(variables.items())), key)
-
-
-def variable_digests(variables: Mapping[str, str], key: bytes) -> dict[str, str]:
-    """The same for each variable, so that a change can be told by name and never by value."""
-    return {name: _keyed(f"{name}={value}", key) for name, value in variables.items()}
-
-
-def _keyed(text: str, key: bytes) -> str:
-    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:32]
+    return hmac.new(key, _canonical(sorted(variables.items())), hashlib.sha256).hexdigest()[:32]
 
 
 def _canonical(content: object) -> bytes:
