@@ -28,7 +28,7 @@ from hatchway.errors import (
     TimedOut,
     from_dict,
 )
-from hatchway.project import HashCache, Project, collect, git_commit, interpreter, load_project
+from hatchway.project import Cache, Project, collect, git_commit, interpreter, load_project
 from hatchway.settings import Settings
 from hatchway.spec.deploy import ApiDocument, DeployRequest
 from hatchway.spec.load import check_files
@@ -168,7 +168,7 @@ class _Deploy:
     names: Sequence[str] | None
     dry_run: bool
     environ: Mapping[str, str]
-    hash_file: Path
+    cache_file: Path
     on_progress: OnProgress
 
     def steps(self) -> Generator[_Call[Any], Any, list[DeployResult]]:
@@ -200,19 +200,30 @@ class _Deploy:
         wanted = [api for api in project.apis if self.names is None or api.spec.name in self.names]
         if not wanted:
             return [], {}
-        hashes = HashCache(self.hash_file)
-        tree = collect(project.root, hashes, lambda done, total: self.on_progress(Hashing(done, total)))
-        names = {file.path for file in tree.files}
-        commit = git_commit(project.root)
-        found = []
-        for api in wanted:
-            check_files(api, names)
-            handler = api.spec.handler
-            python = interpreter(handler.python, self.environ, frozen=handler.dependencies.pip is None)
-            source = Source(files=tree.files, interpreter=python, git_commit=commit)
-            found.append(
-                ApiDocument(document=api.document, variables=api.variables, source=source, location=api.location)
+        with Cache(self.cache_file) as cache:
+            tree = collect(
+                project.root,
+                leave_out=project.file,
+                cache=cache,
+                on_progress=lambda done, total: self.on_progress(Hashing(done, total)),
             )
+            names = {file.path for file in tree.files}
+            commit = git_commit(project.root)
+            found = []
+            for api in wanted:
+                check_files(api, names)
+                handler = api.spec.handler
+                python = interpreter(
+                    handler.python,
+                    self.environ,
+                    root=project.root,
+                    with_packages=handler.dependencies.pip is None,
+                    cache=cache,
+                )
+                source = Source(files=tree.files, interpreter=python, git_commit=commit)
+                found.append(
+                    ApiDocument(document=api.document, variables=api.variables, source=source, location=api.location)
+                )
         return found, tree.paths
 
     def _check_names(self, documents: Sequence[ApiDocument]) -> None:
@@ -333,9 +344,9 @@ def _prediction(name: str, answer: httpx.Response) -> Prediction:
 
 
 def _settings(socket: Path | None) -> tuple[Path, Path]:
-    """(the engine's socket, the file of known hashes)."""
+    """(the engine's socket, the cache of what was read before)."""
     settings = Settings.from_environment(os.environ)
-    return socket or settings.engine_socket, settings.home / "hashes.json"
+    return socket or settings.engine_socket, settings.home / "project-cache.db"
 
 
 def _raise_for(answer: httpx.Response) -> None:
@@ -362,7 +373,7 @@ class Client:
     """
 
     def __init__(self, *, socket: Path | None = None) -> None:
-        path, self._hash_file = _settings(socket)
+        path, self._cache_file = _settings(socket)
         transport = httpx.HTTPTransport(uds=str(path))
         self._http = httpx.Client(transport=transport, base_url="http://engine", timeout=ANSWER_TIMEOUT_S)
 
@@ -400,7 +411,7 @@ class Client:
 
         Raises InvalidSpec, DeployFailed, TimedOut.
         """
-        steps = _Deploy(paths, names, dry_run, os.environ, self._hash_file, on_progress).steps()
+        steps = _Deploy(paths, names, dry_run, os.environ, self._cache_file, on_progress).steps()
         answer = None
         try:
             while True:
@@ -505,7 +516,7 @@ class AsyncClient:
     """`Client` for asyncio: the same methods, awaited."""
 
     def __init__(self, *, socket: Path | None = None) -> None:
-        path, self._hash_file = _settings(socket)
+        path, self._cache_file = _settings(socket)
         transport = httpx.AsyncHTTPTransport(uds=str(path))
         self._http = httpx.AsyncClient(transport=transport, base_url="http://engine", timeout=ANSWER_TIMEOUT_S)
 
@@ -542,7 +553,7 @@ class AsyncClient:
         on_progress: OnProgress = _silent,
     ) -> Sequence[DeployResult]:
         """See `Client.deploy`."""
-        steps = _Deploy(paths, names, dry_run, os.environ, self._hash_file, on_progress).steps()
+        steps = _Deploy(paths, names, dry_run, os.environ, self._cache_file, on_progress).steps()
         answer = None
         try:
             while True:
