@@ -1,5 +1,90 @@
-"""Hatchway: from a trained model to a production web service."""
+"""Hatchway: from a trained model to a production web service.
+
+`Client` and `AsyncClient` do from Python what the command line does; their results are typed; every error is a
+`HatchwayError`. Names are imported when they are first used, so that `import hatchway` stays quick.
+"""
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hatchway.client import AsyncClient, Client, Prediction
+    from hatchway.errors import (
+        Conflict,
+        DeployFailed,
+        EngineUnavailable,
+        EnvironmentFailed,
+        GatewayError,
+        HatchwayError,
+        InvalidSpec,
+        LoadError,
+        NoCapacity,
+        NotFound,
+        PredictionFailed,
+        RequestError,
+        StorageError,
+        TimedOut,
+        UsageError,
+    )
+    from hatchway.spec.status import ApiStatus, Condition, DeployResult, LogLine, ReplicaStatus, Status
+
 __version__ = "0.1.0"
+
+_HOMES = {
+    "hatchway.client": ("AsyncClient", "Client", "Prediction"),
+    "hatchway.errors": (
+        "Conflict",
+        "DeployFailed",
+        "EngineUnavailable",
+        "EnvironmentFailed",
+        "GatewayError",
+        "HatchwayError",
+        "InvalidSpec",
+        "LoadError",
+        "NoCapacity",
+        "NotFound",
+        "PredictionFailed",
+        "RequestError",
+        "StorageError",
+        "TimedOut",
+        "UsageError",
+    ),
+    "hatchway.spec.status": ("ApiStatus", "Condition", "DeployResult", "LogLine", "ReplicaStatus", "Status"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [  # noqa: RUF022 (the clients first)
+    "Client",
+    "AsyncClient",
+    "Prediction",
+    "ApiStatus",
+    "Condition",
+    "DeployResult",
+    "LogLine",
+    "ReplicaStatus",
+    "Status",
+    "HatchwayError",
+    "Conflict",
+    "DeployFailed",
+    "EngineUnavailable",
+    "EnvironmentFailed",
+    "GatewayError",
+    "InvalidSpec",
+    "LoadError",
+    "NoCapacity",
+    "NotFound",
+    "PredictionFailed",
+    "RequestError",
+    "StorageError",
+    "TimedOut",
+    "UsageError",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME_OF:
+        return getattr(importlib.import_module(_HOME_OF[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
