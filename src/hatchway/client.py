@@ -203,7 +203,7 @@ class _Deploy:
         with Cache(self.cache_file) as cache:
             tree = collect(
                 project.root,
-                leave_out=project.file,
+                leave_out=project.root / project.file.name,
                 cache=cache,
                 on_progress=lambda done, total: self.on_progress(Hashing(done, total)),
             )
