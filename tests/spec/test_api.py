@@ -33,6 +33,15 @@ def test_names_that_are_not(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "better"),
+    [("recommendation_engine", "recommendation-engine"), ("My API 2", "my-api-2"), ("iris-", "iris")],
+)
+def test_a_near_name_is_answered_with_the_right_one(name: str, better: str) -> None:
+    (problem,) = problems_in({**a_document(), "name": name})
+    assert problem.endswith(f"got {name!r}; write {better}")
+
+
+@pytest.mark.parametrize(
     ("document", "problem"),
     [
         ({"handler": {"path": "handler.py"}}, "API: name: is missing; every API has one, such as name: iris"),

@@ -109,9 +109,19 @@ def test_names_are_unique_in_a_file() -> None:
     assert problems_of(text) == ["h.yaml:3: API a: name: is taken by the API in line 1; give each its own"]
 
 
+def test_names_are_unique_in_one_line_too() -> None:
+    assert len(problems_of("[{name: a, handler: {path: a.py}}, {name: a, handler: {path: a.py}}]")) == 1
+
+
 def test_endpoints_are_unique_in_a_file() -> None:
     text = "- name: a\n  handler: {path: a.py}\n- name: b\n  handler: {path: a.py}\n  networking: {endpoint: a/}"
-    assert problems_of(text) == ["h.yaml:5: API b: networking.endpoint: /a is the endpoint of a too"]
+    assert problems_of(text) == ["h.yaml:5: API b: networking.endpoint: /a is the endpoint of a too; give each its own"]
+
+
+def test_names_that_come_from_variables_are_compared_by_their_values() -> None:
+    text = "- name: a\n  handler: {path: a.py}\n- name: ${N}\n  handler: {path: a.py}"
+    assert problems_of(text, N="a") == ["h.yaml:3: API a: name: is taken by the API in line 1; give each its own"]
+    assert problems_of(text, N="b") == []
 
 
 def test_rules_between_fields_are_checked_beside_broken_fields() -> None:
@@ -124,6 +134,11 @@ def test_a_rule_between_fields_is_not_checked_on_a_broken_one() -> None:
     text = "name: a\nhandler: {path: /a.py}\nautoscaling: {min_replicas: 3, max_replicas: x}"
     fields = [line.split(": ")[2] for line in problems_of(text)]
     assert fields == ["handler.path", "autoscaling.max_replicas"]
+
+
+def test_a_thousand_apis_are_read() -> None:
+    text = "".join(f"- name: a{n}\n  handler: {{path: a.py}}\n  compute: {{cpu: 1}}\n" for n in range(1000))
+    assert len(load(text)) == 1000
 
 
 def test_a_base_can_be_shared_by_anchors() -> None:
@@ -150,6 +165,21 @@ def test_a_document_is_parsed_by_the_same_rules_without_lines() -> None:
 def test_a_damaged_document_is_an_invalid_spec(document: dict[str, Any]) -> None:
     with pytest.raises(InvalidSpec):
         parse_document(document, {})
+
+
+def test_a_document_nested_too_deeply_is_refused() -> None:
+    deep: Any = "x"
+    for _ in range(5000):
+        deep = [deep]
+    with pytest.raises(InvalidSpec, match="1 mistake"):
+        parse_document({"name": "iris", "handler": {"path": "a.py", "warmup": deep}}, {})
+
+
+@pytest.mark.parametrize("key", ["a\nb", "", "x" * 500])
+def test_every_problem_is_one_short_line(key: str) -> None:
+    (problem,) = problems_of(yaml.safe_dump({"name": "a", "handler": {"path": "a.py"}, key: 1}))
+    assert "\n" not in problem
+    assert len(problem) < 250
 
 
 # --- files ---------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ back as people write them.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -37,6 +38,7 @@ Name = Annotated[
         f"lower-case letters, digits and dashes, starting with a letter (not with b-), not ending with a dash, "
         f"at most {MAX_NAME_CHARS} characters",
         NAME_PATTERN,
+        near=lambda name: re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-"),
     ),
 ]
 Identifier = Annotated[str, text("the name of a class or function in the file", r"[A-Za-z_][A-Za-z0-9_]*")]
@@ -104,10 +106,12 @@ class HandlerSpec(Part):
         default=None, description="An ASGI application (FastAPI, Starlette, ...), served as it is."
     )
     config: dict[str, Anything] = Field(
-        default_factory=dict, description="Any values; the handler's `__init__` gets them as `config`."
+        default_factory=dict, repr=False, description="Any values; the handler's `__init__` gets them as `config`."
     )
     env: dict[VariableName, Text] = Field(
-        default_factory=dict, description="Environment variables of the replicas. Values are text: quote numbers."
+        default_factory=dict,
+        repr=False,
+        description="Environment variables of the replicas. Values are text: quote numbers.",
     )
     dependencies: Dependencies = Field(
         default=Dependencies(), description="What to install into the API's own Python environment."

@@ -19,7 +19,7 @@ from hatchway.spec.api import RealtimeApi
 from hatchway.spec.masking import masked
 from hatchway.spec.problems import Problem, check, show
 from hatchway.spec.variables import Path, fill, has_reference, names_in, parse_dotenv
-from hatchway.spec.yaml_text import YamlData, YamlError, read_yaml
+from hatchway.spec.yaml_text import MAX_DEPTH, YamlData, YamlError, read_yaml
 
 __all__ = ["LoadedApi", "check_files", "load_documents", "masked", "parse_document", "parse_dotenv"]
 
@@ -54,7 +54,7 @@ def load_documents(text: str, *, file: str, variables: Mapping[str, str]) -> tup
     reader = _FileReader(file, data, variables)
     entries = reader.entries()
     loaded = [reader.read(entry, path) for path, entry in entries]
-    reader.refuse_duplicates([(path, entry) for path, entry in entries if isinstance(entry, dict)], loaded)
+    reader.refuse_duplicates(entries, loaded)
     if reader.problems:
         raise _invalid(file, [line for _, line in sorted(reader.problems, key=lambda found: found[0])])
     return tuple(api for api in loaded if api is not None)
@@ -71,6 +71,8 @@ def parse_document(document: dict[str, Any], variables: Mapping[str, str]) -> Re
 
 def examine(document: dict[str, Any], variables: Mapping[str, str]) -> tuple[RealtimeApi | None, list[Problem]]:
     """The API of a document as written, or everything that is wrong with it."""
+    if _is_too_deep(document):
+        return None, [Problem((), f"is nested too deeply: more than {MAX_DEPTH} levels")]
     kind_problem = cortex.refuse_kind(document)
     if kind_problem is not None:
         return None, [kind_problem]
@@ -88,6 +90,19 @@ def examine(document: dict[str, Any], variables: Mapping[str, str]) -> tuple[Rea
         if at not in unset and not advice.answers(problem):
             problems.append(Problem(at, problem.message, problem.at_key))
     return (None if problems else spec), problems
+
+
+def _is_too_deep(document: Any) -> bool:
+    """Whether reading the document could exhaust the stack. (Files are bounded already; other clients are not.)"""
+    level = [document]
+    for _ in range(MAX_DEPTH + 1):
+        level = [
+            item
+            for value in level
+            if isinstance(value, dict | list)
+            for item in (value.values() if isinstance(value, dict) else value)
+        ]
+    return bool(level)
 
 
 def _reference_at(document: Any, path: Path) -> str | None:
@@ -134,6 +149,10 @@ class _FileReader:
         self._data = data
         self._variables = variables
         self.problems: list[tuple[int, str]] = []
+        start = 1 if isinstance(data.value, list) else 0  # paths in a list begin with the number of the API
+        self._lines: dict[Path, dict[Path, int]] = {}
+        for path, line in data.lines.items():
+            self._lines.setdefault(path[:start], {})[path[start:]] = line
         for path, line, message in data.mistakes:
             name = _name(_at(data.value, path[:1]) if isinstance(data.value, list) else data.value)
             self._say(line, _line(name, Problem(path[1:] if isinstance(data.value, list) else path, message)))
@@ -157,7 +176,7 @@ class _FileReader:
         if not isinstance(entry, dict):
             self._say(line, f"an API is a map of fields (name, handler, ...), got {show(entry)}")
             return None
-        lines = {at[len(path) :]: number for at, number in self._data.lines.items() if at[: len(path)] == path}
+        lines = self._lines.get(path, {})
         spec, problems = examine(entry, self._variables)
         for problem in problems:
             if not self._known(path, problem):
@@ -167,24 +186,21 @@ class _FileReader:
         used = {name: self._variables[name] for name in sorted(names_in(entry)) if name in self._variables}
         return LoadedApi(spec, entry, used, f"{self._file}:{line}", lines)
 
-    def refuse_duplicates(self, entries: list[tuple[Path, dict[str, Any]]], loaded: list[LoadedApi | None]) -> None:
-        """Names and endpoints are unique in a file."""
-        names: dict[str, int] = {}
-        for path, entry in entries:
-            name = _name(entry)
-            line = self._data.lines.get((*path, "name"), self._data.lines[path])
-            if name in names:
-                self._say(line, f"API {name}: name: is taken by the API in line {names[name]}; give each its own")
-            elif name:
-                names[name] = line
+    def refuse_duplicates(self, entries: list[tuple[Path, Any]], loaded: list[LoadedApi | None]) -> None:
+        """Names and endpoints are unique in a file, whether the rest of an API is right or not."""
+        names: dict[str, tuple[Path, int]] = {}
         endpoints: dict[str, str] = {}
-        for api in loaded:
-            if api is None:
-                continue
-            owner = endpoints.setdefault(api.spec.endpoint, api.spec.name)
-            if owner != api.spec.name:
-                problem = Problem(("networking", "endpoint"), f"{api.spec.endpoint} is the endpoint of {owner} too")
-                self._say(_line_of(api.lines, problem.path), _line(api.spec.name, problem))
+        for (path, entry), api in zip(entries, loaded, strict=True):
+            name = api.spec.name if api else _name(entry)
+            line = self._data.lines.get((*path, "name"), self._data.lines[path])
+            if name and names.setdefault(name, (path, line))[0] != path:
+                self._say(line, f"API {name}: name: is taken by the API in line {names[name][1]}; give each its own")
+            elif api and endpoints.setdefault(api.spec.endpoint, name) != name:
+                message = (
+                    f"{api.spec.endpoint} is the endpoint of {endpoints[api.spec.endpoint]} too; give each its own"
+                )
+                problem = Problem(("networking", "endpoint"), message)
+                self._say(_line_of(api.lines, problem.path), _line(name, problem))
 
     def _known(self, path: Path, problem: Problem) -> bool:
         """Whether the YAML itself was wrong here already: one mistake, one line."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import functools
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator
@@ -36,8 +37,13 @@ class Problem:
         """`handler.env.MODEL`, `networking.cors.allow_origins[1]`; empty for the API as a whole."""
         text = ""
         for part in self.path:
-            text += f"[{part + 1}]" if isinstance(part, int) else f".{part}"
-        return text.lstrip(".")
+            text += f"[{part + 1}]" if isinstance(part, int) else f".{_short_key(part)}"
+        return text.removeprefix(".")
+
+
+def _short_key(key: str) -> str:
+    """A key on one line, whatever is in it."""
+    return key if key.isprintable() and 0 < len(key) <= MAX_SHOWN_CHARS else show(key)
 
 
 def show(value: object) -> str:
@@ -187,6 +193,7 @@ def fields_of(section: Path) -> frozenset[str]:
     return _sections().get(section, frozenset())
 
 
+@functools.cache
 def _sections() -> dict[Path, frozenset[str]]:
     return {
         path: frozenset(field.alias or name for name, field in model.model_fields.items())

@@ -126,14 +126,15 @@ def _read_text(value: Any) -> str:
     return str(value)
 
 
-def text(says: str = "text", pattern: str | None = None, *, note: str = "") -> Rule:
-    """Text that matches `pattern` as a whole."""
+def text(says: str = "text", pattern: str | None = None, *, near: Callable[[str], str] | None = None) -> Rule:
+    """Text that matches `pattern` as a whole; `near` makes the right text of a slightly wrong one."""
     matcher = re.compile(pattern) if pattern else None
 
     def read(value: Any) -> str:
         found = _read_text(value)
         if matcher and not matcher.fullmatch(found):
-            raise Wrong(note)
+            better = near(found) if near else ""
+            raise Wrong(f"write {better}" if matcher.fullmatch(better) else "")
         return found
 
     return Rule(says, read)

@@ -58,7 +58,9 @@ def _fill_text(text: str, variables: Mapping[str, str], report: Callable[[str], 
         if match["escape"]:
             return "${"
         if match["broken"]:
-            report(f"{match['broken']!r} is not a reference; write ${{NAME}} or ${{NAME:-default}}, or $${{ for text")
+            report(
+                f"{match['broken'][:40]!r} is not a reference; write ${{NAME}} or ${{NAME:-default}}, or $${{ for text"
+            )
             return ""
         value = variables.get(match["name"])
         if match["default"] is not None:
