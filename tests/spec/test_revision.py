@@ -63,7 +63,7 @@ def test_what_does_not_change_what_runs_does_not_change_the_id(sections: dict[st
         {"handler": {"timeout": "61s"}},
         {"handler": {"dependencies": {"pip": "requirements.txt"}}},
         {"handler": {"warmup": {"a": 1}}},
-        {"handler": {"python": "3.12"}},
+        {"handler": {"python": "python3.12"}},
         {"compute": {"cpu": 2}},
         {"compute": {"mem": "1Gi"}},
     ],
