@@ -118,8 +118,8 @@ class HandlerSpec(Part):
     )
     python: FilledText | None = Field(
         default=None,
-        description="The Python that runs the handler: a command (python3.12), the path of an interpreter, or the folder "
-        "of a virtual environment. By default the active virtual environment, else the Python of the command line.",
+        description="The Python that runs the handler: a command (python3.12), the path of an interpreter, or the "
+        "folder of a virtual environment. By default the active environment, else the Python of the command line.",
     )
     python_path: ProjectFolder | None = Field(
         default=None, description="A folder that imports are looked up in, beside the project's own."
