@@ -6,6 +6,7 @@ in generators that yield them; the two clients differ only in how they send.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
@@ -233,6 +234,16 @@ class _Deploy:
                 raise NotFound(f"no API named {name} in {', '.join(map(str, self.paths or ('.',)))}")
 
 
+def _advance(
+    steps: Generator[_Call[Any], Any, list[DeployResult]], answer: object
+) -> _Call[Any] | Sequence[DeployResult]:
+    """The next call, or the results at the end: a StopIteration cannot leave a thread."""
+    try:
+        return steps.send(answer)
+    except StopIteration as end:
+        return list(end.value)
+
+
 def outcome(result: DeployResult, status: ApiStatus) -> DeployResult | None:
     """What became of a deploy once it is decided, else None. Raises DeployFailed."""
     if status.revision != result.revision or status.status == "deleting":
@@ -312,7 +323,7 @@ class _Events:
             if event == "log":
                 return LogLine.model_validate_json(data)
             if event == "error":
-                raise from_dict(json.loads(data).get("error", {}))
+                raise from_dict(json.loads(data))
         return None
 
 
@@ -412,12 +423,10 @@ class Client:
         Raises InvalidSpec, DeployFailed, TimedOut.
         """
         steps = _Deploy(paths, names, dry_run, os.environ, self._cache_file, on_progress).steps()
-        answer = None
-        try:
-            while True:
-                answer = self._send(steps.send(answer))
-        except StopIteration as end:
-            results: Sequence[DeployResult] = end.value
+        step = _advance(steps, None)
+        while isinstance(step, _Call):
+            step = _advance(steps, self._send(step))
+        results = step
         if dry_run or not wait:
             return results
         return [self.wait(result, timeout_s=timeout_s, on_progress=on_progress) for result in results]
@@ -473,7 +482,9 @@ class Client:
         url = self.get(name).endpoint
         body, kind = _payload(payload, content_type)
         try:
-            return _prediction(name, httpx.post(url, content=body, headers={"content-type": kind}, timeout=None))
+            # Not through a proxy of the environment: the gateway is on this machine.
+            with httpx.Client(timeout=None, trust_env=False) as http:
+                return _prediction(name, http.post(url, content=body, headers={"content-type": kind}))
         except httpx.HTTPError as exc:
             raise PredictionFailed(f"{name} did not answer at {url}: {exc}") from exc
 
@@ -552,14 +563,12 @@ class AsyncClient:
         timeout_s: float | None = None,
         on_progress: OnProgress = _silent,
     ) -> Sequence[DeployResult]:
-        """See `Client.deploy`."""
+        """See `Client.deploy`. While files are read and sent, `on_progress` is called in a thread."""
         steps = _Deploy(paths, names, dry_run, os.environ, self._cache_file, on_progress).steps()
-        answer = None
-        try:
-            while True:
-                answer = await self._send(steps.send(answer))
-        except StopIteration as end:
-            results: Sequence[DeployResult] = end.value
+        step = await asyncio.to_thread(_advance, steps, None)  # a step may read gigabytes
+        while isinstance(step, _Call):
+            step = await asyncio.to_thread(_advance, steps, await self._send(step))
+        results = step
         if dry_run or not wait:
             return results
         return [await self.wait(result, timeout_s=timeout_s, on_progress=on_progress) for result in results]
@@ -617,7 +626,7 @@ class AsyncClient:
         url = (await self.get(name)).endpoint
         body, kind = _payload(payload, content_type)
         try:
-            async with httpx.AsyncClient(timeout=None) as http:
+            async with httpx.AsyncClient(timeout=None, trust_env=False) as http:
                 return _prediction(name, await http.post(url, content=body, headers={"content-type": kind}))
         except httpx.HTTPError as exc:
             raise PredictionFailed(f"{name} did not answer at {url}: {exc}") from exc

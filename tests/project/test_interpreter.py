@@ -76,6 +76,14 @@ def test_handler_python_may_be_a_name_on_the_path(tmp_path: Path) -> None:
     assert ask("python9", {"PATH": str(python.parent)}, tmp_path).executable == str(python)
 
 
+def test_handler_python_may_be_a_version(tmp_path: Path) -> None:
+    version = ".".join(map(str, sys.version_info[:2]))
+    assert ask(version, dict(os.environ), tmp_path).version.startswith(f"{version}.")
+    with pytest.raises(InvalidSpec, match=r"no Python 3\.99") as caught:
+        ask("3.99", dict(os.environ), tmp_path)
+    assert "uv python install" in (caught.value.hint or "")
+
+
 def test_a_new_package_is_seen_though_the_answer_was_kept(tmp_path: Path) -> None:
     environment = an_environment(tmp_path / "venv")
     assert ask("venv", ENVIRON, tmp_path).packages == ("demo-package==1.2",)

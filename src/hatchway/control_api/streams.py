@@ -17,7 +17,7 @@ from hatchway.errors import HatchwayError
 log = logging.getLogger(__name__)
 
 QUEUE_ITEMS = 256  # a slow reader holds the sources up instead of filling memory
-KEEP_ALIVE_S = 15.0
+KEEP_ALIVE_S = 2.0  # also how late a client, which looks at its clock when a line comes, may notice its own limit
 
 
 class Stream(Response):

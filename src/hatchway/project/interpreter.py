@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from hatchway.spec.revision import Interpreter
 
 OLDEST = (3, 11)
 ASK_TIMEOUT_S = 30.0
+_VERSION = re.compile(r"\d+(\.\d+)*")
 NOT_PACKAGES = ("hatchway", "pip")  # they do not decide what a handler does
 
 # Any Python from 2.7 on understands this, so that an old one can be told from a broken one.
@@ -86,6 +88,8 @@ def _choose(handler_python: str | None, environ: Mapping[str, str], root: Path) 
 
 
 def _named(python: str, environ: Mapping[str, str], root: Path) -> Path:
+    if _VERSION.fullmatch(python):
+        return _of_version(python, environ)
     path = root / Path(python).expanduser()
     if "/" not in python and not path.exists():
         path = Path(shutil.which(python, path=environ.get("PATH")) or path)
@@ -94,9 +98,23 @@ def _named(python: str, environ: Mapping[str, str], root: Path) -> Path:
     if not path.is_file():
         raise InvalidSpec(
             f"handler.python: there is no {python}",
-            hint="name an interpreter (python3.12, /path/to/bin/python) or the folder of a virtual environment",
+            hint='name a version ("3.12"), an interpreter, or the folder of a virtual environment',
         )
     return Path(os.path.abspath(path))
+
+
+def _of_version(version: str, environ: Mapping[str, str]) -> Path:
+    """The interpreter that uv would take: one on the PATH, or one that it installed."""
+    from uv import find_uv_bin
+
+    command = [find_uv_bin(), "python", "find", "--no-project", "--offline", version]
+    done = subprocess.run(command, cwd="/", env=dict(environ), capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise InvalidSpec(
+            f"handler.python: there is no Python {version} on this machine",
+            hint=f"install it, for example: uv python install {version}",
+        )
+    return Path(done.stdout.strip())
 
 
 def _ask(choice: _Choice, environ: Mapping[str, str], cache: Cache) -> dict[str, Any]:
