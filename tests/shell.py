@@ -26,6 +26,7 @@ from hatchway.settings import DEFAULT_GATEWAY_PORT, home_hash
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 COMMAND_LIMIT_S = 240  # the longest single command: building an environment on a busy machine
+EXIT_TIMED_OUT = 124  # as of timeout(1)
 
 
 @dataclass(frozen=True)
@@ -80,17 +81,7 @@ class Shell:
         if command.lstrip().startswith("curl "):
             finished = self._send(command)
         else:
-            done = subprocess.run(
-                ["bash", "-c", command],
-                cwd=self.folder,
-                env=self.environ,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=COMMAND_LIMIT_S,
-                check=False,
-            )
-            finished = Finished(command, done.returncode, done.stdout, done.stderr)
+            finished = self._execute(command)
         assert expect is None or finished.status == expect, f"{finished}\n{self.engine_log()}"
         return finished
 
@@ -119,6 +110,24 @@ class Shell:
     def sockets(self) -> list[Path]:
         """What is left in the folder of this home's sockets."""
         return [path for path in Path(self.environ["XDG_RUNTIME_DIR"]).rglob("*") if not path.is_dir()]
+
+    def _execute(self, command: str) -> Finished:
+        started = subprocess.Popen(
+            ["bash", "-c", command],
+            cwd=self.folder,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            stdout, stderr = started.communicate(timeout=COMMAND_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            started.kill()
+            stdout, stderr = started.communicate()
+            return Finished(command, EXIT_TIMED_OUT, stdout, f"{stderr}\nstill running after {COMMAND_LIMIT_S} s\n")
+        return Finished(command, started.returncode, stdout, stderr)
 
     def _send(self, command: str) -> Finished:
         words = iter(shlex.split(command, comments=True)[1:])
