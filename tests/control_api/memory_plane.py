@@ -81,7 +81,7 @@ class MemoryPlane:
             self.forget_once = False
             self.blobs.prune(())
         self.requests.append(request)
-        if self.blobs.missing(file.sha256 for api in request.apis for file in api.source.files):
+        if not request.dry_run and self.blobs.missing(file.sha256 for api in request.apis for file in api.source.files):
             raise Conflict("files were not uploaded")
         return [self._deploy(str(api.document["name"]), dry_run=request.dry_run) for api in request.apis]
 

@@ -7,18 +7,21 @@ home where nothing was ever deployed.
 from __future__ import annotations
 
 import os
+import re
+import select
 import sys
 from typing import TYPE_CHECKING
 
 from hatchway import __version__
 from hatchway.cli.output import Cell, Output
-from hatchway.errors import NotFound
+from hatchway.errors import EngineUnavailable, NotFound
 from hatchway.settings import Settings
 
 if TYPE_CHECKING:
     from hatchway.client import Client
 
 START_TIMEOUT_S = 60.0
+HANDOVER_TIMEOUT_S = 30.0
 
 
 def settings_here() -> Settings:
@@ -33,7 +36,7 @@ def engine(out: Output, settings: Settings | None = None) -> Client:
     settings = settings or settings_here()
     if not keeper.is_running(settings):
         out.note(Cell("starting the engine …", "dim"))
-        keeper.start(settings, timeout_s=START_TIMEOUT_S)
+    keeper.start(settings, timeout_s=START_TIMEOUT_S)  # also waits for one that is on its way
     client = Client(socket=settings.engine_socket)
     match_versions(client, settings, out)
     return client
@@ -59,27 +62,35 @@ def engine_of(name: str, out: Output) -> Client:
 
 def match_versions(client: Client, settings: Settings, out: Output) -> None:
     """Hand an older engine's work over to one of our version; carry on with a newer one."""
+    found = client.status().engine
+    if parse_version(found.version) == parse_version(__version__):
+        return
+    if parse_version(found.version) > parse_version(__version__):
+        out.note(f"note: the engine is hatchway {found.version}, newer than this command line ({__version__})")
+        return
+    out.note(Cell(f"replacing the engine {found.version} by {__version__} …", "dim"))
+    replace(client, found.pid, settings)
+
+
+def replace(client: Client, engine_pid: int, settings: Settings) -> None:
+    """Let the engine hand its work over to one that our Python runs, and wait until that one answers.
+
+    Raises EngineUnavailable.
+    """
     from hatchway import keeper
 
-    running = client.status().engine.version
-    if parse_version(running) == parse_version(__version__):
-        return
-    if parse_version(running) > parse_version(__version__):
-        out.note(f"note: the engine is hatchway {running}, newer than this command line ({__version__})")
-        return
-    out.note(Cell(f"replacing the engine {running} by {__version__} …", "dim"))
-    client.shut_down("handover", python=sys.executable)
+    handle = os.pidfd_open(engine_pid)  # opened first: it must be the old one that is waited for
+    try:
+        client.shut_down("handover", python=sys.executable)
+        ended, _, _ = select.select([handle], [], [], HANDOVER_TIMEOUT_S)
+    finally:
+        os.close(handle)
+    if not ended:
+        raise EngineUnavailable(f"the older engine (pid {engine_pid}) does not end", hint="end it with: hatchway down")
     keeper.start(settings, timeout_s=START_TIMEOUT_S)
 
 
 def parse_version(text: str) -> tuple[int, ...]:
     """The release numbers of a version: "1.2.3rc1" -> (1, 2, 3)."""
-    numbers = []
-    for part in text.split("."):
-        digits = "".join(char for char in part if char.isdigit())
-        if not part[:1].isdigit():
-            break
-        numbers.append(
-            int(digits if part.isdigit() else part[: next(i for i, c in enumerate(part) if not c.isdigit())])
-        )
-    return tuple(numbers)
+    found = re.match(r"\d+(\.\d+)*", text)
+    return tuple(int(number) for number in found[0].split(".")) if found else ()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +13,9 @@ from hatchway.cli.connect import engine_if_used
 from hatchway.cli.names import api_name, complete_api
 from hatchway.cli.output import Output
 from hatchway.errors import NotFound
+
+if TYPE_CHECKING:
+    from hatchway.client import Client
 
 EXAMPLES = ("hatchway delete iris", "hatchway delete iris support-topics --yes")
 
@@ -23,17 +28,32 @@ def delete(
     out = Output.open()
     wanted = list(dict.fromkeys(api_name(name) for name in names))
     client = engine_if_used(out)
-    known = [] if client is None else [api.name for api in client.list()]
+    if client is None:
+        check_names(wanted, ())
+        return
+    with client:
+        check_names(wanted, [api.name for api in client.list()])
+        if not yes and sys.stdin.isatty() and sys.stdout.isatty():
+            typer.confirm(f"delete {', '.join(wanted)}?", abort=True)
+        for name in wanted:
+            client.delete(name)
+        for name in wanted:
+            wait_until_gone(client, name)
+            out.line(f"{name} is deleted")
+
+
+def check_names(wanted: Sequence[str], known: Collection[str]) -> None:
+    """Nothing is deleted when one name is wrong: the others may be a slip too. Raises NotFound."""
     missing = [name for name in wanted if name not in known]
-    if client is None or missing:
-        # Nothing is deleted when one name is wrong: the others may be a slip too.
+    if missing:
         raise NotFound(
             f"there is no API named {', '.join(missing)}",
             hint=f"there are: {', '.join(known)}" if known else "nothing is deployed",
         )
-    if not yes and sys.stdin.isatty() and sys.stdout.isatty():
-        typer.confirm(f"delete {', '.join(wanted)}?", abort=True)
-    with client:
-        for name in wanted:
-            client.delete(name)
-            out.line(f"{name} is deleted")
+
+
+def wait_until_gone(client: Client, name: str) -> None:
+    """Requests in flight finish first, for up to update_strategy.drain_timeout."""
+    with suppress(NotFound):
+        for _ in client.watch(name):
+            pass

@@ -1,12 +1,13 @@
-"""`hatchway deploy`: make what a YAML file says live, and say how to call it.
+"""`hatchway deploy`: make what a YAML file says live, wait for it, and say how to call it.
 
-What an argument means is decided in `read_targets`; what the client reports is shown by `progress.py`.
+The arguments become `Targets`; the client deploys; all APIs are waited for at the same time, and what became of each
+is a `Finish`, so that one failure hides no other result and JSON is printed whatever happened.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,11 +18,11 @@ from hatchway.cli.connect import engine
 from hatchway.cli.curl import curl_line
 from hatchway.cli.names import api_name, complete_api
 from hatchway.cli.output import Cell, Format, FormatOption, Output, status_cell
-from hatchway.cli.progress import Progress, open_progress
-from hatchway.errors import NotFound
+from hatchway.cli.progress import Progress, open_progress, reporter
+from hatchway.errors import DeployFailed, HatchwayError, TimedOut, UsageError
 
 if TYPE_CHECKING:
-    from hatchway.client import Client
+    from hatchway.client import AsyncClient, Client
     from hatchway.spec.status import DeployResult
 
 EXAMPLES = (
@@ -32,23 +33,30 @@ EXAMPLES = (
     "hatchway deploy --no-wait -o json",
 )
 
-PROJECT_FILE = "hatchway.yaml"
-EXIT_FAILED = 1
+PROJECT_FILES = ("hatchway.yaml", "cortex.yaml")
 
-ACTIONS = {  # action -> mark and word of the plan
+ACTIONS = {  # action -> mark, words and style of the plan
     "created": ("+", "create", "green"),
     "updated": ("~", "replace, start before stop", "yellow"),
-    "configured": ("~", "change in place", "yellow"),
+    "configured": ("~", "change in place, keep the replicas", "yellow"),
     "unchanged": ("=", "up to date", "dim"),
 }
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What to deploy: files and folders, and which of their APIs (None: all)."""
+    """What to deploy: files and folders (none: the folder we are in), and which of their APIs (None: all)."""
 
-    paths: tuple[Path, ...]
+    paths: tuple[Path, ...] = ()
     names: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Finish:
+    """What became of one API; `error` says why it is not live."""
+
+    result: DeployResult
+    error: HatchwayError | None = None
 
 
 def deploy(
@@ -63,55 +71,101 @@ def deploy(
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the APIs are live.")] = True,
     timeout: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", min=1, help="How long to wait. Default: as the APIs' ready_timeout."),
+        typer.Option(
+            metavar="SECONDS", min=0, help="How long to wait. Default: as update_strategy.ready_timeout says."
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")] = False,
     output: FormatOption = Format.table,
 ) -> None:
     """Make APIs live, or update them: new replicas start before old ones stop, and what did not change stays."""
     out = Output.open(output)
-    found = read_targets(targets or [], Path.cwd())
+    found = read_targets(targets or [])
     with engine(out) as client:
         if dry_run:
             show_plan(out, client.deploy(*found.paths, names=found.names, dry_run=True))
             return
         started = time.monotonic()
         with open_progress(out) as progress:
-            results = client.deploy(
-                *found.paths,
-                names=found.names,
-                wait=wait,
-                timeout_s=timeout,
-                on_progress=translator(progress),
-            )
-        show_results(out, client, results, elapsed_s=time.monotonic() - started)
-    if any(has_failed(result) for result in results):
-        raise typer.Exit(EXIT_FAILED)
+            results = client.deploy(*found.paths, names=found.names, wait=False, on_progress=reporter(progress))
+            finishes = follow(client, results, progress, timeout) if wait else [Finish(result) for result in results]
+        show_finishes(out, client, finishes, elapsed_s=time.monotonic() - started)
+    failed = [finish.error for finish in finishes if finish.error is not None]
+    if failed:
+        raise typer.Exit(failed[0].exit_code)
 
 
-def read_targets(arguments: Sequence[str], here: Path) -> Targets:
-    """What the arguments mean: each is a path if there is such a file or project, else a name in the YAML here.
+def read_targets(arguments: Sequence[str]) -> Targets:
+    """What the arguments mean: each is a path if a project is there, else a name in the hatchway.yaml here.
 
-    Raises NotFound for what is neither.
+    What is neither stays a path, for the client to say that it is missing. Raises UsageError for a mixture.
     """
-    paths, names = [], []
-    for argument in arguments:
-        if _is_project(here / argument):
-            paths.append(here / argument)
-        elif "/" not in argument.rstrip("/") and not argument.endswith((".yaml", ".yml")) and _is_project(here):
-            names.append(api_name(argument))
-        else:
-            raise NotFound(
-                f"there is no file or project {argument}",
-                hint=f"name a YAML file, a folder with a {PROJECT_FILE}, or an API of the {PROJECT_FILE} here",
-            )
-    if names:
-        return Targets((here, *paths), tuple(names))
-    return Targets(tuple(paths) or (here,))
+    paths = tuple(Path(argument) for argument in arguments if not _is_name(argument))
+    names = tuple(dict.fromkeys(api_name(argument) for argument in arguments if _is_name(argument)))
+    if paths and names:
+        raise UsageError(
+            f"{names[0]} is an API of the {PROJECT_FILES[0]} here, {paths[0]} is a path",
+            hint="deploy them one after the other",
+        )
+    return Targets(paths, names or None)
 
 
-def _is_project(path: Path) -> bool:
-    return path.is_file() or (path / PROJECT_FILE).is_file()
+def _is_name(argument: str) -> bool:
+    """A folder without a project in it does not hide an API of the same name."""
+    path = Path(argument)
+    has_project = path.is_file() or any((path / name).is_file() for name in PROJECT_FILES)
+    looks_like_path = "/" in argument.rstrip("/") or argument.startswith(".") or path.suffix != ""
+    return not has_project and not looks_like_path and Path(PROJECT_FILES[0]).is_file()
+
+
+def follow(
+    client: Client, results: Sequence[DeployResult], progress: Progress, timeout_s: float | None
+) -> list[Finish]:
+    """Wait for all of `results` at once and say what became of each, in their order."""
+    import asyncio
+
+    for result in results:
+        progress.phase(result.name, result.status, "")
+    finishes = asyncio.run(_wait_for_all(results, progress, timeout_s))
+    return [_with_status_now(client, finish) for finish in finishes]
+
+
+async def _wait_for_all(results: Sequence[DeployResult], progress: Progress, timeout_s: float | None) -> list[Finish]:
+    import asyncio
+
+    from hatchway.client import AsyncClient
+
+    async with AsyncClient() as client:
+        return list(await asyncio.gather(*(_wait_for(client, one, progress, timeout_s) for one in results)))
+
+
+async def _wait_for(client: AsyncClient, result: DeployResult, progress: Progress, timeout_s: float | None) -> Finish:
+    import asyncio
+
+    try:
+        async with asyncio.timeout(timeout_s):
+            return Finish(await client.wait(result, timeout_s=timeout_s, on_progress=reporter(progress)))
+    except TimeoutError:
+        reason = (await client.get(result.name)).reason
+        late = TimedOut(
+            f"{result.name} was not live within {timeout_s:g} s{': ' * bool(reason)}{reason}",
+            hint=f"it goes on in the background: hatchway get {result.name}",
+        )
+        return Finish(result, late)
+    except (DeployFailed, TimedOut) as error:
+        return Finish(result, error)
+
+
+def _with_status_now(client: Client, finish: Finish) -> Finish:
+    """A failed deploy's status is that of the API as it is: `live`, when its former revision goes on serving."""
+    if finish.error is None:
+        return finish
+    try:
+        status = client.get(finish.result.name).status
+    except HatchwayError:
+        status = "deleting"
+    changed = finish.result.model_copy(update={"status": status, "message": finish.error.message})
+    return Finish(changed, finish.error)
 
 
 def show_plan(out: Output, plan: Sequence[DeployResult]) -> None:
@@ -119,42 +173,34 @@ def show_plan(out: Output, plan: Sequence[DeployResult]) -> None:
         out.data(list(plan))
         return
     for result in plan:
-        mark, word, style = ACTIONS[result.action]
-        out.line(Cell(f"{mark} {result.name}", style), f"  {word}", Cell(f"  revision {result.revision}", "dim"))
+        mark, words, style = ACTIONS[result.action]
+        out.line(Cell(f"{mark} {result.name}", style), f"  {words}", Cell(f"  revision {result.revision}", "dim"))
         for change in result.changes:
             out.line(f"    {change}")
     changing = sum(result.action != "unchanged" for result in plan)
-    out.line(Cell(f"{changing} of {len(plan)} would change; nothing was changed", "dim"))
+    out.line(Cell(f"{changing} of {len(plan)} would change; this was a dry run", "dim"))
 
 
-def show_results(out: Output, client: Client, results: Sequence[DeployResult], *, elapsed_s: float) -> None:
+def show_finishes(out: Output, client: Client, finishes: Sequence[Finish], *, elapsed_s: float) -> None:
     if not out.is_table:
-        out.data(list(results))
-        return
-    for result in results:
-        show_result(out, client, result, elapsed_s)
+        out.data([finish.result for finish in finishes])
+    for finish in finishes:
+        if finish.error is not None:
+            _show_failure(out, finish.result, finish.error)
+        elif out.is_table:
+            _show_success(out, client, finish.result, elapsed_s)
 
 
-def show_result(out: Output, client: Client, result: DeployResult, elapsed_s: float) -> None:
-    about = Cell(f"  revision {result.revision}, {elapsed_s:.1f} s", "dim")
-    out.line(Cell(result.name, "bold"), " is ", status_cell(result.status), about)
-    for line in result.message.splitlines():
-        out.line("  ", line)
-    if has_failed(result):
-        out.note(Cell("hint: ", "bold"), f"hatchway logs {result.name}; hatchway get {result.name}")
-        return
-    out.line("  ", Cell(result.endpoint, "bold"))
+def _show_success(out: Output, client: Client, result: DeployResult, elapsed_s: float) -> None:
+    about = f"  {result.message}, {elapsed_s:.1f} s"
+    out.line(Cell(result.name, "bold"), " is ", status_cell(result.status), Cell(about, "dim"))
+    out.line("  ", result.endpoint)
     out.line("  ", curl_line(result.endpoint, client.get(result.name).spec))
 
 
-def has_failed(result: DeployResult) -> bool:
-    return result.status == "failed"
-
-
-def translator(progress: Progress) -> Callable[[object], None]:
-    """What the client reports, in the words of `Progress`."""
-
-    def on_progress(event: object) -> None:
-        progress.step(str(event))
-
-    return on_progress
+def _show_failure(out: Output, result: DeployResult, error: HatchwayError) -> None:
+    out.error(error)
+    if result.status == "live":
+        out.note(f"{result.name} is still live, on the revision it had before")
+    if error.hint is None:
+        out.note(Cell("hint: ", "bold"), f"hatchway logs {result.name} shows what its handler said")

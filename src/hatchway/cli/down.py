@@ -29,5 +29,5 @@ def down() -> None:
     except EngineUnavailable:
         out.note("the engine does not answer; ending its processes")
     keeper.stop(settings, timeout_s=STOP_TIMEOUT_S)
-    kept = f"; {apis} API{'s' * (apis != 1)} will come back with: hatchway up" if apis else ""
+    kept = f"; {apis} API{' comes' if apis == 1 else 's come'} back with: hatchway up" if apis else ""
     out.line(f"hatchway is down{kept}")

@@ -12,6 +12,7 @@ from hatchway.cli.connect import engine_if_used, engine_of
 from hatchway.cli.curl import curl_line
 from hatchway.cli.names import api_name, complete_api
 from hatchway.cli.output import Cell, Format, FormatOption, Output, format_age, format_bytes, status_cell, to_text
+from hatchway.cli.watch import every_list, every_state, show_changes
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -43,12 +44,19 @@ def show_list(out: Output, *, watch: bool) -> None:
         print_list(out, [])
         return
     with client:
-        print_list(out, client.list())
+        if watch:
+            show_changes(out, every_list(client), lambda apis, now: list_lines(out, apis, now))
+        else:
+            print_list(out, client.list())
 
 
 def show_one(out: Output, name: str, *, watch: bool) -> None:
     with engine_of(name, out) as client:
-        print_one(out, client.get(name))
+        if watch:
+            show_changes(out, every_state(client, name), lambda apis, now: all_details(out, apis, now))
+            out.note(f"{name} is deleted")
+        else:
+            print_one(out, client.get(name))
 
 
 def print_list(out: Output, apis: Sequence[ApiStatus]) -> None:
@@ -94,6 +102,11 @@ def list_lines(out: Output, apis: Sequence[ApiStatus], now: float) -> list[Text]
         ]
         rows.append([*row, api.reason] if reasons else row)
     return out.table_lines(headers, rows)
+
+
+def all_details(out: Output, apis: Sequence[ApiStatus], now: float) -> Iterator[Text]:
+    for api in apis:
+        yield from detail_lines(out, api, now)
 
 
 def detail_lines(out: Output, api: ApiStatus, now: float) -> Iterator[Text]:

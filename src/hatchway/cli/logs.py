@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -39,17 +40,17 @@ def logs(
     with engine_of(wanted, out) as client:
         for line in client.logs(wanted, replica=replica, since=since, request_id=request_id, follow=follow):
             if out.is_table:
-                show_line(out, line)
+                show_line(out.line, line)
             else:
                 out.item(line)
 
 
-def show_line(out: Output, line: LogLine) -> None:
+def show_line(show: Callable[..., None], line: LogLine) -> None:
     """`12:00:00.123  replica  LEVEL  message`; further lines of a message stand below its first one."""
     level = line.level.upper()
     first, *rest = list(printable(line.message.split("\n"))) or [""]
     style = LEVEL_STYLES.get(level, "")
     clock = line.time[11:23] or " " * 12
-    out.line(Cell(f"{clock}  {line.replica}  ", "dim"), Cell(f"{level:<8}", style), first)
+    show(Cell(f"{clock}  {line.replica}  ", "dim"), Cell(f"{level:<8}", style), first)
     for text in rest:
-        out.line("    ", text)
+        show("    ", text)

@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from hatchway.errors import HatchwayError
+from hatchway.settings import Settings
+
 COMPLETION_TIMEOUT_S = 0.5  # a shell that waits longer for a TAB feels broken
 
 
@@ -17,18 +20,30 @@ def api_name(text: str) -> str:
 
 def complete_api(incomplete: str) -> list[str]:
     """Names of the deployed APIs; nothing, quickly and silently, when the engine does not run."""
-    from hatchway.client import Client
-    from hatchway.settings import Settings
+    from http.client import HTTPException
 
     try:
-        settings = Settings.from_environment(os.environ)
-        if not settings.engine_socket.exists():
-            return []
-        with Client(socket=settings.engine_socket, timeout_s=COMPLETION_TIMEOUT_S) as client:
-            names = [api.name for api in client.list()]
-    except Exception:  # noqa: BLE001  a traceback in the middle of a command line helps nobody
-        return []
-    return [name for name in names if name.startswith(api_name(incomplete))]
+        names = _names(Settings.from_environment(os.environ))
+    except (HatchwayError, OSError, HTTPException, ValueError, LookupError, TypeError):
+        return []  # a traceback in the middle of a command line helps nobody
+    # A shell offers only what begins with the letters typed so far, so who types "_" is answered with "_".
+    spelt = [name.replace("-", "_") for name in names] if "_" in incomplete else names
+    return [name for name in spelt if name.startswith(incomplete)]
+
+
+def _names(settings: Settings) -> list[str]:
+    """By hand rather than with the client, whose imports take longer than the answer."""
+    import json
+    import socket
+    from http.client import HTTPConnection
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
+        stream.settimeout(COMPLETION_TIMEOUT_S)
+        stream.connect(str(settings.engine_socket))
+        connection = HTTPConnection("engine")
+        connection.sock = stream
+        connection.request("GET", "/v1/apis")
+        return [str(api["name"]) for api in json.load(connection.getresponse())]
 
 
 NameArgument = Annotated[

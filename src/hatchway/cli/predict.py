@@ -57,15 +57,15 @@ def predict(
     with engine_of(wanted, out) as client:
         endpoint = client.get(wanted).endpoint
         request_id = uuid.uuid4().hex
-        refused = send(endpoint, request, request_id, out)
+        refused = send(wanted, endpoint, request, request_id, out)
         if refused is None:
             return
         for line in client.logs(wanted, request_id=request_id):
-            show_line(out, line)
+            show_line(out.note, line)
     raise refused
 
 
-def send(endpoint: str, request: Payload, request_id: str, out: Output) -> PredictionFailed | None:
+def send(name: str, endpoint: str, request: Payload, request_id: str, out: Output) -> PredictionFailed | None:
     """Print the answer as it comes, streams too; an answer that is an error is returned instead.
 
     Raises GatewayError when nobody answers.
@@ -84,7 +84,7 @@ def send(endpoint: str, request: Payload, request_id: str, out: Output) -> Predi
             trust_env=False,
         ) as response:
             if response.is_error:
-                return PredictionFailed(f"{endpoint} answered {response.status_code}: {_message_of(response.read())}")
+                return PredictionFailed(f"{name} answered {response.status_code}: {_message_of(response.read())}")
             out.body(response.headers.get("content-type", ""), response.iter_bytes())
     except httpx.TransportError as exc:
         raise GatewayError(f"{endpoint} did not answer: {exc}", hint="hatchway status shows the gateway") from exc

@@ -3,7 +3,7 @@
     ⠹ iris            starting   Loading   3.1 s     one line per API, redrawn; the handler's log lines above it
     iris: starting Loading                           the same in a pipe
 
-`Progress` is told what happens in plain words and knows nothing of the client's events; deploy.py translates.
+`Progress` is told what happens in plain words; `reporter` puts the client's events into them.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
-from hatchway.cli.output import Cell, Output, aligned, printable, status_cell, to_text
+from hatchway.cli.output import Cell, Output, aligned, format_bytes, printable, status_cell, to_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.live import Live
 
+    from hatchway.client import ProgressEvent
+
+WORTH_A_LINE_BYTES = 16 * 1024 * 1024  # smaller files are read and stored before anybody could read the line
 REFRESHES_PER_S = 10
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 PLAIN_SPINNER = "|/-\\"
@@ -29,8 +32,8 @@ PLAIN_SETTLED = {"live": "+", "idle": "+", "stopped": "+", "failed": "x"}
 
 
 class Progress(Protocol):
-    def step(self, text: str) -> None:
-        """Something that is not about one API: hashing, uploading."""
+    def step(self, text: str, detail: str = "") -> None:
+        """What is done before an API can start: reading files, sending them. `detail` changes often."""
 
     def phase(self, api: str, phase: str, reason: str) -> None:
         """An API's status, as often as it is known."""
@@ -53,7 +56,7 @@ class Silent(AbstractContextManager["Silent"]):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         return None
 
-    def step(self, text: str) -> None: ...
+    def step(self, text: str, detail: str = "") -> None: ...
 
     def phase(self, api: str, phase: str, reason: str) -> None: ...
 
@@ -83,7 +86,7 @@ class Lines(AbstractContextManager["Lines"]):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         return None
 
-    def step(self, text: str) -> None:
+    def step(self, text: str, detail: str = "") -> None:
         if self._shown.get("") != (text, ""):
             self._shown[""] = (text, "")
             self._out.note(text)
@@ -108,7 +111,7 @@ class Region(AbstractContextManager["Region"]):
         self._out = out
         self._clock = clock
         self._started = clock()
-        self._step = ""
+        self._step = "deploying"
         self._rows: dict[str, Row] = {}
         self._replicas = Replicas()
         self._unicode = out.notes.encoding.lower().startswith("utf")
@@ -128,8 +131,8 @@ class Region(AbstractContextManager["Region"]):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._live.stop()
 
-    def step(self, text: str) -> None:
-        self._step = text
+    def step(self, text: str, detail: str = "") -> None:
+        self._step = f"{text} {detail}"
 
     def phase(self, api: str, phase: str, reason: str) -> None:
         now = self._clock()
@@ -167,6 +170,24 @@ class Region(AbstractContextManager["Region"]):
                 ]
             )
         return Group(*aligned(rows, self._out.notes.width))
+
+
+def reporter(progress: Progress) -> Callable[[ProgressEvent], None]:
+    """What the client reports, told to `progress`."""
+    from hatchway.client import Hashing, LogSeen, StatusSeen, Uploading
+
+    def report(event: ProgressEvent) -> None:
+        match event:
+            case Hashing(done, total) if total > WORTH_A_LINE_BYTES:
+                progress.step(f"reading {format_bytes(total)} of project files", f"{100 * done // total} %")
+            case Uploading(name, size) if size > WORTH_A_LINE_BYTES:
+                progress.step(f"storing {name} ({format_bytes(size)})")
+            case StatusSeen(status):
+                progress.phase(status.name, status.status, status.reason)
+            case LogSeen(api, line):
+                progress.log(api, line.replica, line.message)
+
+    return report
 
 
 def open_progress(out: Output) -> Silent | Lines | Region:

@@ -15,4 +15,4 @@ def stop(name: NameArgument) -> None:
     wanted = api_name(name)
     with engine_of(wanted, out) as client:
         client.stop(wanted)
-    out.line(f"{wanted} is stopped; bring it back with: hatchway start {wanted}")
+    out.line(f"{wanted} is stopped: its replicas finish their requests and end; hatchway start {wanted} brings it back")

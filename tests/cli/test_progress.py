@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from hatchway.cli.output import Format, Output
+from hatchway.cli.progress import Lines, Region, Silent, open_progress, reporter
+from hatchway.client import Hashing, LogSeen, StatusSeen, Uploading
+from tests.control_api.memory_plane import a_line, an_api
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_pipe_gets_lines_a_terminal_a_region_and_json_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    assert isinstance(open_progress(Output(Format.table, io.StringIO(), io.StringIO())), Lines)
+    assert isinstance(open_progress(Output(Format.json, io.StringIO(), io.StringIO())), Silent)
+    assert isinstance(open_progress(Output(Format.table, io.StringIO(), Terminal())), Region)
+    monkeypatch.setenv("TERM", "dumb")
+    assert isinstance(open_progress(Output(Format.table, io.StringIO(), Terminal())), Lines)
+
+
+def lines_of(*events: Hashing | Uploading | StatusSeen | LogSeen) -> list[str]:
+    stderr = io.StringIO()
+    with Lines(Output(Format.table, io.StringIO(), stderr)) as progress:
+        report = reporter(progress)
+        for event in events:
+            report(event)
+    return stderr.getvalue().splitlines()
+
+
+def test_no_line_is_repeated() -> None:
+    loading = StatusSeen(an_api(status="starting", reason="Loading"))
+    live = StatusSeen(an_api(in_flight=1))
+    assert lines_of(loading, loading, StatusSeen(an_api()), live) == ["iris: starting Loading", "iris: live"]
+
+
+def test_small_files_are_not_worth_a_line_and_large_ones_one() -> None:
+    gib = 1 << 30
+    assert lines_of(Hashing(1, 2), Uploading("handler.py", 300)) == []
+    assert lines_of(Hashing(gib, 3 * gib), Hashing(3 * gib, 3 * gib), Uploading("model.bin", 3 * gib)) == [
+        "reading 3.0 GiB of project files",
+        "storing model.bin (3.0 GiB)",
+    ]
+
+
+def test_log_lines_name_the_replica_once_there_are_two() -> None:
+    first, second = a_line("a\nb", replica="iris-1"), a_line("c", replica="iris-2")
+    assert lines_of(LogSeen("iris", first), LogSeen("iris", second)) == ["iris | a", "iris | b", "iris iris-2 | c"]
+
+
+def test_the_region_shows_each_api_with_reason_and_elapsed_time_and_goes_when_it_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    now = 100.0
+    out = Output(Format.table, io.StringIO(), Terminal())
+    region = Region(out, clock=lambda: now)
+    region.phase("iris", "starting", "Loading")
+    region.phase("text", "live", "")
+    now = 102.5
+    region.phase("iris", "updating", "RollingOut")
+    with out.notes.capture() as captured:
+        out.notes.print(region.render())
+    shown = captured.get()
+    assert "iris" in shown
+    assert "updating" in shown
+    assert "RollingOut" in shown
+    assert "2.5 s" in shown
+    assert "0.0 s" in shown  # settled: its clock stands

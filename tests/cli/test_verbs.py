@@ -1,0 +1,166 @@
+"""The short verbs: what each asks of the engine, and what it prints."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from hatchway import __version__
+from tests.cli.conftest import CommandLine
+from tests.control_api.memory_plane import a_line, an_api
+
+
+# --- logs ------------------------------------------------------------------------------------------------------
+def test_logs_show_time_replica_level_and_every_line_of_a_message(cli: CommandLine) -> None:
+    cli.engine.change(an_api())
+    cli.engine.change(line=a_line("first\n  second\x07", time="2026-01-31T12:00:00.123Z"))
+    done = cli.run("logs", "iris")
+    assert done.stdout == "12:00:00.123  iris-1  INFO    first\n      second\n"
+
+
+def test_logs_as_json_are_one_object_a_line(cli: CommandLine) -> None:
+    cli.engine.change(an_api())
+    cli.engine.change(line=a_line("one\ntwo"))
+    cli.engine.change(line=a_line("three"))
+    lines = cli.run("logs", "iris", "-o", "json").stdout.splitlines()
+    assert [json.loads(line)["message"] for line in lines] == ["one\ntwo", "three"]
+
+
+def test_filters_of_logs_are_asked_of_the_engine(cli: CommandLine) -> None:
+    cli.engine.change(an_api())
+    assert cli.run("logs", "iris", "--replica", "iris-1", "--since", "10m", "--request-id", "abc").code == 0
+    asked = cli.engine.plane.logs_asked[-1]
+    assert (asked["replica"], asked["request_id"], asked["follow"]) == ("iris-1", "abc", False)
+    assert asked["since"] is not None
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["nobody"], 3), (["iris", "--since", "yesterday"], 2)])
+def test_wrong_questions_about_logs(cli: CommandLine, arguments: list[str], code: int) -> None:
+    cli.engine.change(an_api())
+    assert cli.run("logs", *arguments).code == code
+
+
+# --- stop, start, delete ---------------------------------------------------------------------------------------
+def test_stop_and_start(cli: CommandLine) -> None:
+    cli.engine.change(an_api())
+    assert cli.run("stop", "iris").code == 0
+    assert cli.engine.plane.apis["iris"].status == "stopped"
+    done = cli.run("start", "iris")
+    assert done.code == 0
+    assert done.stdout.startswith("iris is live")
+
+
+@pytest.mark.parametrize("verb", ["stop", "start", "delete"])
+def test_an_unknown_name_is_exit_code_3(cli: CommandLine, verb: str) -> None:
+    assert cli.run(verb, "nobody").code == 3
+
+
+@pytest.mark.parametrize("verb", ["stop", "start", "delete", "logs"])
+def test_a_name_is_unknown_where_nothing_was_ever_deployed(fresh: CommandLine, verb: str) -> None:
+    assert fresh.run(verb, "iris").code == 3
+    assert not fresh.settings.home.exists()
+
+
+def test_delete_does_not_ask_in_a_pipe(cli: CommandLine) -> None:
+    cli.engine.change(an_api("iris"))
+    cli.engine.change(an_api("text-topics"))
+    done = cli.run("delete", "iris", "text_topics")
+    assert done.stdout == "iris is deleted\ntext-topics is deleted\n"
+    assert cli.engine.plane.apis == {}
+
+
+def test_one_wrong_name_deletes_nothing_and_the_names_there_are_are_told(cli: CommandLine) -> None:
+    cli.engine.change(an_api("iris"))
+    done = cli.run("delete", "iris", "irsi", "--yes")
+    assert done.code == 3
+    assert "there is no API named irsi" in done.stderr
+    assert "hint: there are: iris" in done.stderr
+    assert "iris" in cli.engine.plane.apis
+
+
+# --- up, down, status, prune, version --------------------------------------------------------------------------
+def test_status_as_json_has_the_keys_of_the_contract(cli: CommandLine) -> None:
+    found = cli.run("status", "-o", "json").json
+    assert found.keys() >= {"engine", "gateway", "home", "apis"}
+    assert found["engine"].keys() == {"pid", "version"}
+    assert found["gateway"].keys() >= {"pid", "port"}
+
+
+def test_status_for_people(cli: CommandLine) -> None:
+    cli.engine.change(an_api())
+    stdout = cli.run("status").stdout
+    for shown in ("running", "http://127.0.0.1:8484", "1 live", "blobs 10 B"):
+        assert shown in stdout
+
+
+def test_status_and_down_never_start_the_engine(fresh: CommandLine) -> None:
+    done = fresh.run("status", "-o", "json")
+    assert done.code == 0
+    assert done.json["engine"] is None
+    assert done.json["gateway"] is None
+    assert "not running" in fresh.run("status").stdout
+    assert fresh.run("down").stdout == "hatchway is not running\n"
+    assert not fresh.settings.home.exists()
+
+
+def test_down_asks_the_engine_to_end_everything_and_says_what_comes_back(cli: CommandLine) -> None:
+    cli.engine.change(an_api())
+    done = cli.run("down")
+    assert done.stdout == "hatchway is down; 1 API comes back with: hatchway up\n"
+    assert cli.engine.plane.shutdowns == [("down", None)]
+
+
+def test_up_on_a_running_engine_says_so(cli: CommandLine) -> None:
+    done = cli.run("up")
+    assert done.code == 0
+    assert "already up" in done.stdout
+    assert "http://127.0.0.1:8484" in done.stdout
+
+
+def test_up_with_another_port_than_the_running_gateways_is_refused(cli: CommandLine) -> None:
+    done = cli.run("up", "--port", "9000")
+    assert done.code == 1
+    assert "already up, with its gateway on port 8484" in done.stderr
+    assert "hatchway down" in done.stderr
+
+
+def test_prune_tells_what_it_freed(cli: CommandLine) -> None:
+    assert cli.run("prune").stdout == "nothing to remove\n"
+    assert cli.run("prune", "-o", "json").json == {"blobs": 0}
+
+
+def test_version(fresh: CommandLine) -> None:
+    assert fresh.run("version").stdout == f"hatchway {__version__}\n"
+    assert fresh.run("version", "-o", "json").json == {"version": __version__}
+
+
+# --- completion ------------------------------------------------------------------------------------------------
+def test_names_are_completed_from_the_running_engine(cli: CommandLine) -> None:
+    for name in ("iris", "recommendation-engine"):
+        cli.engine.change(an_api(name))
+    assert completed(cli, "hatchway get rec") == ["recommendation-engine"]
+    assert completed(cli, "hatchway get recommendation_e") == ["recommendation_engine"]
+    assert completed(cli, "hatchway delete ") == ["iris", "recommendation-engine"]
+
+
+def test_completion_is_silent_when_nothing_runs(fresh: CommandLine) -> None:
+    assert completed(fresh, "hatchway get i") == []
+
+
+def test_templates_are_completed(fresh: CommandLine) -> None:
+    assert completed(fresh, "hatchway init re") == ["recommender"]
+
+
+def completed(cli: CommandLine, line: str) -> list[str]:
+    """What bash is told."""
+    before = dict(cli.variables)
+    cli.variables |= {
+        "_HATCHWAY_COMPLETE": "complete_bash",
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(line.count(" ")),
+    }
+    try:
+        return cli.run().stdout.split()
+    finally:
+        cli.variables = before
