@@ -6,7 +6,6 @@ import sys
 
 import pytest
 import typer
-from typer.testing import CliRunner
 
 from hatchway.cli.main import EXIT_INTERRUPTED, app, guarded
 from hatchway.errors import HatchwayError, all_errors
@@ -47,7 +46,7 @@ def test_a_reader_that_has_gone_is_no_traceback() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_bug_is_not_hidden(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bug_is_not_hidden() -> None:
     def verb() -> None:
         raise ZeroDivisionError
 
@@ -59,10 +58,6 @@ def test_a_bug_is_not_hidden(capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_verb_has_help_with_examples(fresh: CommandLine, verb: str) -> None:
     done = fresh.run(verb, "--help")
     assert done.code == 0
-    assert (
-        f"Examples:\n   hatchway {verb}" in done.stdout.replace(" \n", "\n").replace("  \n", "\n")
-        or "Examples:" in done.stdout
-    )
     assert f"hatchway {verb}" in done.stdout.split("Examples:")[1]
 
 
@@ -96,6 +91,7 @@ def test_a_wrong_setting_is_exit_code_2(fresh: CommandLine) -> None:
 
 def test_heavy_imports_wait_until_they_are_needed() -> None:
     """What every start would pay for: `hatchway version` and shell completion answer at once."""
-    code = "import sys, hatchway.cli.main; print([m for m in ('rich', 'httpx', 'pydantic', 'asyncio') if m in sys.modules])"
+    heavy = ("rich", "httpx", "pydantic", "asyncio")
+    code = f"import sys, hatchway.cli.main; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout == "[]\n"
