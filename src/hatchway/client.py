@@ -96,11 +96,22 @@ class Prediction:
 
     @property
     def value(self) -> Any:
-        """The answer by its type: JSON decoded, text as str, anything else as bytes."""
+        """The answer by its type: JSON decoded, text as str, anything else as bytes. Raises PredictionFailed."""
         kind = self.content_type.partition(";")[0].strip()
         if kind == JSON or kind.endswith("+json"):
-            return json.loads(self.body)
+            return _decoded(self)
         return self.body.decode(errors="replace") if kind.startswith("text/") else self.body
+
+
+def _decoded(answer: Prediction) -> Any:
+    try:
+        return json.loads(answer.body)
+    except ValueError as exc:
+        raise PredictionFailed(
+            f"the answer says that it is JSON and cannot be read: {exc}",
+            status=answer.status,
+            request_id=answer.request_id,
+        ) from exc
 
 
 # --- what is asked -----------------------------------------------------------------------------------------------
@@ -280,7 +291,8 @@ class _Waiting:
             decided = outcome(self._result, event)
             if decided is not None:
                 return decided
-        if now - self._since >= self._limit_s():
+        # The status of now comes first, so that even a limit of no time tells what stands in the way.
+        if self._last is not None and now - self._since >= self._limit_s():
             raise TimedOut(
                 f"{self._result.name} was not live within {self._limit_s():g} s{self._why()}",
                 hint=f"it goes on in the background: hatchway get {self._result.name}",

@@ -61,7 +61,6 @@ class MemoryPlane:
         self.uploads: list[str] = []  # "stream SHA" or "path PATH"
         self.shutdowns: list[tuple[str, str | None]] = []
         self.lives_by: Callable[[ApiStatus], list[ApiStatus]] = lambda api: [api]
-        self.forget_once = False  # lose the blobs between upload and deploy, as a prune in between does
         self.upload_begun, self.upload_ended = asyncio.Event(), asyncio.Event()
         self._changed = asyncio.Event()
 
@@ -77,9 +76,6 @@ class MemoryPlane:
 
     # --- the protocol ------------------------------------------------------------------------------------
     async def deploy(self, request: DeployRequest) -> list[DeployResult]:
-        if self.forget_once:
-            self.forget_once = False
-            self.blobs.prune(())
         self.requests.append(request)
         if not request.dry_run and self.blobs.missing(file.sha256 for api in request.apis for file in api.source.files):
             raise Conflict("files were not uploaded")
