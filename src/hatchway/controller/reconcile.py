@@ -96,11 +96,10 @@ class Reconciler:
         self._route(wish, step)
         look_again_s = await self._act(record, step)
         self._record(record, step, before)
-        self._world.changes.publish(api)
         if step.is_gone:
             await self._forget(api)
-            return None
-        return look_again_s
+        self._world.changes.publish(api)
+        return None if step.is_gone else look_again_s
 
     def prime(self) -> None:
         """After adoption: tell the gateway of everything that serves, before it listens to us for the first time."""
