@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from hatchway.controller.deploys import Decision, Deploys
 from hatchway.controller.loop import Loop
+from hatchway.controller.plan import Memory
 from hatchway.controller.reconcile import Reconciler, World
 from hatchway.controller.status import Reachability, View, to_status
 from hatchway.errors import NotFound
@@ -134,17 +135,18 @@ class Controller:
     def _status(self, record: ApiRecord) -> ApiStatus:
         wish = self._reconciler.wish(record)
         gateway = self._world.gateway
+        has_seen = self._reconciler.has_seen(record)
         return to_status(
             View(
                 record=record,
                 wish=wish,
-                memory=self._reconciler.memory(record.name),
+                memory=self._reconciler.memory(record.name) if has_seen else Memory(),
                 replicas=[replica for replica in self._world.backend.observe() if replica.api == record.name],
                 revisions=self._world.store.revisions(record.name),
                 gateway=Reachability(
                     url=gateway.url + wish.spec.endpoint,
-                    is_settled=gateway.settled(record.name),
-                    rejection=gateway.rejections.get(record.name),
+                    is_settled=has_seen and gateway.settled(record.name),
+                    rejection=gateway.rejections.get(record.name) if has_seen else None,
                 ),
                 spec=masked(wish.spec, record.document),
             )

@@ -63,6 +63,7 @@ class Reconciler:
         self._routes: dict[str, Route] = {}
         self._specs: dict[tuple[str, int], RealtimeApi] = {}
         self._workloads: dict[tuple[str, str], Workload] = {}
+        self._observed: dict[str, int] = {}
 
     # --- reading -----------------------------------------------------------------------------------------
     def wish(self, record: ApiRecord) -> Wish:
@@ -76,6 +77,10 @@ class Reconciler:
             values = self._world.variables.load(record.name, record.revision)
             self._specs[key] = parse_document(record.document, values)
         return self._specs[key]
+
+    def has_seen(self, record: ApiRecord) -> bool:
+        """Whether the newest edit was acted on. Before that, memory and gateway speak of the one before it."""
+        return self._observed.get(record.name) == record.generation
 
     def memory(self, api: str) -> Memory:
         if api not in self._memories:
@@ -94,6 +99,7 @@ class Reconciler:
         step = plan(wish, seen, before, self._world.monotonic())
         self._memories[api] = step.memory
         self._route(wish, step)
+        self._observed[api] = record.generation
         look_again_s = await self._act(record, step)
         self._record(record, step, before)
         if step.is_gone:
@@ -109,6 +115,7 @@ class Reconciler:
             first = plan(self.wish(record), observe.seen(replicas, {}), memory, self._world.monotonic())
             keep = frozenset(replica.id for replica in replicas if replica.state == "ready")
             self._routes[record.name] = self._to_route(self.wish(record), keep, first.memory)
+            self._observed[record.name] = record.generation
         self._world.gateway.apply(self._table())
 
     def has_failed(self, api: str) -> bool:
@@ -214,6 +221,7 @@ class Reconciler:
         self._world.store.remove_api(api)
         self._world.store.remember(_failure_key(api), "")
         self._memories.pop(api, None)
+        self._observed.pop(api, None)
         self._workloads = {key: workload for key, workload in self._workloads.items() if key[0] != api}
 
     def _recall_failure(self, api: str) -> Failure | None:
