@@ -216,7 +216,7 @@ class Reconciler:
 
     async def _forget(self, api: str) -> None:
         await self._world.backend.forget(api)
-        await asyncio.to_thread(self._world.trees.remove_api, api)
+        await asyncio.to_thread(self._world.trees.remove, api)
         self._world.variables.remove(api)
         self._world.store.remove_api(api)
         self._world.store.remember(_failure_key(api), "")
