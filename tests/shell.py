@@ -78,10 +78,7 @@ class Shell:
 
     def run(self, command: str, *, expect: int | None = 0) -> Finished:
         """Run one line of bash, or send one curl. Fails the test when the exit status is not `expect`."""
-        if command.lstrip().startswith("curl "):
-            finished = self._send(command)
-        else:
-            finished = self._execute(command)
+        finished = self._send(command) if command.lstrip().startswith("curl ") else self._execute(command)
         assert expect is None or finished.status == expect, f"{finished}\n{self.engine_log()}"
         return finished
 
