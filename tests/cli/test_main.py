@@ -36,6 +36,8 @@ def test_an_error_ends_with_its_exit_code_and_says_what_to_do(
 def test_ctrl_c_is_130_with_a_short_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert raised_by(KeyboardInterrupt()) == EXIT_INTERRUPTED == 130
     assert capsys.readouterr().err == "interrupted\n"
+    raised_by(KeyboardInterrupt("it goes on"))
+    assert capsys.readouterr().err == "interrupted; it goes on\n"
 
 
 def test_a_reader_that_has_gone_is_no_traceback() -> None:

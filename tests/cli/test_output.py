@@ -36,6 +36,19 @@ def test_a_narrow_terminal_shortens_the_widest_column() -> None:
     assert row.plain == "iris   " + "m" * 32 + "…"
 
 
+def test_a_narrow_terminal_goes_without_expendable_columns_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "30")
+    headers, row = ["NAME", "AGE", "ENDPOINT"], ["iris", "3d", "http://127.0.0.1/iris"]
+    out = Output(Format.table, Terminal(), Terminal())
+    shown = [line.plain for line in out.table_lines(headers, [row], expendable=["AGE"])]
+    assert shown == ["NAME   ENDPOINT", "iris   http://127.0.0.1/iris"]
+
+
 def test_wide_characters_keep_columns_aligned() -> None:
     lines = aligned([["名前", "x"], ["abcd", "y"]], width=None)
     assert [line.plain for line in lines] == ["名前   x", "abcd   y"]

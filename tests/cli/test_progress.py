@@ -50,7 +50,7 @@ def test_small_files_are_not_worth_a_line_and_large_ones_one() -> None:
 
 def test_log_lines_name_the_replica_once_there_are_two() -> None:
     first, second = a_line("a\nb", replica="iris-1"), a_line("c", replica="iris-2")
-    assert lines_of(LogSeen("iris", first), LogSeen("iris", second)) == ["iris | a", "iris | b", "iris iris-2 | c"]
+    assert lines_of(LogSeen("iris", first), LogSeen("iris", second)) == ["iris | a", "iris | b", "iris-2 | c"]
 
 
 def test_the_region_shows_each_api_with_reason_and_elapsed_time_and_goes_when_it_ends(

@@ -24,7 +24,10 @@ def delete(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Names of APIs.", autocompletion=complete_api)],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Delete APIs: replicas finish their requests and end, the endpoint answers 404, the history is forgotten."""
+    """Delete APIs.
+
+    Their replicas finish their requests and end, their endpoints answer 404, their revisions are forgotten.
+    """
     out = Output.open()
     wanted = list(dict.fromkeys(api_name(name) for name in names))
     client = engine_if_used(out)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -53,9 +53,10 @@ class Targets:
 
 @dataclass(frozen=True)
 class Finish:
-    """What became of one API; `error` says why it is not live."""
+    """What became of one API after how long; `error` says why it is not live."""
 
     result: DeployResult
+    elapsed_s: float
     error: HatchwayError | None = None
 
 
@@ -78,18 +79,24 @@ def deploy(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")] = False,
     output: FormatOption = Format.table,
 ) -> None:
-    """Make APIs live, or update them: new replicas start before old ones stop, and what did not change stays."""
+    """Make APIs live, or update them.
+
+    New replicas start before old ones stop; what did not change stays as it is.
+    """
     out = Output.open(output)
     found = read_targets(targets or [])
     with engine(out) as client:
         if dry_run:
             show_plan(out, client.deploy(*found.paths, names=found.names, dry_run=True))
             return
-        started = time.monotonic()
+        began = time.monotonic()
         with open_progress(out) as progress:
             results = client.deploy(*found.paths, names=found.names, wait=False, on_progress=reporter(progress))
-            finishes = follow(client, results, progress, timeout) if wait else [Finish(result) for result in results]
-        show_finishes(out, client, finishes, elapsed_s=time.monotonic() - started)
+            if wait:
+                finishes = follow(client, results, progress, began=began, timeout_s=timeout)
+            else:
+                finishes = [Finish(result, time.monotonic() - began) for result in results]
+        show_finishes(out, client, finishes)
     failed = [finish.error for finish in finishes if finish.error is not None]
     if failed:
         raise typer.Exit(failed[0].exit_code)
@@ -119,41 +126,44 @@ def _is_name(argument: str) -> bool:
 
 
 def follow(
-    client: Client, results: Sequence[DeployResult], progress: Progress, timeout_s: float | None
+    client: Client, results: Sequence[DeployResult], progress: Progress, *, began: float, timeout_s: float | None
 ) -> list[Finish]:
-    """Wait for all of `results` at once and say what became of each, in their order."""
-    import asyncio
-
-    for result in results:
-        progress.phase(result.name, result.status, "")
-    finishes = asyncio.run(_wait_for_all(results, progress, timeout_s))
-    return [_with_status_now(client, finish) for finish in finishes]
-
-
-async def _wait_for_all(results: Sequence[DeployResult], progress: Progress, timeout_s: float | None) -> list[Finish]:
+    """Wait for all of `results` at once and say what became of each, in their order. `began`: when, monotonic."""
     import asyncio
 
     from hatchway.client import AsyncClient
 
-    async with AsyncClient() as client:
-        return list(await asyncio.gather(*(_wait_for(client, one, progress, timeout_s) for one in results)))
+    async def wait_for_all() -> list[Finish]:
+        async with AsyncClient() as waiting:
+            return [*await asyncio.gather(*(_wait_for(waiting, one, progress, began, timeout_s) for one in results))]
+
+    for result in results:
+        progress.phase(result.name, result.status, "")
+    try:
+        finishes = asyncio.run(wait_for_all())
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("the deploy goes on in the background: hatchway get --watch") from None
+    return [_with_status_now(client, finish) for finish in finishes]
 
 
-async def _wait_for(client: AsyncClient, result: DeployResult, progress: Progress, timeout_s: float | None) -> Finish:
+async def _wait_for(
+    client: AsyncClient, result: DeployResult, progress: Progress, began: float, timeout_s: float | None
+) -> Finish:
     import asyncio
 
+    error: HatchwayError | None = None
     try:
         async with asyncio.timeout(timeout_s):
-            return Finish(await client.wait(result, timeout_s=timeout_s, on_progress=reporter(progress)))
+            result = await client.wait(result, timeout_s=timeout_s, on_progress=reporter(progress))
     except TimeoutError:
         reason = (await client.get(result.name)).reason
-        late = TimedOut(
+        error = TimedOut(
             f"{result.name} was not live within {timeout_s:g} s{': ' * bool(reason)}{reason}",
             hint=f"it goes on in the background: hatchway get {result.name}",
         )
-        return Finish(result, late)
-    except (DeployFailed, TimedOut) as error:
-        return Finish(result, error)
+    except (DeployFailed, TimedOut) as exc:
+        error = exc
+    return Finish(result, time.monotonic() - began, error)
 
 
 def _with_status_now(client: Client, finish: Finish) -> Finish:
@@ -165,7 +175,7 @@ def _with_status_now(client: Client, finish: Finish) -> Finish:
     except HatchwayError:
         status = "deleting"
     changed = finish.result.model_copy(update={"status": status, "message": finish.error.message})
-    return Finish(changed, finish.error)
+    return replace(finish, result=changed)
 
 
 def show_plan(out: Output, plan: Sequence[DeployResult]) -> None:
@@ -181,14 +191,14 @@ def show_plan(out: Output, plan: Sequence[DeployResult]) -> None:
     out.line(Cell(f"{changing} of {len(plan)} would change; this was a dry run", "dim"))
 
 
-def show_finishes(out: Output, client: Client, finishes: Sequence[Finish], *, elapsed_s: float) -> None:
+def show_finishes(out: Output, client: Client, finishes: Sequence[Finish]) -> None:
     if not out.is_table:
         out.data([finish.result for finish in finishes])
     for finish in finishes:
         if finish.error is not None:
             _show_failure(out, finish.result, finish.error)
         elif out.is_table:
-            _show_success(out, client, finish.result, elapsed_s)
+            _show_success(out, client, finish.result, finish.elapsed_s)
 
 
 def _show_success(out: Output, client: Client, result: DeployResult, elapsed_s: float) -> None:

@@ -12,7 +12,10 @@ STOP_TIMEOUT_S = 90.0  # replicas may finish their requests first
 
 
 def down() -> None:
-    """Stop the engine, the gateway and all replicas. What is deployed comes back with `hatchway up`."""
+    """Stop everything; hatchway up brings it back.
+
+    The engine, the gateway and all replicas end; what is deployed stays deployed.
+    """
     from hatchway import keeper
     from hatchway.client import Client
 
@@ -24,7 +27,7 @@ def down() -> None:
     apis = 0
     try:
         with Client(socket=settings.engine_socket) as client:
-            apis = sum(client.status().apis.values())
+            apis = sum(count for phase, count in client.status().apis.items() if phase != "deleting")
             client.shut_down("down")
     except EngineUnavailable:
         out.note("the engine does not answer; ending its processes")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from itertools import compress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 EXAMPLES = ("hatchway get", "hatchway get iris", "hatchway get iris --watch", "hatchway get iris -o json")
 
 
+EXPENDABLE = ("REVISION", "IN FLIGHT", "AGE")  # in this order, when the terminal is narrow
+
+
 def get(
     name: Annotated[
         str | None,
@@ -30,7 +34,10 @@ def get(
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow changes until Ctrl-C.")] = False,
     output: FormatOption = Format.table,
 ) -> None:
-    """List the APIs, or show everything about one: status, reason, replicas, revisions, how to call it."""
+    """List the APIs, or show everything about one.
+
+    Of one API: status and reason, replicas, revisions, and how to call it.
+    """
     out = Output.open(output)
     if name is None:
         show_list(out, watch=watch)
@@ -101,7 +108,7 @@ def list_lines(out: Output, apis: Sequence[ApiStatus], now: float) -> list[Text]
             api.endpoint,
         ]
         rows.append([*row, api.reason] if reasons else row)
-    return out.table_lines(headers, rows)
+    return out.table_lines(headers, rows, expendable=EXPENDABLE)
 
 
 def all_details(out: Output, apis: Sequence[ApiStatus], now: float) -> Iterator[Text]:
@@ -141,12 +148,17 @@ def detail_lines(out: Output, api: ApiStatus, now: float) -> Iterator[Text]:
 
 
 def section(out: Output, title: str, headers: Sequence[str], rows: Sequence[Sequence[str | Cell]]) -> Iterator[Text]:
-    """A titled table; nothing when it has no rows."""
+    """A titled table without its empty columns; nothing when it has no rows."""
     if not rows:
         return
+    filled = [any(_text(row[column]) for row in rows) for column in range(len(headers))]
     yield to_text("")
     yield to_text(Cell(title, "bold"))
-    yield from out.table_lines(headers, rows, indent="  ")
+    yield from out.table_lines([*compress(headers, filled)], [[*compress(row, filled)] for row in rows], indent="  ")
+
+
+def _text(cell: str | Cell) -> str:
+    return cell.text if isinstance(cell, Cell) else cell
 
 
 def condition_rows(api: ApiStatus) -> list[list[str | Cell]]:

@@ -37,7 +37,10 @@ def init(
         typer.Argument(metavar="[DIR]", help="Where to put it. Default: a new folder named like the template."),
     ] = None,
 ) -> None:
-    """Start a project from a template: its YAML, its handler, its training."""
+    """Start a project from a template.
+
+    You get its YAML, its handler, its training and a request to try; no file is ever overwritten.
+    """
     source = find_template(template)
     target = Path(template) if folder is None else folder
     names = copy_template(source, target)

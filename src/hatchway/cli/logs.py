@@ -34,7 +34,10 @@ def logs(
     request_id: Annotated[str | None, typer.Option(help="Only of the request with this x-request-id.")] = None,
     output: FormatOption = Format.table,
 ) -> None:
-    """Show the log of an API. With -o json: one object a line."""
+    """Show what an API's handler printed and logged.
+
+    With -o json: one object a line.
+    """
     out = Output.open(output)
     wanted = api_name(name)
     with engine_of(wanted, out) as client:

@@ -49,8 +49,8 @@ def guarded(verb: Callable[P, None]) -> Callable[P, None]:
         except HatchwayError as error:
             Output.open().error(error)
             raise typer.Exit(error.exit_code) from None
-        except KeyboardInterrupt:
-            Output.open().note("interrupted")
+        except KeyboardInterrupt as interrupt:
+            Output.open().note("; ".join(["interrupted", *map(str, interrupt.args)]))
             raise typer.Exit(EXIT_INTERRUPTED) from None
         except BrokenPipeError:
             # `hatchway logs iris | head`: the reader has gone. Python would complain again when it flushes stdout.

@@ -132,11 +132,25 @@ class Output:
         for text in self.table_lines(headers, rows, indent):
             self.print(text)
 
-    def table_lines(self, headers: Sequence[str], rows: Sequence[Sequence[str | Cell]], indent: str = "") -> list[Text]:
-        """Aligned columns; on a terminal shortened to its width, in a pipe never."""
+    def table_lines(
+        self,
+        headers: Sequence[str],
+        rows: Sequence[Sequence[str | Cell]],
+        indent: str = "",
+        expendable: Sequence[str] = (),
+    ) -> list[Text]:
+        """Aligned columns. Fitted to a terminal's width: `expendable` ones go first, then cells are shortened."""
         width = self.console.width if self.console.is_terminal else None
         titles = [[Cell(header, "dim") for header in headers]] if headers else []
-        return aligned([*titles, *rows], width, indent)
+        table = [*titles, *rows]
+        left = list(headers)
+        for header in expendable:
+            if width is None or line_width(table) + len(indent) <= width:
+                break
+            column = left.index(header)
+            del left[column]
+            table = [[*row[:column], *row[column + 1 :]] for row in table]
+        return aligned(table, width, indent)
 
     def error(self, error: HatchwayError) -> None:
         """What is wrong, each problem on its line, then what to do."""
@@ -190,6 +204,12 @@ def aligned(rows: Sequence[Sequence[str | Cell]], width: int | None, indent: str
         line.rstrip()
         lines.append(line)
     return lines
+
+
+def line_width(rows: Sequence[Sequence[str | Cell]]) -> int:
+    """What a table takes when nothing is shortened, in cells of a terminal."""
+    widths = [max(to_text(cell).cell_len for cell in column) for column in zip(*rows, strict=True)]
+    return sum(widths) + len(GAP) * (len(widths) - 1)
 
 
 def status_cell(word: str) -> Cell:

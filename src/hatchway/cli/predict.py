@@ -50,7 +50,10 @@ def predict(
         ),
     ],
 ) -> None:
-    """Send a request to an API and print the answer; on an error, print the handler's traceback too."""
+    """Send a request to an API and print the answer.
+
+    On an error the handler's traceback is fetched from its log and printed too.
+    """
     out = Output.open()
     wanted = api_name(name)
     request = read_payload(payload)

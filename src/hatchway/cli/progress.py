@@ -63,16 +63,18 @@ class Silent(AbstractContextManager["Silent"]):
     def log(self, api: str, replica: str, message: str) -> None: ...
 
 
-class Replicas:
-    """Which replicas have printed: their ids are shown when there is more than one."""
+class Speakers:
+    """Who said a line: the replica's id (which begins with its API's name) once an API has more than one."""
 
     def __init__(self) -> None:
-        self._seen: set[str] = set()
+        self._replicas: dict[str, set[str]] = {}
 
     def prefix(self, api: str, replica: str, *, one_api: bool) -> str:
-        self._seen.add(replica)
-        names = [*([] if one_api else [api]), *([replica] if len(self._seen) > 1 else [])]
-        return f"{' '.join(names)} | " if names else "| "
+        heard = self._replicas.setdefault(api, set())
+        heard.add(replica)
+        if len(heard) > 1:
+            return f"{replica} | "
+        return "| " if one_api else f"{api} | "
 
 
 class Lines(AbstractContextManager["Lines"]):
@@ -81,7 +83,7 @@ class Lines(AbstractContextManager["Lines"]):
     def __init__(self, out: Output) -> None:
         self._out = out
         self._shown: dict[str, tuple[str, str]] = {}
-        self._replicas = Replicas()
+        self._speakers = Speakers()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         return None
@@ -97,7 +99,7 @@ class Lines(AbstractContextManager["Lines"]):
             self._out.note(f"{api}: {phase}{' ' if reason else ''}{reason}")
 
     def log(self, api: str, replica: str, message: str) -> None:
-        prefix = self._replicas.prefix(api, replica, one_api=False)
+        prefix = self._speakers.prefix(api, replica, one_api=False)
         for line in printable(message.split("\n")):
             self._out.note(prefix, line)
 
@@ -113,7 +115,7 @@ class Region(AbstractContextManager["Region"]):
         self._started = clock()
         self._step = "deploying"
         self._rows: dict[str, Row] = {}
-        self._replicas = Replicas()
+        self._speakers = Speakers()
         self._unicode = out.notes.encoding.lower().startswith("utf")
         self._live: Live = Live(
             console=out.notes,
@@ -144,7 +146,7 @@ class Region(AbstractContextManager["Region"]):
             row.settled = now
 
     def log(self, api: str, replica: str, message: str) -> None:
-        prefix = self._replicas.prefix(api, replica, one_api=len(self._rows) < 2)
+        prefix = self._speakers.prefix(api, replica, one_api=len(self._rows) < 2)
         for line in printable(message.split("\n")):
             self._out.note(Cell(prefix, "dim"), Cell(line, "dim"))
 

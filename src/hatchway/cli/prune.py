@@ -9,7 +9,10 @@ EXAMPLES = ("hatchway prune", "hatchway prune -o json")
 
 
 def prune(output: FormatOption = Format.table) -> None:
-    """Remove revisions, files, Python environments and logs that no API needs any more."""
+    """Remove what no API needs any more.
+
+    Old revisions and the files, Python environments and logs that only they needed.
+    """
     out = Output.open(output)
     client = engine_if_used(out)
     if client is None:

@@ -16,7 +16,7 @@ EXAMPLES = ("hatchway start iris",)
 
 
 def start(name: NameArgument) -> None:
-    """Start an API that was stopped, or try again what failed, and wait until it is live."""
+    """Start a stopped or failed API, and wait until it is live."""
     from hatchway.spec.status import DeployResult
 
     out = Output.open()
@@ -33,7 +33,7 @@ def start(name: NameArgument) -> None:
             message="started",
         )
         with open_progress(out) as progress:
-            (finish,) = follow(client, [started], progress, None)
-        show_finishes(out, client, [finish], elapsed_s=time.monotonic() - began)
+            (finish,) = follow(client, [started], progress, began=began, timeout_s=None)
+        show_finishes(out, client, [finish])
     if finish.error is not None:
         raise typer.Exit(finish.error.exit_code)

@@ -14,7 +14,7 @@ EXAMPLES = ("hatchway status", "hatchway status -o json")
 
 
 def status(output: FormatOption = Format.table) -> None:
-    """Show whether the engine runs, where the gateway listens, and how much disk is used."""
+    """Show the engine, the gateway and the disk used."""
     from hatchway import keeper
     from hatchway.client import Client
 

@@ -10,9 +10,12 @@ EXAMPLES = ("hatchway stop iris",)
 
 
 def stop(name: NameArgument) -> None:
-    """Stop an API: its replicas finish their requests and end. `hatchway start` brings it back."""
+    """Stop an API; hatchway start brings it back.
+
+    Its replicas finish their requests and end; its endpoint, revisions and files are kept.
+    """
     out = Output.open()
     wanted = api_name(name)
     with engine_of(wanted, out) as client:
         client.stop(wanted)
-    out.line(f"{wanted} is stopped: its replicas finish their requests and end; hatchway start {wanted} brings it back")
+    out.line(f"{wanted} is stopped; hatchway start {wanted} brings it back")

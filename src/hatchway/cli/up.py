@@ -26,7 +26,10 @@ def up(
         int | None, typer.Option(min=0, max=65535, help="Port of the gateway; 0 = any free one. Default: 8484.")
     ] = None,
 ) -> None:
-    """Start the engine and everything that is deployed. Commands that need it do this by themselves."""
+    """Start the engine and everything that is deployed.
+
+    Commands that need the engine start it by themselves.
+    """
     from hatchway import keeper
 
     settings = with_overrides(settings_here(), host, port)
