@@ -25,7 +25,7 @@ import httpx
 from hatchway.settings import DEFAULT_GATEWAY_PORT, home_hash
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-COMMAND_LIMIT_S = 240  # the longest single command: building an environment on a busy machine
+COMMAND_LIMIT_S = 120  # the longest single command: building an environment on a busy machine
 EXIT_TIMED_OUT = 124  # as of timeout(1)
 
 
