@@ -1,239 +1,215 @@
-"""ASGI applications, served by uvicorn inside the replica, behind the same admission, deadlines and drain as handlers.
+"""Serves an ASGI application: uvicorn speaks HTTP, our guard admits, times out and names requests.
 
-uvicorn is the user's own, or else the one in `launch.asgi_packages`. Ready comes after the lifespan's startup.
+uvicorn is the user's own where their environment has one, else ours. The application is imported in the event loop,
+as uvicorn does it, and its lifespan runs before the replica is ready.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import math
-import time
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import orjson
 
-from hatchway.contract import (
-    HEADER_ATTEMPT,
-    HEADER_OVERLOADED,
-    HEADER_REQUEST_ID,
-    HEADER_REVISION,
-    HEADER_TIMEOUT,
-    Launch,
-)
+from hatchway.contract import Launch
 from hatchway.errors import LoadError
-from hatchway.replica.admission import Verdict
-from hatchway.replica.connection import bind, request_id_of
-from hatchway.replica.logs import current_request_id, format_exception
-
-if TYPE_CHECKING:
-    from hatchway.replica.calls import App
-    from hatchway.replica.lifecycle import Life
-
-IDLE_POLL_S = 0.01
-BACKLOG = 2048
+from hatchway.replica import sockets
+from hatchway.replica.admission import Admission
+from hatchway.replica.asgi_guard import AsgiApp, Guard, Message
+from hatchway.replica.calls import Counts
+from hatchway.replica.front import StuckListener
+from hatchway.replica.gate import Gate
+from hatchway.replica.loading import ASYNC_CONCURRENCY, describe, importing, place_of
+from hatchway.replica.logs import Log
 
 
-async def serve(launch: Launch, life: Life, app: App) -> int:
-    """Raises LoadError when the application does not start, or its warm-up fails."""
-    uvicorn = _import_uvicorn()
-    guarded = Guard(launch, app)
-    config = uvicorn.Config(
-        guarded,
-        lifespan="auto",
-        log_config=None,
-        access_log=False,
-        loop="none",
-        proxy_headers=True,
-        forwarded_allow_ips="*",
-        root_path=launch.endpoint,
-        server_header=False,
-        date_header=False,
-        timeout_keep_alive=3600,
-    )
-    server = uvicorn.Server(config)
-    server.capture_signals = nullcontext
-    bound = bind(launch.data_socket)
-    bound.listen(BACKLOG)
-    serving = asyncio.create_task(server.serve(sockets=[bound]), name="uvicorn")
-    while not server.started and not serving.done():  # noqa: ASYNC110 (uvicorn tells nobody when it has started)
-        await asyncio.sleep(IDLE_POLL_S)
-    if not server.started:
-        raise LoadError(f"ASGI app {launch.app}: its lifespan startup failed; the log says why", reason="InitFailed")
-    if launch.warmup is not None:
-        await _warm_up(guarded, launch)
-    life.enter("ready")
-    await life.stop.wait()
-    life.enter("draining")
-    server.should_exit = True
-    if life.exit_code == 0:
-        await serving
-    return life.exit_code
+class AsgiFront:
+    """An ASGI application behind uvicorn."""
+
+    def __init__(self, launch: Launch, log: Log, on_stuck: StuckListener) -> None:
+        self._launch = launch
+        self._log = log
+        concurrency = launch.max_concurrency or ASYNC_CONCURRENCY
+        self.gate = Gate(Admission(concurrency, launch.max_queue_length), math.inf, on_stuck)
+        self.counts = Counts()
+        self.title = ""
+        self._server: Any = None
+        self._serving: asyncio.Task[None] | None = None
+
+    async def load(self) -> None:
+        self._uvicorn = _import_uvicorn()
+        app = import_app(self._launch.app or "", self._launch.project_dir)
+        self._guard = Guard(app, self.gate, self._log, self._launch.revision, self._launch.max_body_bytes)
+        self.counts = self._guard.counts
+        self._lifespan = Lifespan(app, self._guard.state)
+        await self._lifespan.start(self._launch)
+        self.title = f"ASGI app {self._launch.app}"
+
+    async def warm_up(self, payload: object) -> None:
+        if payload is not None:
+            status, body = await _request_once(self._guard, self._launch, payload)
+            if status >= 400:
+                answer = body.decode("utf-8", "replace")[:500]
+                raise LoadError(
+                    f"the warm-up request was answered {status}: {answer}",
+                    reason="WarmupFailed",
+                    hint="handler.warmup of an application may be {path: /predict, method: POST, payload: ...}",
+                )
+        self.counts.requests = 0
+        self.gate.timeout_s = self._launch.timeout_s if self._launch.timeout_s > 0 else math.inf
+
+    async def open(self) -> None:
+        config = self._uvicorn.Config(
+            self._guard,
+            interface="asgi3",
+            loop="none",
+            lifespan="off",
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            root_path=self._launch.endpoint.rstrip("/"),
+            forwarded_allow_ips="*",  # only the gateway reaches the socket
+            backlog=sockets.BACKLOG,
+        )
+        self._server = _make_server(self._uvicorn, config)
+        listening = [sockets.listen(self._launch.data_socket)]
+        self._serving = asyncio.get_running_loop().create_task(self._server.serve(sockets=listening), name="uvicorn")
+        await self._server.is_up.wait()
+
+    async def drain(self) -> None:
+        if self._serving is not None:
+            self._server.should_exit = True
+            await self.gate.wait_idle()
+            if self.gate.stuck:
+                self._server.force_exit = True
+            await self._serving
+        await self._lifespan.stop()
+
+
+class Lifespan:
+    """Startup and shutdown of an application; one that knows no lifespan is left alone."""
+
+    def __init__(self, app: AsgiApp, state: dict[str, Any]) -> None:
+        self._app = app
+        self._state = state
+        self._to_app: asyncio.Queue[Message] = asyncio.Queue()
+        self._from_app: asyncio.Queue[Message] = asyncio.Queue()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self, launch: Launch) -> None:
+        """Returns when startup is complete. Raises LoadError (InitFailed)."""
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="lifespan")
+        message = await self._say("lifespan.startup")
+        if message["type"] == "lifespan.startup.failed":
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait({self._task})
+            exc = message.get("exception")
+            what = f"{place_of(exc, launch.project_dir)}: {describe(exc)}" if exc else f": {message.get('message', '')}"
+            raise LoadError(f"application {launch.app}: startup failed{what}", reason="InitFailed") from exc
+
+    async def stop(self) -> None:
+        if self._task is not None and not self._task.done():
+            await self._say("lifespan.shutdown")
+
+    async def _say(self, kind: str) -> Message:
+        await self._to_app.put({"type": kind})
+        return await self._from_app.get()
+
+    async def _run(self) -> None:
+        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self._state}
+        failed: list[Message] = []
+
+        async def send(message: Message) -> None:
+            if message["type"] == "lifespan.startup.failed":
+                failed.append(message)  # told once the exception that the application raises next is known
+            else:
+                await self._from_app.put(message)
+
+        try:
+            await self._app(scope, self._to_app.get, send)
+        except BaseException as exc:  # noqa: BLE001 (a failed startup, or an application without lifespan)
+            failed = [{**message, "exception": exc} for message in failed]
+        await self._from_app.put(failed[0] if failed else {"type": "lifespan.ended"})
+
+
+def import_app(target: str, project_dir: str) -> AsgiApp:
+    """The object named by "module:attribute". Raises LoadError."""
+    module_name, _, attributes = target.partition(":")
+    with importing(module_name, project_dir):
+        found: Any = importlib.import_module(module_name)
+    for attribute in (attributes or "app").split("."):
+        if not hasattr(found, attribute):
+            raise LoadError(f"module {module_name} has no {attributes or 'app'}", reason="HandlerNotFound")
+        found = getattr(found, attribute)
+    if not callable(found):
+        raise LoadError(f"{target} is not an ASGI application: it cannot be called", reason="HandlerNotFound")
+    return found  # type: ignore[no-any-return]  # a user's object
 
 
 def _import_uvicorn() -> Any:
     try:
         return importlib.import_module("uvicorn")
     except ImportError as exc:
-        raise LoadError("handler.app needs uvicorn; add it to the dependencies", reason="ImportError") from exc
+        raise LoadError(
+            f"uvicorn cannot be imported: {exc}", reason="ImportError", hint="add uvicorn to the requirements"
+        ) from exc
 
 
-class Guard:
-    """The outermost middleware: slots, queue, deadline, request id and revision."""
+def _make_server(uvicorn: Any, config: Any) -> Any:
+    class Server(uvicorn.Server):  # type: ignore[misc]  # known at run time only
+        """Leaves signals to the replica, and tells when it listens."""
 
-    def __init__(self, launch: Launch, app: App) -> None:
-        self._launch = launch
-        self._app = app
+        def __init__(self) -> None:
+            super().__init__(config)
+            self.is_up = asyncio.Event()
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            await self._app.handler.app(scope, receive, send)
-            return
-        visit = Visit(self, dict(scope["headers"]), send)
-        now = time.monotonic()
-        visit.deadline = now + visit.patience_s(self._app.gate.timeout_s)
-        if self._app.gate.enter(visit, now) is Verdict.FULL:
-            await visit.refuse_now()
-            return
-        await self._pass(visit, scope, receive)
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            yield
 
-    async def _pass(self, visit: Visit, scope: Any, receive: Any) -> None:
-        token = current_request_id.set(visit.request_id)
-        try:
-            if await visit.turn:
-                visit.task = asyncio.current_task()
-                await self._app.handler.app(scope, receive, visit.send)
-        except asyncio.CancelledError:
-            if not visit.timed_out:
-                raise
-        except BaseException as exc:  # noqa: BLE001 (the user's code may raise anything)
-            self._app.counts.errors += 1
-            self._app.log.say("ERROR", format_exception(type(exc), exc, exc.__traceback__), visit.request_id)
-            if not visit.answered:
-                await visit.send_error(500, "internal_error", "internal server error")
-        finally:
-            current_request_id.reset(token)
-            self._app.counts.requests += 1
-            if visit.entered:
-                self._app.gate.leave(visit)
-            else:
-                self._app.gate.withdraw(visit)
-        if visit.outcome is not None and not visit.answered:
-            await visit.send_error(*visit.outcome)
+        def install_signal_handlers(self) -> None:
+            """What older versions call instead."""
 
-    @property
-    def revision(self) -> str:
-        return self._launch.revision
+        async def startup(self, sockets: Any = None) -> None:
+            await super().startup(sockets=sockets)
+            self.is_up.set()
 
-    def retry_after_s(self) -> int:
-        self._app.counts.refused += 1
-        return self._app.gate.admission.retry_after_s(time.monotonic())
+    return Server()
 
 
-class Visit:
-    """One request as a job of the gate."""
-
-    def __init__(self, guard: Guard, headers: dict[bytes, bytes], send: Any) -> None:
-        self._guard = guard
-        self._headers = headers
-        self._send = send
-        self.request_id = request_id_of(headers.get(HEADER_REQUEST_ID.encode()))
-        self.turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self.task: asyncio.Task[None] | None = None
-        self.deadline = math.inf
-        self.started_at = 0.0
-        self.answered = False
-        self.entered = False
-        self.timed_out = False
-        self.outcome: tuple[int, str, str] | None = None
-
-    def patience_s(self, timeout_s: float) -> float:
-        try:
-            return min(timeout_s, float(self._headers.get(HEADER_TIMEOUT.encode(), b"inf")))
-        except ValueError:
-            return timeout_s
-
-    def run(self) -> None:
-        self.entered = True
-        if not self.turn.done():
-            self.turn.set_result(True)
-
-    def time_out(self, *, is_running: bool) -> None:
-        self.timed_out = True
-        self.outcome = (504, "timeout", "the request timed out")
-        if is_running and self.task is not None:
-            self.task.cancel()
-        elif not self.turn.done():
-            self.turn.set_result(False)
-
-    def refuse(self) -> None:
-        self.outcome = (503, "overloaded", "the API is busy; try again later")
-        if not self.turn.done():
-            self.turn.set_result(False)
-
-    async def refuse_now(self) -> None:
-        extra = [(b"retry-after", str(self._guard.retry_after_s()).encode())]
-        if self._headers.get(HEADER_ATTEMPT.encode(), b"1") == b"1":
-            extra.append((HEADER_OVERLOADED.encode(), b"1"))
-        await self.send_error(503, "overloaded", "the API is busy; try again later", extra)
-
-    async def send(self, message: Any) -> None:
-        if message["type"] == "http.response.start":
-            if self.answered:
-                return
-            self.answered = True
-            message = {**message, "headers": [*message.get("headers", ()), *self._identity()]}
-        await self._send(message)
-
-    async def send_error(
-        self, status: int, kind: str, message: str, extra: list[tuple[bytes, bytes]] | None = None
-    ) -> None:
-        self.answered = True
-        body = orjson.dumps({"error": {"kind": kind, "message": message, "request_id": self.request_id}})
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(body)).encode()),
-            *self._identity(),
-            *(extra or ()),
-        ]
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
-        await self._send({"type": "http.response.body", "body": body})
-
-    def _identity(self) -> list[tuple[bytes, bytes]]:
-        return [
-            (HEADER_REQUEST_ID.encode(), self.request_id.encode()),
-            (HEADER_REVISION.encode(), self._guard.revision.encode()),
-        ]
-
-
-async def _warm_up(guard: Guard, launch: Launch) -> None:
-    """A real request through the application: POST / with handler.warmup as JSON. Raises LoadError."""
-    body = orjson.dumps(launch.warmup)
-    statuses: list[int] = []
-    pending = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def receive() -> Any:
-        return pending.pop() if pending else await asyncio.get_running_loop().create_future()
-
-    async def send(message: Any) -> None:
-        if message["type"] == "http.response.start":
-            statuses.append(message["status"])
-
+async def _request_once(guard: Guard, launch: Launch, warmup: object) -> tuple[int, bytes]:
+    request = warmup if isinstance(warmup, dict) and "path" in warmup else {"payload": warmup}
+    root_path = launch.endpoint.rstrip("/")
+    path, _, query = str(request.get("path", "/")).partition("?")
+    body = orjson.dumps(request["payload"]) if "payload" in request else b""
+    headers = [(b"host", b"warm-up"), (b"content-type", b"application/json"), (b"x-request-id", b"warm-up")]
     scope = {
         "type": "http",
-        "asgi": {"version": "3.0"},
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": "1.1",
-        "method": "POST",
+        "method": str(request.get("method", "POST")).upper(),
         "scheme": "http",
-        "path": launch.endpoint + "/",
-        "raw_path": (launch.endpoint + "/").encode(),
-        "query_string": b"",
-        "root_path": launch.endpoint,
-        "headers": [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())],
+        "path": root_path + path,
+        "raw_path": (root_path + path).encode(),
+        "query_string": query.encode(),
+        "root_path": root_path,
+        "headers": [*headers, (b"content-length", b"%d" % len(body))],
         "client": None,
         "server": None,
     }
-    await guard(scope, receive, send)
-    if not statuses or statuses[0] >= 500:
-        raise LoadError(f"the request with handler.warmup was answered {statuses[:1]}", reason="WarmupFailed")
+    answer: list[Message] = []
+    inbox: asyncio.Queue[Message] = asyncio.Queue()
+    inbox.put_nowait({"type": "http.request", "body": body, "more_body": False})
+
+    async def send(message: Message) -> None:
+        answer.append(message)
+
+    await asyncio.get_running_loop().create_task(guard(scope, inbox.get, send))
+    status = next((message["status"] for message in answer if "status" in message), 500)
+    return status, b"".join(bytes(message.get("body", b"")) for message in answer)

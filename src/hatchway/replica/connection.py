@@ -8,12 +8,10 @@ subclass of `Exchange`: `begin` is called when its turn has come, `client_left` 
 from __future__ import annotations
 
 import asyncio
-import os
 import select
 import socket
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from http import HTTPStatus
 from secrets import token_hex
 
@@ -41,9 +39,9 @@ class Exchange:
 
     __slots__ = (
         "_connection",
-        "_ended",
         "answered",
         "body",
+        "ended",
         "fields",
         "gone",
         "is_head",
@@ -68,7 +66,7 @@ class Exchange:
         self.supports_chunks = True
         self.answered = False  # the first byte of the answer is written
         self.gone = False  # the client has left
-        self._ended = False
+        self.ended = False  # the answer is complete
 
     def begin(self) -> None:
         """Its turn has come: see to it that it is answered, now or later."""
@@ -82,7 +80,7 @@ class Exchange:
         if self.answered or self.gone:
             return
         self.answered = True
-        self._ended = True
+        self.ended = True
         has_body = status >= 200 and status not in (204, 304)
         parts = [self._head(status)]
         if content_type:
@@ -130,16 +128,16 @@ class Exchange:
             raise ClientGone
 
     def end_stream(self) -> None:
-        if self._ended or self.gone:
+        if self.ended or self.gone:
             return
-        self._ended = True
+        self.ended = True
         if self.supports_chunks and not self.is_head:
             self._connection.send(b"0\r\n\r\n")
         self._connection.exchange_done(self)
 
     def abort(self) -> None:
         """A stream cannot go on: cutting the connection is the only way left to say so."""
-        self._ended = True
+        self.ended = True
         self._connection.cut()
 
     def _head(self, status: int) -> bytes:
@@ -182,6 +180,8 @@ class Listener:
         self.common_headers = common_headers
         self.closing = False  # answers say "connection: close", idle connections are closed
         self.connections: set[Connection] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
 
     def connect(self) -> Connection:
         """The protocol factory."""
@@ -192,9 +192,24 @@ class Listener:
         for connection in list(self.connections):
             connection.close_if_idle()
 
-    def close_all(self) -> None:
+    def cut_unfinished_requests(self) -> None:
+        """Give up on clients that began to send a request and did not end it."""
         for connection in list(self.connections):
-            connection.cut()
+            if connection.is_only_receiving:
+                connection.cut()
+
+    async def wait_empty(self) -> None:
+        """Returns when every connection is closed."""
+        await self._empty.wait()
+
+    def opened(self, connection: Connection) -> None:
+        self.connections.add(connection)
+        self._empty.clear()
+
+    def closed(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+        if not self.connections:
+            self._empty.set()
 
 
 class Connection(asyncio.Protocol, Sink):
@@ -227,14 +242,18 @@ class Connection(asyncio.Protocol, Sink):
     def is_idle(self) -> bool:
         return self._current is None and not self._waiting and not self._in_request
 
+    @property
+    def is_only_receiving(self) -> bool:
+        return self._current is None and not self._waiting and self._in_request
+
     # --- the transport ---------------------------------------------------------------------------------------
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
         self._transport = transport  # type: ignore[assignment]  # uvloop's transports are no subclass
-        self._listener.connections.add(self)
+        self._listener.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._listener.connections.discard(self)
+        self._listener.closed(self)
         self._transport = None
         self._resume_writers()
         self._forget_client()
@@ -451,17 +470,6 @@ class _Refusal(Exchange):
 
     def begin(self) -> None:
         self.answer_error(self._status, self._kind, self._message)
-
-
-def bind(path: str) -> socket.socket:
-    """A unix socket at `path`, for this user only; a file that a former process left there is replaced."""
-    with suppress(FileNotFoundError):
-        os.unlink(path)
-    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    bound.bind(path)
-    os.chmod(path, 0o600)
-    bound.setblocking(False)
-    return bound
 
 
 def request_id_of(given: bytes | None) -> str:

@@ -1,59 +1,113 @@
-"""The control socket: ready, live, statistics, drain. Apart from the data, so that overload never looks like death."""
+"""The control socket: what the engine asks a replica and tells it to do.
+
+Handled on the same loop as the data path but on a socket of its own, so that neither a full queue nor a full backlog
+of requests stands in its way.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import contextlib
+from collections.abc import Callable
 from urllib.parse import parse_qs
 
-from hatchway.contract import CONTROL_DRAIN, CONTROL_LIVE, CONTROL_READY, CONTROL_STATS
-from hatchway.replica.connection import Exchange, ExchangeFactory, Sink
+from hatchway.contract import CONTROL_DRAIN, CONTROL_LIVE, CONTROL_READY, CONTROL_STATS, ReplicaStats
+from hatchway.replica.connection import Exchange, Sink
 
-if TYPE_CHECKING:
-    from hatchway.replica.lifecycle import Life
-
-LONGEST_WAIT_S = 60.0
+LONGEST_WAIT_S = 300.0
 
 
-class ControlExchange(Exchange):
-    """One question of the engine's."""
+class State:
+    """starting, ready or draining, and a way to wait for the next change."""
 
-    __slots__ = ("_life", "_task")
+    def __init__(self) -> None:
+        self.name = "starting"
+        self._changed = asyncio.Event()
+
+    def become(self, name: str) -> None:
+        if self.name != "draining":  # there is no way back
+            self.name = name
+            self._changed.set()
+            self._changed = asyncio.Event()
+
+    async def wait_started(self, wait_s: float) -> None:
+        """Returns when the state is not "starting" any more, or after `wait_s`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                while self.name == "starting":
+                    await self._changed.wait()
+
+
+class Control:
+    """Makes the exchanges of the control socket."""
+
+    def __init__(self, state: State, stats: Callable[[], ReplicaStats], drain: Callable[[], None]) -> None:
+        self.state = state
+        self.stats = stats
+        self.drain = drain
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    def receive(self, sink: Sink, method: str, target: bytes, raw_headers: list[tuple[bytes, bytes]]) -> Exchange:
+        return _Question(self, sink, method, target, raw_headers)
+
+
+class _Question(Exchange):
+    __slots__ = ("_control", "_task")
 
     def __init__(
-        self, life: Life, connection: Sink, method: str, target: bytes, headers: list[tuple[bytes, bytes]]
+        self, control: Control, sink: Sink, method: str, target: bytes, raw_headers: list[tuple[bytes, bytes]]
     ) -> None:
-        super().__init__(connection, method, target, headers)
-        self._life = life
+        super().__init__(sink, method, target, raw_headers)
+        self._control = control
         self._task: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
         path, _, query = self.target.decode("latin-1").partition("?")
-        life = self._life
-        if path == CONTROL_READY:
-            wait_s = min(float(parse_qs(query).get("wait_s", ["0"])[0]), LONGEST_WAIT_S)
-            self._task = asyncio.get_running_loop().create_task(self._answer_ready(wait_s))
-        elif path == CONTROL_LIVE:
-            self.answer_json(200, {"state": life.state})
-        elif path == CONTROL_STATS:
-            self.answer(200, b"application/json", life.stats().to_json().encode())
-        elif path == CONTROL_DRAIN and self.method == "POST":
-            life.drain()
-            self.answer_json(200, {"state": life.state})
+        expected = "POST" if path == CONTROL_DRAIN else "GET"
+        answers = {
+            CONTROL_READY: lambda: self._ready(query),
+            CONTROL_LIVE: lambda: self.answer_json(200, {"live": True}),
+            CONTROL_STATS: self._stats,
+            CONTROL_DRAIN: self._drain,
+        }
+        if path not in answers:
+            self.answer_error(404, "not_found", f"no control path {path}")
+        elif self.method not in (expected, "HEAD" if expected == "GET" else expected):
+            self.answer_error(405, "method_not_allowed", f"{path} answers {expected}", [(b"allow", expected.encode())])
         else:
-            self.answer_error(404, "not_found", f"no such control path: {path}")
+            answers[path]()
 
     def client_left(self) -> None:
         if self._task is not None:
             self._task.cancel()
 
-    async def _answer_ready(self, wait_s: float) -> None:
-        state = await self._life.wait_ready(wait_s)
+    def _ready(self, query: str) -> None:
+        wait_s = _wait_of(query)
+        if wait_s > 0 and self._control.state.name == "starting":
+            self._task = asyncio.get_running_loop().create_task(self._wait_ready(wait_s), name="control-ready")
+            self._control.tasks.add(self._task)
+            self._task.add_done_callback(self._control.tasks.discard)
+        else:
+            self._say_ready()
+
+    async def _wait_ready(self, wait_s: float) -> None:
+        await self._control.state.wait_started(wait_s)
+        self._say_ready()
+
+    def _say_ready(self) -> None:
+        state = self._control.state.name
         self.answer_json(200 if state == "ready" else 503, {"state": state})
 
+    def _stats(self) -> None:
+        self.answer(200, b"application/json", self._control.stats().to_json().encode())
 
-def control_exchanges(life: Life) -> ExchangeFactory:
-    def make(connection: Sink, method: str, target: bytes, headers: list[tuple[bytes, bytes]]) -> Exchange:
-        return ControlExchange(life, connection, method, target, headers)
+    def _drain(self) -> None:
+        self._control.drain()
+        self.answer_json(200, {"state": self._control.state.name})
 
-    return make
+
+def _wait_of(query: str) -> float:
+    try:
+        return min(LONGEST_WAIT_S, float(parse_qs(query).get("wait_s", ["0"])[0]))
+    except ValueError:
+        return 0.0

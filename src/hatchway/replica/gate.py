@@ -37,6 +37,10 @@ class Job(Protocol):
         """It will not be run here; somebody else may."""
         ...
 
+    def stack(self) -> str:
+        """Where it is now, as a traceback."""
+        ...
+
 
 class Gate:
     """Slots, queue and deadlines of one replica."""
@@ -52,6 +56,8 @@ class Gate:
         self._is_starting = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     @property
     def is_idle(self) -> bool:
@@ -81,6 +87,14 @@ class Gate:
         if successor is not None:
             self._next.append(successor)
             self._start_next()
+        elif self.is_idle:
+            self._idle.set()
+
+    async def wait_idle(self) -> None:
+        """Returns when nothing runs or waits, but for what is stuck."""
+        while not self.is_idle:
+            self._idle.clear()
+            await self._idle.wait()
 
     def withdraw(self, job: Job) -> bool:
         """Drop a job that waits; False if it does not."""
@@ -140,3 +154,5 @@ class Gate:
             for waiting in self.admission.waiting():
                 self.withdraw(waiting)
                 waiting.refuse()
+        if self.is_idle:
+            self._idle.set()

@@ -1,20 +1,18 @@
-"""A replica's life: control socket, handler, warm-up, data socket, ready; then drained, and out with a meaning.
+"""A replica's life: control socket, load, warm-up, data socket, ready, drain, exit with a code that means something.
 
-starting -> ready -> draining -> exit 0            EXIT_LOAD_FAILED, EXIT_WARMUP_FAILED, EXIT_STUCK
+`run` needs no bootstrap of its own and may be called in a process that was forked for it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import sys
-import traceback
-from pathlib import Path
-from typing import Any
+import threading
 
-import orjson
 import uvloop
 
 from hatchway.contract import (
@@ -28,193 +26,161 @@ from hatchway.contract import (
     ReplicaStats,
 )
 from hatchway.errors import LoadError
-from hatchway.replica import asgi, loading
-from hatchway.replica.admission import Admission
-from hatchway.replica.calls import App, Call, Counts
-from hatchway.replica.connection import Exchange, Listener, Sink, bind
-from hatchway.replica.control import control_exchanges
-from hatchway.replica.gate import Gate, Job
-from hatchway.replica.logs import Log, format_exception, install, leave_logging_to_the_user
-from hatchway.replica.workers import Workers
+from hatchway.replica import logs, sockets
+from hatchway.replica.asgi import AsgiFront
+from hatchway.replica.connection import Listener
+from hatchway.replica.control import Control, State
+from hatchway.replica.front import Front, HandlerFront
+from hatchway.replica.gate import Job
 
-BACKLOG = 2048
-ASYNC_CONCURRENCY = 64
-CONTROL_BODY_BYTES = 4096
-IDLE_POLL_S = 0.01
-
-
-class Life:
-    """The state of the replica, and who waits for it."""
-
-    def __init__(self) -> None:
-        self.state = "starting"
-        self.counts = Counts()
-        self.gate: Gate | None = None
-        self.handler = ""
-        self.stop = asyncio.Event()
-        self.exit_code = EXIT_OK
-        self._changed = asyncio.Event()
-
-    def enter(self, state: str) -> None:
-        self.state = state
-        self._changed.set()
-        self._changed = asyncio.Event()
-
-    def drain(self) -> None:
-        self.enter("draining")
-
-    async def wait_ready(self, wait_s: float) -> str:
-        """The state, as soon as it is not "starting" any more or after `wait_s`."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(wait_s):
-                while self.state == "starting":
-                    await self._changed.wait()
-        return self.state
-
-    def stats(self) -> ReplicaStats:
-        admission = self.gate.admission if self.gate else Admission[Job](0, 0)
-        return ReplicaStats(
-            state=self.state,
-            in_flight=admission.in_flight,
-            queued=admission.queued,
-            requests=self.counts.requests,
-            errors=self.counts.errors,
-            refused=self.counts.refused,
-            max_concurrency=admission.max_concurrency,
-            max_queue_length=admission.max_queue_length,
-            handler=self.handler,
-        )
+EXIT_GRACE_S = 5.0  # for the user's own threads and exit hooks, once everything is answered
+CONTROL_BODY_BYTES = 64 * 1024
 
 
 def run(launch: Launch) -> int:
-    """Live until told to end. Returns the exit code."""
-    log = install(launch.log_level)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        code = runner.run(_live(launch, log))
-    for path in (launch.data_socket, launch.control_socket):
-        Path(path).unlink(missing_ok=True)
+    """Serve until told to stop; the exit code of the process."""
+    log = logs.install(launch.log_level)
+    os.chdir(launch.project_dir)
+    folders = [launch.project_dir]
+    if launch.python_path:
+        folders.append(os.path.normpath(os.path.join(launch.project_dir, launch.python_path)))
+    sys.path[:0] = folders
+    if launch.asgi_packages:
+        sys.path.append(launch.asgi_packages)  # last, so that it only fills gaps: uvicorn, starlette for forms
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Until the loop takes over: nothing has been answered yet, so there is nothing to finish.
+    signal.signal(signal.SIGTERM, lambda *_: _leave_at_once(launch))
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        code = _run_until_done(loop, launch, log)
+    finally:
+        _remove_sockets(launch)
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)  # threads of a stuck handler, or of the user's libraries, must not keep the process
-
-
-async def _live(launch: Launch, log: Log) -> int:
-    life = Life()
-    _obey_signals(life)
-    control = Listener(control_exchanges(life), max_body_bytes=CONTROL_BODY_BYTES)
-    await _listen(control, launch.control_socket)
-    workers = Workers(asyncio.get_running_loop())
-    try:
-        handler = await workers.call(lambda: loading.load(launch))
-    except LoadError as exc:
-        return _give_up(launch, log, exc, EXIT_LOAD_FAILED)
-    leave_logging_to_the_user()
-    life.handler = handler.description
-    concurrency = launch.max_concurrency or (ASYNC_CONCURRENCY if handler.is_async else 1)
-
-    def stuck(job: Job) -> None:
-        _tell_stuck(launch, log, job)
-        life.exit_code = EXIT_STUCK
-        life.stop.set()
-
-    gate = life.gate = Gate(Admission(concurrency, launch.max_queue_length), launch.timeout_s, stuck)
-    app = App(handler, gate, workers, log, launch.endpoint, life.counts)
-    serve = asgi.serve if handler.app is not None else _serve
-    try:
-        return await serve(launch, life, app)
-    except LoadError as exc:
-        return _give_up(launch, log, exc, EXIT_WARMUP_FAILED if exc.reason == "WarmupFailed" else EXIT_LOAD_FAILED)
-
-
-async def _serve(launch: Launch, life: Life, app: App) -> int:
-    """Class and function handlers, on our own server."""
-    if launch.warmup is not None:
-        await _warm_up(app, launch.warmup)
-
-    def make_call(connection: Sink, method: str, target: bytes, headers: list[tuple[bytes, bytes]]) -> Exchange:
-        return Call(app, connection, method, target, headers)
-
-    common = f"{HEADER_REVISION}: {launch.revision}\r\n".encode()
-    data = Listener(make_call, max_body_bytes=launch.max_body_bytes, common_headers=common)
-    server = await _listen(data, launch.data_socket)
-    life.enter("ready")
-    await life.stop.wait()
-    life.enter("draining")
-    server.close()
-    data.close_idle()
-    while not _is_drained(app, data):  # noqa: ASYNC110 (rare and short; an event would cost on every request)
-        await asyncio.sleep(IDLE_POLL_S)
-    return life.exit_code
-
-
-def _is_drained(app: App, data: Listener) -> bool:
-    return app.gate.is_idle and (bool(app.gate.stuck) or all(connection.is_idle for connection in data.connections))
-
-
-class _Kept(Sink):
-    """Keeps the answer of the warm-up prediction."""
-
-    def __init__(self) -> None:
-        self.data = b""
-        self.done = asyncio.get_running_loop().create_future()
-
-    def send(self, data: bytes) -> None:
-        self.data += data
-
-    def exchange_done(self, exchange: Exchange) -> None:
-        if not self.done.done():
-            self.done.set_result(None)
-
-    def cut(self) -> None:
-        self.exchange_done(Exchange(self, "GET", b"/", []))
-
-
-async def _warm_up(app: App, payload: Any) -> None:
-    """One real prediction. Raises LoadError."""
-    kept = _Kept()
-    headers = [(b"content-type", b"application/json"), (b"x-request-id", b"warmup")]
-    call = Call(app, kept, "POST", b"/", headers)
-    call.body = orjson.dumps(payload)
-    call.begin()
-    await kept.done
-    status = int(kept.data.split(b" ", 2)[1]) if kept.data else 500
-    if not 200 <= status < 300:
-        raise LoadError(
-            f"the prediction with handler.warmup was answered {status}; the log has the traceback",
-            reason="WarmupFailed",
-        )
-
-
-async def _listen(listener: Listener, path: str) -> asyncio.Server:
-    return await asyncio.get_running_loop().create_unix_server(listener.connect, sock=bind(path), backlog=BACKLOG)
-
-
-def _obey_signals(life: Life) -> None:
-    loop = asyncio.get_running_loop()
-
-    def terminate() -> None:
-        if life.stop.is_set():
-            os._exit(EXIT_OK)  # told twice: at once
-        life.stop.set()
-        if life.state == "starting":
-            os._exit(EXIT_OK)  # nobody was served yet
-
-    loop.add_signal_handler(signal.SIGTERM, terminate)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _give_up(launch: Launch, log: Log, exc: LoadError, code: int) -> int:
-    cause = exc.__cause__
-    trace = "" if cause is None else format_exception(type(cause), cause, cause.__traceback__)
-    log.say("ERROR", f"{exc.reason}: {exc.message}" + (f"\n{trace}" if trace else ""))
-    Path(launch.last_words_path).write_text(LastWords(exc.reason, exc.message, trace).to_json())
+    threading.Thread(target=_end_anyway, args=(code,), daemon=True).start()
     return code
 
 
-def _tell_stuck(launch: Launch, log: Log, job: Job) -> None:
-    """Where the handler hangs, from the stack of its thread."""
-    frame = sys._current_frames().get(getattr(job, "thread_id", None) or 0)
-    stack = "".join(traceback.format_stack(frame)) if frame is not None else ""
-    message = f"a handler ran past handler.timeout ({launch.timeout_s:g}s) and could not be interrupted"
-    log.say("ERROR", f"{message}\n{stack}", getattr(job, "request_id", None))
-    Path(launch.last_words_path).write_text(LastWords("Stuck", message, stack).to_json())
+def _run_until_done(loop: asyncio.AbstractEventLoop, launch: Launch, log: logs.Log) -> int:
+    main = loop.create_task(_live(launch, log), name="replica")
+    while True:
+        try:
+            return loop.run_until_complete(main)
+        except (SystemExit, KeyboardInterrupt) as exc:
+            if main.done():
+                raise
+            # A task or callback of the user's own tried to leave the process; requests are still being answered.
+            log.say("ERROR", f"a background task raised {type(exc).__name__}; the replica goes on")
+
+
+async def _live(launch: Launch, log: logs.Log) -> int:
+    return await Replica(launch, log).live()
+
+
+class Replica:
+    """One replica from start to end."""
+
+    def __init__(self, launch: Launch, log: logs.Log) -> None:
+        self._launch = launch
+        self._log = log
+        self._state = State()
+        self._stopping = asyncio.Event()
+        self._code = EXIT_OK
+        kind = AsgiFront if launch.app else HandlerFront
+        self._front: Front = kind(launch, log, self._on_stuck)
+
+    async def live(self) -> int:
+        control = Control(self._state, self.stats, lambda: self._state.become("draining"))
+        revision = f"{HEADER_REVISION}: {self._launch.revision}\r\n".encode()
+        listener = Listener(control.receive, max_body_bytes=CONTROL_BODY_BYTES, common_headers=revision)
+        loop = asyncio.get_running_loop()
+        server = await loop.create_unix_server(
+            listener.connect, sock=sockets.listen(self._launch.control_socket), backlog=sockets.BACKLOG
+        )
+        try:
+            await self._start()
+        except LoadError as exc:
+            return self._give_up(exc)
+        await self._stopping.wait()
+        self._state.become("draining")
+        sockets.remove(self._launch.data_socket)  # connecting fails from now on, and is safe to try elsewhere
+        self._log.say("INFO", "draining")
+        await self._front.drain()
+        server.close()
+        self._log.say("INFO", "stopped")
+        return self._code
+
+    async def _start(self) -> None:
+        await self._front.load()
+        logs.leave_logging_to_the_user()
+        await self._front.warm_up(self._launch.warmup)
+        gc.collect()
+        gc.freeze()  # the model is not looked at again by every collection
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._terminate)
+        await self._front.open()
+        self._state.become("ready")
+        self._log.say("INFO", f"ready: {self._front.title}")
+
+    def stats(self) -> ReplicaStats:
+        admission, counts = self._front.gate.admission, self._front.counts
+        return ReplicaStats(
+            state=self._state.name,
+            in_flight=admission.in_flight,
+            queued=admission.queued,
+            requests=counts.requests,
+            errors=counts.errors,
+            refused=counts.refused,
+            max_concurrency=admission.max_concurrency,
+            max_queue_length=admission.max_queue_length,
+            handler=self._front.title,
+        )
+
+    def _terminate(self) -> None:
+        if self._stopping.is_set():
+            _leave_at_once(self._launch)
+        self._stopping.set()
+
+    def _on_stuck(self, job: Job) -> None:
+        limit_s = self._front.gate.timeout_s
+        message = f"a handler ran past its timeout of {limit_s:g} s and could not be interrupted; replacing the replica"
+        self._say_last_words(LastWords("Stuck", message, job.stack()))
+        self._code = EXIT_STUCK
+        self._stopping.set()
+
+    def _give_up(self, error: LoadError) -> int:
+        cause = error.__cause__
+        trace = logs.format_exception(type(cause), cause, cause.__traceback__) if cause is not None else ""
+        message = f"{error} ({error.hint})" if error.hint else str(error)
+        self._say_last_words(LastWords(error.reason, message, trace))
+        return EXIT_WARMUP_FAILED if error.reason == "WarmupFailed" else EXIT_LOAD_FAILED
+
+    def _say_last_words(self, words: LastWords) -> None:
+        text = f"{words.reason}: {words.message}" + (f"\n{words.traceback}" if words.traceback else "")
+        self._log.say("ERROR", text)
+        draft = self._launch.last_words_path + ".new"
+        try:
+            with open(draft, "w", encoding="utf-8") as file:
+                file.write(words.to_json())
+            os.replace(draft, self._launch.last_words_path)
+        except OSError as exc:
+            self._log.say("ERROR", f"cannot write {self._launch.last_words_path}: {exc.strerror}")
+
+
+def _leave_at_once(launch: Launch) -> None:
+    _remove_sockets(launch)
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(EXIT_OK)
+
+
+def _remove_sockets(launch: Launch) -> None:
+    sockets.remove(launch.data_socket)
+    sockets.remove(launch.control_socket)
+
+
+def _end_anyway(code: int) -> None:
+    """Exit hooks and threads of the user's get a moment; none of them keeps a stopped replica alive."""
+    threading.Event().wait(EXIT_GRACE_S)
+    os._exit(code)

@@ -1,36 +1,50 @@
-"""From the user's files to something that can be called: import, find the one handler, check its signatures.
+"""Finds the user's handler and builds it: the class, its methods by HTTP verb, or a function.
 
-Whatever is wrong is a LoadError with a stable reason and a message that names class, method, file and line.
+Everything that can be wrong with a handler is a LoadError with a stable reason and a message that names the class,
+the method, the file and the line of the user's code.
 """
 
 from __future__ import annotations
 
+import ast
 import copy
 import importlib
 import importlib.util
 import inspect
 import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import FunctionType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from hatchway.contract import Launch
 from hatchway.errors import LoadError
+from hatchway.replica.signature import (
+    INIT_ARGUMENTS,
+    METHOD_ARGUMENTS,
+    call_kind,
+    location,
+    wanted_arguments,
+)
 
 CLASS_NAMES = ("Handler", "PythonPredictor")
-VERBS = {f"handle_{verb}": verb.upper() for verb in ("post", "get", "put", "patch", "delete")}
-ARGUMENTS = frozenset({"payload", "query_params", "headers", "request", "request_id"})
+VERBS = {"handle_post": "POST", "handle_get": "GET", "handle_put": "PUT", "handle_patch": "PATCH"} | {
+    "handle_delete": "DELETE",
+    "predict": "POST",
+}
+SYNC_CONCURRENCY = 1
+ASYNC_CONCURRENCY = 64
 
 
 @dataclass(frozen=True)
 class Method:
-    """One callable of the user's and the arguments it asks for, by name."""
+    """One callable of the user's and how to call it."""
 
     function: Callable[..., Any]
-    arguments: frozenset[str]
-    is_async: bool
+    arguments: tuple[str, ...]  # those it asks for
+    is_async: bool  # a coroutine function or async generator: runs in the loop, else in a thread
 
     @property
     def wants_payload(self) -> bool:
@@ -39,200 +53,262 @@ class Method:
 
 @dataclass(frozen=True)
 class Handler:
-    """What answers requests: by HTTP verb, or an ASGI application."""
+    """What answers requests: one method per HTTP verb."""
 
     methods: Mapping[str, Method]
-    description: str
-    app: Any = None
+    description: str  # for people: "class Handler (sync)"
+    max_concurrency: int
+    warning: str = ""
+
+
+class Candidate:
+    """A handler that was found and whose signatures are right; `build` makes it, which may take minutes."""
+
+    def __init__(self, launch: Launch, target: Any, wants_init: tuple[str, ...] | None) -> None:
+        self._launch = launch
+        self._target = target
+        self._wants_init = wants_init
+        self._methods = _read_methods(target, launch) if wants_init is not None else {}
 
     @property
     def is_async(self) -> bool:
-        return self.app is not None or all(method.is_async for method in self.methods.values())
+        """Whether all its methods run in the event loop."""
+        if self._wants_init is None:
+            return call_kind(self._target).startswith("async")
+        return all(kind.startswith("async") for kind, _ in self._methods.values())
+
+    def build(self) -> Handler:
+        """Run `__init__`. Raises LoadError (InitFailed)."""
+        style = "async" if self.is_async else "sync"
+        concurrency = self._launch.max_concurrency or (ASYNC_CONCURRENCY if self.is_async else SYNC_CONCURRENCY)
+        if self._wants_init is None:
+            wants = wanted_arguments(self._target, METHOD_ARGUMENTS, _owner(self._target, None, self._launch))
+            method = Method(self._target, wants, self.is_async)
+            return Handler({"POST": method}, f"function {_name_of(self._target)} ({style})", concurrency)
+        instance = self._make_instance(self._wants_init)
+        methods = {
+            VERBS[name]: Method(getattr(instance, name), wants, kind.startswith("async"))
+            for name, (kind, wants) in self._methods.items()
+        }
+        return Handler(methods, f"class {self._target.__name__} ({style})", concurrency, self._warning())
+
+    def _make_instance(self, wants: tuple[str, ...]) -> Any:
+        arguments = {"config": copy.deepcopy(self._launch.config)} if "config" in wants else {}
+        try:
+            return self._target(**arguments)
+        except BaseException as exc:
+            where = place_of(exc, self._launch.project_dir)
+            owner = f"class {self._target.__name__} in {self._launch.path}"
+            raise LoadError(
+                f"{owner}: __init__ failed{where}: {describe(exc)}", reason="InitFailed", hint=_hint_for(exc)
+            ) from exc
+
+    def _warning(self) -> str:
+        if hasattr(self._target, "post_predict"):
+            return f"{self._target.__name__}.post_predict is never called: it is not supported"
+        return ""
 
 
-def load(launch: Launch) -> Handler:
-    """Raises LoadError."""
-    os.chdir(launch.project_dir)
-    for folder in (launch.python_path, "."):
-        if folder is not None:
-            sys.path.insert(0, os.path.normpath(os.path.join(launch.project_dir, folder)))
-    if launch.asgi_packages is not None:
-        sys.path.append(launch.asgi_packages)  # last, so that it only fills gaps: uvicorn, starlette for forms
-    if launch.app is not None:
-        return _load_app(launch)
-    module = _import(launch, lambda: _import_file(launch))
-    name, target = _find(launch, module)
+def find(launch: Launch) -> Candidate:
+    """Import the handler's file and find the one handler in it. Raises LoadError."""
+    module, source = import_file(launch)
+    target = _choose(module, source, launch)
     if not inspect.isclass(target):
-        method = _method(target, f"function {name}", launch)
-        return Handler({"POST": method}, f"function {name} ({_kind(method.is_async)})")
-    methods = {verb: _method(function, f"class {name}, method {function.__name__}", launch)
-               for verb, function in _methods_of(target, name, launch).items()}  # fmt: skip
-    instance = _construct(launch, name, target)
-    bound = {
-        verb: Method(getattr(instance, method.function.__name__), method.arguments, method.is_async)
-        for verb, method in methods.items()
-    }
-    return Handler(bound, f"class {name} ({_kind(all(method.is_async for method in bound.values()))})")
+        wanted_arguments(target, METHOD_ARGUMENTS, _owner(target, None, launch))
+        return Candidate(launch, target, None)
+    own_init = target.__init__ is not object.__init__
+    owner = _owner(target, "__init__", launch)
+    wants = wanted_arguments(_without_self(target, "__init__"), INIT_ARGUMENTS, owner) if own_init else ()
+    return Candidate(launch, target, wants)
 
 
-# --- importing -----------------------------------------------------------------------------------------------
-def _import_file(launch: Launch) -> ModuleType:
-    path = os.path.join(launch.project_dir, str(launch.path))
-    name = os.path.splitext(os.path.basename(path))[0]
-    if not os.path.isfile(path):
-        raise LoadError(f"handler.path {launch.path} is not in the project", reason="HandlerNotFound")
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise LoadError(f"handler.path {launch.path} is not a Python file", reason="HandlerNotFound")
+def import_file(launch: Launch) -> tuple[ModuleType, str]:
+    """The module of `launch.path`, under its dotted name where it has one, and its source text."""
+    path = launch.path or ""
+    file = os.path.join(launch.project_dir, path)
+    if not path.endswith(".py"):
+        raise LoadError(f"{path} is not a .py file", reason="HandlerNotFound", hint="classes are loaded from .py files")
+    try:
+        with open(file, "rb") as opened:
+            source = importlib.util.decode_source(opened.read())
+    except OSError as exc:
+        raise LoadError(f"cannot read {path}: {exc.strerror}", reason="HandlerNotFound") from exc
+    except (SyntaxError, UnicodeDecodeError) as exc:
+        raise LoadError(f"{path} cannot be read as Python: {describe(exc)}", reason="SyntaxError") from exc
+    with importing(path, launch.project_dir):
+        return _execute(file, path), source
+
+
+class importing:  # noqa: N801 (reads as a sentence in a with statement)
+    """Turns whatever an import of the user's code raises into a LoadError."""
+
+    def __init__(self, what: str, project_dir: str) -> None:
+        self._what = what
+        self._project_dir = project_dir
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: object) -> None:
+        if exc is None or isinstance(exc, LoadError):
+            return
+        where = place_of(exc, self._project_dir)
+        if isinstance(exc, SyntaxError):
+            name = str(exc.filename or self._what).removeprefix(self._project_dir.rstrip("/") + "/")
+            message = f"{name}:{exc.lineno}: syntax error: {exc.msg}"
+            raise LoadError(message, reason="SyntaxError") from exc
+        raise LoadError(
+            f"importing {self._what} failed{where}: {describe(exc)}", reason="ImportError", hint=_hint_for(exc)
+        ) from exc
+
+
+def place_of(exc: BaseException, project_dir: str) -> str:
+    """ " at handler.py:12 in __init__": the last frame of the traceback inside the project; "" if there is none."""
+    inside = [
+        frame
+        for frame in traceback.extract_tb(exc.__traceback__)
+        if frame.filename.startswith(project_dir.rstrip("/") + "/") and "site-packages" not in frame.filename
+    ]
+    if not inside:
+        return ""
+    name = inside[-1].filename.removeprefix(project_dir.rstrip("/") + "/")
+    return f" at {name}:{inside[-1].lineno} in {inside[-1].name}"
+
+
+def describe(exc: BaseException) -> str:
+    """ "ValueError: bad model"."""
+    text = str(exc)
+    return f"{type(exc).__name__}: {text}" if text else type(exc).__name__
+
+
+def _hint_for(exc: BaseException) -> str | None:
+    if isinstance(exc, ModuleNotFoundError):
+        return f"add the package that provides {exc.name!r} to the handler's requirements"
+    if isinstance(exc, AttributeError) and "module '__main__'" in str(exc):
+        return "the model was pickled by a script that defined its classes itself: move them to a module of the project"
+    return None
+
+
+def _execute(file: str, path: str) -> ModuleType:
+    parts = path.removesuffix(".py").replace(os.sep, "/").strip("/").split("/")
+    name = parts[-1] if parts[-1].isidentifier() else "handler"
+    if len(parts) > 1 and all(part.isidentifier() for part in parts):
+        package = importlib.import_module(".".join(parts[:-1]))
+        if os.path.realpath(os.path.dirname(file)) in [os.path.realpath(p) for p in getattr(package, "__path__", ())]:
+            name = ".".join(parts)
+    if name in sys.modules:
+        if os.path.realpath(str(getattr(sys.modules[name], "__file__", ""))) == os.path.realpath(file):
+            return sys.modules[name]  # the package's __init__ imported it
+        name = f"handler_{parts[-1]}"  # a file named like a module that is loaded already
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 
 
-def _import(launch: Launch, action: Callable[[], ModuleType]) -> ModuleType:
-    try:
-        return action()
-    except LoadError:
-        raise
-    except SyntaxError as exc:
-        where = f"{_relative(launch, exc.filename or '')}:{exc.lineno}"
-        raise LoadError(f"{where}: {exc.msg}", reason="SyntaxError") from exc
-    except BaseException as exc:  # whatever the user's module raises, SystemExit included
-        reason = "ImportError" if isinstance(exc, ImportError) else "ImportFailed"
-        raise LoadError(f"{_where(launch, exc)}: {_said(exc)}", reason=reason) from exc
-
-
-def _load_app(launch: Launch) -> Handler:
-    module_name, _, attribute = str(launch.app).partition(":")
-    module = _import(launch, lambda: importlib.import_module(module_name))
-    try:
-        app: Any = module
-        for part in (attribute or "app").split("."):
-            app = getattr(app, part)
-    except AttributeError as exc:
-        raise LoadError(
-            f"handler.app {launch.app}: {module_name} has no {attribute}", reason="HandlerNotFound"
-        ) from exc
-    if not callable(app):
-        raise LoadError(f"handler.app {launch.app} is not an ASGI application", reason="BadSignature")
-    return Handler({}, f"ASGI app {launch.app}", app)
-
-
-# --- finding -------------------------------------------------------------------------------------------------
-def _find(launch: Launch, module: ModuleType) -> tuple[str, Any]:
-    """The name and the class or function that handles requests."""
-    wanted = launch.class_name or launch.function
-    if wanted is not None:
-        found = getattr(module, wanted, None)
-        if found is None or inspect.isclass(found) != (launch.class_name is not None) or not callable(found):
-            kind = "class" if launch.class_name else "function"
-            raise LoadError(f"{launch.path} has no {kind} {wanted} (handler.{kind})", reason="HandlerNotFound")
-        return wanted, found
-    classes = [name for name in CLASS_NAMES if inspect.isclass(getattr(module, name, None))]
-    if len(classes) == 2:
-        raise LoadError(
-            f"{launch.path} has both a class Handler and a class PythonPredictor; say which one in handler.class",
-            reason="TwoHandlers",
-        )
+def _choose(module: ModuleType, source: str, launch: Launch) -> Any:
+    if launch.function:
+        return _named(module, launch.function, launch, "function")
+    if launch.class_name:
+        return _named(module, launch.class_name, launch, "class")
+    classes = _classes(module, launch.project_dir)
+    names = [node.name for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
+    doubles = [name for name in CLASS_NAMES if names.count(name) > 1]
+    if len(classes) > 1 or doubles:
+        found = f"class {doubles[0]} twice" if doubles else f"both class {' and class '.join(classes)}"
+        raise LoadError(f"{launch.path} defines {found}", reason="TwoHandlers", hint="keep one, or name it in `class:`")
     if classes:
-        return classes[0], getattr(module, classes[0])
+        return getattr(module, classes[0])
+    return _only_function(module, launch)
+
+
+def _classes(module: ModuleType, project_dir: str) -> list[str]:
+    """Handler classes defined in the file; if none, those that it imports from elsewhere in the project."""
+    present = {name: getattr(module, name) for name in CLASS_NAMES if inspect.isclass(getattr(module, name, None))}
+    own = [name for name, cls in present.items() if cls.__module__ == module.__name__]
+    if own:
+        return own
+    return [name for name, cls in present.items() if _is_in_project(cls, project_dir)]
+
+
+def _is_in_project(cls: type, project_dir: str) -> bool:
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None) or ""
+    return file.startswith(project_dir.rstrip("/") + "/") and "site-packages" not in file
+
+
+def _only_function(module: ModuleType, launch: Launch) -> Any:
     functions = {
         name: value
         for name, value in vars(module).items()
-        if isinstance(value, FunctionType) and value.__module__ == module.__name__ and not name.startswith("_")
+        if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_")
     }
     if "predict" in functions:
-        return "predict", functions["predict"]
+        return functions["predict"]
     if len(functions) == 1:
-        return next(iter(functions.items()))
+        return next(iter(functions.values()))
     if functions:
-        names = ", ".join(sorted(functions))
         raise LoadError(
-            f"{launch.path} has several functions ({names}); say which one in handler.function", reason="TwoHandlers"
+            f"{launch.path} has no class Handler and several functions: {', '.join(functions)}",
+            reason="TwoHandlers",
+            hint="name the one that answers requests in `function:`, or call it predict",
         )
     raise LoadError(
-        f"{launch.path} has no class Handler, no class PythonPredictor and no function predict",
+        f"{launch.path} defines no class Handler or PythonPredictor and no function",
         reason="HandlerNotFound",
+        hint="write a class Handler with a method handle_post(self, payload)",
     )
 
 
-def _methods_of(target: type, name: str, launch: Launch) -> dict[str, Any]:
-    found = {verb: getattr(target, method) for method, verb in VERBS.items() if callable(getattr(target, method, None))}
-    predict = getattr(target, "predict", None)
-    if callable(predict):
-        if "POST" in found:
-            raise LoadError(
-                f"{launch.path}: class {name} has both predict and handle_post; keep one", reason="TwoHandlers"
-            )
-        found["POST"] = predict
-    if not found:
-        raise LoadError(
-            f"{launch.path}: class {name} has none of {', '.join(VERBS)} and no predict", reason="HandlerNotFound"
-        )
+def _named(module: ModuleType, name: str, launch: Launch, kind: str) -> Any:
+    found = getattr(module, name, None)
+    is_right = inspect.isclass(found) if kind == "class" else callable(found) and not inspect.isclass(found)
+    if not is_right:
+        raise LoadError(f"{launch.path} has no {kind} {name}", reason="HandlerNotFound")
     return found
 
 
-# --- signatures ----------------------------------------------------------------------------------------------
-def _method(function: Any, shown: str, launch: Launch) -> Method:
-    names = _arguments(function, ARGUMENTS, shown, launch)
-    target = inspect.unwrap(function)
-    is_async = inspect.iscoroutinefunction(target) or inspect.isasyncgenfunction(target)
-    return Method(function, names, is_async)
-
-
-def _arguments(function: Any, allowed: frozenset[str], shown: str, launch: Launch) -> frozenset[str]:
-    names = set()
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.name == "self" or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            continue
-        if parameter.name in allowed and parameter.kind is not parameter.POSITIONAL_ONLY:
-            names.add(parameter.name)
-        elif parameter.default is parameter.empty:
-            code = getattr(inspect.unwrap(function), "__code__", None)
-            line = f":{code.co_firstlineno}" if code else ""
-            raise LoadError(
-                f"{launch.path}{line}: {shown}: argument {parameter.name} is not supported; "
-                f"supported are {', '.join(sorted(allowed))}",
-                reason="BadSignature",
-            )
-    return frozenset(names)
-
-
-def _construct(launch: Launch, name: str, target: type) -> Any:
-    wants = frozenset[str]()
-    constructor = inspect.getattr_static(target, "__init__")
-    if constructor is not object.__init__:
-        wants = _arguments(constructor, frozenset({"config"}), f"class {name}, method __init__", launch)
-    try:
-        return target(**({"config": copy.deepcopy(launch.config)} if wants else {}))
-    except BaseException as exc:  # whatever the user's constructor raises, SystemExit included
+def _read_methods(cls: Any, launch: Launch) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Method name -> (kind of call, wanted arguments)."""
+    names = [name for name in VERBS if callable(getattr(cls, name, None))]
+    if not names:
+        others = [n for n in ("handle_async", "handle_batch") if hasattr(cls, n)]
+        also = f" ({', '.join(others)} belongs to another kind of API)" if others else ""
         raise LoadError(
-            f"{_where(launch, exc)}: class {name}, method __init__: {_said(exc)}", reason="InitFailed"
-        ) from exc
+            f"class {cls.__name__} in {launch.path} has none of the methods {', '.join(VERBS)}{also}",
+            reason="HandlerNotFound",
+        )
+    if "predict" in names and "handle_post" in names:
+        raise LoadError(
+            f"class {cls.__name__} in {launch.path} defines both predict and handle_post; both answer POST",
+            reason="TwoHandlers",
+        )
+    return {name: _read_method(cls, name, launch) for name in names}
 
 
-# --- words ---------------------------------------------------------------------------------------------------
-def _where(launch: Launch, exc: BaseException) -> str:
-    """File and line of the last frame inside the project."""
-    place = str(launch.path or launch.app)
-    trace = exc.__traceback__
-    while trace is not None:
-        file = trace.tb_frame.f_code.co_filename
-        if os.path.abspath(file).startswith(launch.project_dir + os.sep):
-            place = f"{_relative(launch, file)}:{trace.tb_lineno}"
-        trace = trace.tb_next
-    return place
+def _read_method(cls: Any, name: str, launch: Launch) -> tuple[str, tuple[str, ...]]:
+    function = _without_self(cls, name)
+    return call_kind(getattr(cls, name)), wanted_arguments(function, METHOD_ARGUMENTS, _owner(cls, name, launch))
 
 
-def _relative(launch: Launch, file: str) -> str:
-    return os.path.relpath(file, launch.project_dir) if file.startswith(launch.project_dir) else file
+def _without_self(cls: Any, name: str) -> Callable[..., Any]:
+    """The method as an instance sees it, without making one."""
+    found = inspect.getattr_static(cls, name)
+    if isinstance(found, (staticmethod, classmethod)):
+        return getattr(cls, name)  # type: ignore[no-any-return]  # of a user's class
+    getter = getattr(found, "__get__", None)
+    bound: Callable[..., Any] = found if getter is None else getter(object(), cls)
+    return bound
 
 
-def _said(exc: BaseException) -> str:
-    text = str(exc).strip()
-    return f"{type(exc).__name__}: {text}" if text else type(exc).__name__
+def _owner(target: Any, method: str | None, launch: Launch) -> str:
+    if method is None:
+        return f"function {_name_of(target)} ({location(target, launch.project_dir) or launch.path})"
+    where = location(getattr(target, method), launch.project_dir) or launch.path
+    return f"class {target.__name__}: {method} ({where})"
 
 
-def _kind(is_async: bool) -> str:
-    return "async" if is_async else "sync"
+def _name_of(function: Any) -> str:
+    return str(getattr(function, "__name__", None) or type(function).__name__)

@@ -1,66 +1,174 @@
-"""From what a handler returns to an answer: a plain one to be sent at once, or something that is still to be run."""
+"""From what a handler returns to an answer, by type.
+
+bytes: octet-stream. str: plain text. A Starlette response: itself. A generator: a stream. Anything else: JSON.
+Starlette is never imported here: its responses are known by their attributes.
+"""
 
 from __future__ import annotations
 
-import inspect
-from dataclasses import dataclass
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
-from hatchway.replica.connection import ExtraHeaders
+from hatchway.replica.connection import ClientGone, Exchange, ExtraHeaders
+from hatchway.replica.payloads import JSON
 from hatchway.replica.serialise import to_json
 
-JSON = b"application/json"
 TEXT = b"text/plain; charset=utf-8"
 BYTES = b"application/octet-stream"
 JSON_LINES = b"application/x-ndjson"
+EVENT_STREAM = b"text/event-stream"
+
+_JSON_TYPES = frozenset({dict, list, int, float, bool, type(None)})
 
 
-@dataclass(frozen=True)
-class Plain:
-    """An answer that is complete."""
+class Answer:
+    """A whole answer, ready to be written."""
 
-    content_type: bytes
-    body: bytes
-    status: int = 200
-    extra: ExtraHeaders | None = None
+    __slots__ = ("body", "content_type", "extra", "status")
 
-
-@dataclass(frozen=True)
-class Pieces:
-    """A generator of the handler's, sync or async, whose items are sent as they come."""
-
-    generator: Any
+    def __init__(self, content_type: bytes, body: bytes, status: int = 200, extra: ExtraHeaders | None = None) -> None:
+        self.content_type = content_type
+        self.body = body
+        self.status = status
+        self.extra = extra
 
 
-@dataclass(frozen=True)
-class Foreign:
-    """A response object of Starlette's (by shape): an ASGI application that sends itself."""
-
-    response: Any
+def is_stream(result: Any) -> bool:
+    return isinstance(result, (GeneratorType, AsyncGeneratorType))
 
 
-Answer = Plain | Pieces | Foreign
+def is_awaitable(result: Any) -> bool:
+    """What an async function gives when a sync one called it."""
+    return hasattr(result, "__await__")
 
 
-def to_answer(result: Any) -> Answer:
-    """Raises NotSerialisable."""
-    if isinstance(result, (dict, list)):
-        return Plain(JSON, to_json(result))
+def is_response(result: Any) -> bool:
+    """A Starlette response, or anything that behaves like one."""
+    return hasattr(result, "status_code") and hasattr(result, "raw_headers") and callable(result)
+
+
+def needs_relay(result: Any) -> bool:
+    """A response that must be run to be sent: it streams, sends a file, or has work to do afterwards."""
+    if type(result) in _JSON_TYPES or not is_response(result):
+        return False
+    if hasattr(result, "body_iterator") or getattr(result, "background", None) is not None:
+        return True
+    return not isinstance(getattr(result, "body", None), (bytes, memoryview))
+
+
+def render(result: Any) -> Answer:
+    """The answer for a result that is neither a stream nor needs a relay. Raises NotSerialisable."""
+    if type(result) in _JSON_TYPES:
+        return Answer(JSON, to_json(result))
     if isinstance(result, str):
-        return Plain(TEXT, result.encode("utf-8", "replace"))
+        return Answer(TEXT, result.encode("utf-8", "replace"))
     if isinstance(result, (bytes, bytearray, memoryview)):
-        return Plain(BYTES, bytes(result))
-    if inspect.isgenerator(result) or inspect.isasyncgen(result):
-        return Pieces(result)
-    if callable(result) and hasattr(result, "status_code") and hasattr(result, "raw_headers"):
-        return Foreign(result)
-    return Plain(JSON, to_json(result))
+        return Answer(BYTES, bytes(result))
+    if is_response(result):
+        fields = [(name.lower(), value) for name, value in result.raw_headers]
+        return Answer(b"", bytes(result.body), result.status_code, _without_length(fields))
+    return Answer(JSON, to_json(result))
 
 
-def to_piece(item: Any) -> tuple[bytes, bytes]:
-    """(content type, bytes) of one item of a stream. Raises NotSerialisable."""
+def stream_type(first: Any, accept: bytes) -> bytes:
+    """The content type of a generator's stream, by its first item and what the client accepts."""
+    if isinstance(first, str):
+        return TEXT
+    if isinstance(first, (bytes, bytearray, memoryview)):
+        return BYTES
+    return EVENT_STREAM if EVENT_STREAM in accept else JSON_LINES
+
+
+def encode_item(item: Any, content_type: bytes) -> bytes:
+    """One item of a stream: str and bytes as they are, others as JSON: an event, or a line."""
     if isinstance(item, str):
-        return TEXT, item.encode("utf-8", "replace")
+        return item.encode("utf-8", "replace")
     if isinstance(item, (bytes, bytearray, memoryview)):
-        return BYTES, bytes(item)
-    return JSON_LINES, to_json(item) + b"\n"
+        return bytes(item)
+    if content_type.startswith(EVENT_STREAM):
+        return b"data: " + to_json(item) + b"\n\n"
+    return to_json(item) + b"\n"
+
+
+async def relay(response: Any, exchange: Exchange, root_path: str) -> None:
+    """Run a response as the ASGI application that it is, and write what it sends. Raises ClientGone."""
+    if hasattr(response, "body_iterator"):
+        content_type = dict(response.raw_headers).get(b"content-type", b"")
+        response.body_iterator = _encoded(response.body_iterator, content_type)
+
+    async def receive() -> MutableMapping[str, Any]:
+        if not exchange.gone:
+            await asyncio.get_running_loop().create_future()  # cancelled with the task when the client leaves
+        return {"type": "http.disconnect"}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            exchange.start_stream(message["status"], [(n.lower(), v) for n, v in message.get("headers", ())])
+        elif message["type"] == "http.response.body":
+            await exchange.write(bytes(message.get("body", b"")))
+            if not message.get("more_body", False):
+                exchange.end_stream()
+
+    run: Callable[..., Awaitable[None]] = response
+    await run(_scope(exchange, root_path), receive, send)
+
+
+async def stream_async(items: Any, exchange: Exchange) -> None:
+    """Send a generator item by item and close it; nothing is sent before the first. Raises what it does, ClientGone."""
+    pieces = items if hasattr(items, "__anext__") else _as_async(items)
+    try:
+        await _stream_pieces(pieces, exchange)
+    finally:
+        await pieces.aclose()
+
+
+async def _stream_pieces(pieces: AsyncIterator[Any], exchange: Exchange) -> None:
+    content_type = b""
+    async for item in pieces:
+        if not exchange.answered:
+            if exchange.gone:
+                raise ClientGone
+            content_type = stream_type(item, exchange.fields.get(b"accept", b""))
+            exchange.start_stream(200, [(b"content-type", content_type)])
+        await exchange.write(encode_item(item, content_type))
+    if not exchange.answered:
+        exchange.start_stream(200, [(b"content-type", JSON_LINES)])
+    exchange.end_stream()
+
+
+async def _as_async(items: Any) -> Any:
+    """A sync generator that an async handler returned: run in the loop, like the handler itself."""
+    try:
+        for item in items:
+            yield item
+    finally:
+        items.close()
+
+
+def _without_length(fields: ExtraHeaders) -> ExtraHeaders:
+    return [field for field in fields if field[0] != b"content-length"]
+
+
+async def _encoded(items: AsyncIterator[Any], content_type: bytes) -> AsyncIterator[bytes]:
+    async for item in items:
+        yield encode_item(item, content_type)
+
+
+def _scope(exchange: Exchange, root_path: str) -> dict[str, Any]:
+    path, _, query = exchange.target.partition(b"?")
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": "1.1",
+        "method": exchange.method,
+        "scheme": "http",
+        "path": path.decode("latin-1"),
+        "raw_path": path,
+        "query_string": query,
+        "root_path": root_path,
+        "headers": exchange.raw_headers,
+        "client": None,
+        "server": None,
+    }

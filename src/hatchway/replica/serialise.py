@@ -144,7 +144,7 @@ def _plain(value: Any, where: str, depth: int) -> Any:
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {_key(key, where): _plain(item, f"{where}[{key!r}]", depth + 1) for key, item in value.items()}
+        return {_key(key, where): _plain(item, f"{where}[{_shown(key)}]", depth + 1) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item, f"{where}[{index}]", depth + 1) for index, item in enumerate(value)]
     try:
@@ -164,3 +164,7 @@ def _key(key: Any, where: str) -> str:
     if isinstance(plain, (list, dict)):
         raise NotSerialisable(key, f"a key of {where}", " as a key")
     return plain if isinstance(plain, str) else json.dumps(plain)
+
+
+def _shown(key: Any) -> str:
+    return json.dumps(key) if isinstance(key, str) else repr(key)

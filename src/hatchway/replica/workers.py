@@ -29,7 +29,7 @@ class Workers:
     """A pool for at most as many tasks as were submitted at once."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+        self.loop = loop
         self._tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
         self._done: deque[Task] = deque()
         self._is_waking = False
@@ -46,7 +46,7 @@ class Workers:
 
     async def call(self, function: Callable[[], Any]) -> Any:
         """Run one function in a worker thread; returns or raises what it does, SystemExit included."""
-        task = _Call(function, self._loop.create_future())
+        task = _Call(function, self.loop.create_future())
         self.submit(task)
         result, error = await task.future
         if error is not None:
@@ -61,7 +61,7 @@ class Workers:
             self._done.append(task)
             if not self._is_waking:  # one wake-up serves every task that is done by then
                 self._is_waking = True
-                self._loop.call_soon_threadsafe(self._finish_done)
+                self.loop.call_soon_threadsafe(self._finish_done)
 
     def _finish_done(self) -> None:
         self._is_waking = False  # before looking: a task done from now on wakes the loop again

@@ -1,0 +1,241 @@
+"""Admission, deadlines and identity for an ASGI application: the middleware that stands between uvicorn and it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import sys
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import orjson
+
+from hatchway.contract import HEADER_ATTEMPT, HEADER_OVERLOADED, HEADER_REQUEST_ID, HEADER_REVISION, HEADER_TIMEOUT
+from hatchway.replica.admission import Verdict
+from hatchway.replica.calls import Counts, patience_s
+from hatchway.replica.connection import request_id_of
+from hatchway.replica.gate import Gate
+from hatchway.replica.logs import Log, current_request_id, format_exception
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_REQUEST_ID = HEADER_REQUEST_ID.encode()
+_TRY_AGAIN_LATER = 1013  # WebSocket close code
+
+
+class Guard:
+    """Wraps an application. `state` is what its lifespan left for requests."""
+
+    def __init__(self, app: AsgiApp, gate: Gate, log: Log, revision: str, max_body_bytes: int) -> None:
+        self.app = app
+        self.gate = gate
+        self.log = log
+        self.revision = revision.encode()
+        self.max_body_bytes = max_body_bytes
+        self.counts = Counts()
+        self.state: dict[str, Any] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["state"] = {**self.state, **scope.get("state", {})}
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        fields = dict(scope["headers"])
+        request_id = request_id_of(fields.get(_REQUEST_ID))
+        if fields.get(_REQUEST_ID) != request_id.encode():
+            others = [header for header in scope["headers"] if header[0] != _REQUEST_ID]
+            scope["headers"] = [*others, (_REQUEST_ID, request_id.encode())]
+        current_request_id.set(request_id)
+        await _Call(self, scope, receive, send, request_id).answer(fields)
+
+
+class _Call:
+    """One request of an ASGI application: a job of the gate."""
+
+    def __init__(self, guard: Guard, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        self._guard = guard
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._request_id = request_id
+        self._kept: deque[Message] = deque()  # what came while it waited for a slot
+        self._body_bytes = 0
+        self._task: asyncio.Task[Any] | None = None
+        self._cancel_scope = _a_cancel_scope()
+        self._admitted: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._overdue: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._is_cut_off = False  # we answered in the application's place: what it sends is dropped
+        self._failed = False
+        self.answered = False
+        self.started_at = 0.0
+        self.deadline = math.inf
+
+    async def answer(self, fields: dict[bytes, bytes]) -> None:
+        guard, now = self._guard, time.monotonic()
+        is_http = self._scope["type"] == "http"
+        length = fields.get(b"content-length", b"0")
+        if length.isdigit() and int(length) > guard.max_body_bytes:
+            await self._too_large()
+            return
+        if is_http:
+            self.deadline = now + patience_s(fields.get(HEADER_TIMEOUT.encode(), b""), guard.gate.timeout_s)
+        verdict = guard.gate.enter(self, now)
+        if verdict is Verdict.FULL:
+            self.refuse()
+        elif verdict is Verdict.QUEUED and is_http:
+            await self._wait_in_queue()
+        if not await self._admitted:
+            await self._turn_away()
+            return
+        try:
+            await self._run()
+        finally:
+            guard.counts.requests += self.answered
+            guard.counts.errors += self._failed
+            guard.gate.leave(self)
+
+    # --- the job ---------------------------------------------------------------------------------------------
+    def run(self) -> None:
+        if not self._admitted.done():
+            self._admitted.set_result(True)
+
+    def time_out(self, *, is_running: bool) -> None:
+        if not self._overdue.done():
+            self._overdue.set_result(None)
+        if not is_running and not self._admitted.done():
+            self._admitted.set_result(False)
+
+    def refuse(self) -> None:
+        if not self._admitted.done():
+            self._admitted.set_result(False)
+
+    def stack(self) -> str:
+        return "" if self._task is None else "".join(f"{frame}\n" for frame in self._task.get_stack())
+
+    # --- waiting ---------------------------------------------------------------------------------------------
+    async def _wait_in_queue(self) -> None:
+        """Until a slot is free, the deadline has passed or the client has gone."""
+        watch = asyncio.get_running_loop().create_task(self._watch_client())
+        try:
+            await asyncio.wait({watch, self._admitted}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            watch.cancel()
+        if not self._admitted.done() and self._guard.gate.withdraw(self):
+            self._is_cut_off = True  # gone: there is nobody to answer
+            self._admitted.set_result(False)
+
+    async def _watch_client(self) -> None:
+        while self._body_bytes <= self._guard.max_body_bytes:
+            message = await self._receive()
+            self._kept.append(message)
+            self._body_bytes += len(message.get("body", b""))
+            if message["type"] == "http.disconnect":
+                return
+        await asyncio.get_running_loop().create_future()
+
+    async def _turn_away(self) -> None:
+        guard = self._guard
+        if self._scope["type"] == "websocket":
+            guard.counts.refused += 1
+            await self._send({"type": "websocket.close", "code": _TRY_AGAIN_LATER})
+        elif self._overdue.done():
+            guard.counts.requests += 1
+            await self._timed_out()
+        elif not self._is_cut_off:
+            guard.counts.refused += 1
+            wait_s = guard.gate.admission.retry_after_s(time.monotonic())
+            extra = [(b"retry-after", b"%d" % wait_s)]
+            if dict(self._scope["headers"]).get(HEADER_ATTEMPT.encode(), b"1") == b"1":
+                extra.append((HEADER_OVERLOADED.encode(), b"1"))  # another replica is tried once, not for ever
+            await self._answer_instead(503, "overloaded", "the API is busy; try again later", extra)
+
+    # --- running ---------------------------------------------------------------------------------------------
+    async def _run(self) -> None:
+        self._body_bytes = 0
+        self._task = asyncio.get_running_loop().create_task(self._run_app())
+        try:
+            await asyncio.wait({self._task, self._overdue}, return_when=asyncio.FIRST_COMPLETED)
+            if not self._task.done():
+                self._failed = True
+                (self._cancel_scope or self._task).cancel()
+                await self._timed_out()
+                await asyncio.wait({self._task})  # the slot is taken until it is really gone
+        finally:
+            if not self._task.done():
+                self._task.cancel()
+
+    async def _run_app(self) -> None:
+        try:
+            with self._cancel_scope or contextlib.nullcontext():
+                await self._guard.app(self._scope, self._next_message, self._pass_on)
+        except BaseException as exc:  # noqa: BLE001 (whatever the application raises is answered and logged)
+            if isinstance(exc, asyncio.CancelledError):
+                return
+            self._failed = True
+            text = format_exception(type(exc), exc, exc.__traceback__)
+            self._guard.log.say("ERROR", f"the application failed:\n{text}", self._request_id)
+            if self._scope["type"] == "http":
+                await self._answer_instead(500, "internal_error", "internal server error")
+
+    async def _next_message(self) -> Message:
+        message = self._kept.popleft() if self._kept else await self._receive()
+        self._body_bytes += len(message.get("body", b""))
+        if self._body_bytes > self._guard.max_body_bytes and message["type"] == "http.request":
+            await self._too_large()
+            return {"type": "http.disconnect"}
+        return message
+
+    async def _pass_on(self, message: Message) -> None:
+        if self._is_cut_off:
+            return
+        if message["type"] == "http.response.start":
+            self.answered = True
+            self._failed = message["status"] >= 500
+            message = {**message, "headers": [*message.get("headers", ()), *self._identity(message)]}
+        elif message["type"] == "websocket.accept":
+            self.answered = True
+        await self._send(message)
+
+    def _identity(self, message: Message) -> list[tuple[bytes, bytes]]:
+        present = {bytes(name).lower() for name, _ in message.get("headers", ())}
+        ours = [(_REQUEST_ID, self._request_id.encode()), (HEADER_REVISION.encode(), self._guard.revision)]
+        return [header for header in ours if header[0] not in present]
+
+    # --- answers in the application's place ------------------------------------------------------------------
+    async def _timed_out(self) -> None:
+        waited = " while it waited for a free slot" if self._task is None else ""
+        self._guard.log.say("WARNING", f"the request timed out{waited}", self._request_id)
+        await self._answer_instead(504, "timeout", f"the request timed out{waited}")
+
+    async def _too_large(self) -> None:
+        limit = self._guard.max_body_bytes
+        message = f"the request body exceeds the API's limit of {limit} bytes"
+        await self._answer_instead(413, "body_too_large", message, [(b"connection", b"close")])
+
+    async def _answer_instead(
+        self, status: int, kind: str, message: str, extra: list[tuple[bytes, bytes]] | None = None
+    ) -> None:
+        if self.answered or self._is_cut_off:
+            self._is_cut_off = True
+            return
+        self.answered = self._is_cut_off = True
+        body = orjson.dumps({"error": {"kind": kind, "message": message, "request_id": self._request_id}})
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *(extra or ())]
+        start: Message = {"type": "http.response.start", "status": status, "headers": headers}
+        with contextlib.suppress(OSError):  # newer uvicorn says so when the client has gone
+            await self._send({**start, "headers": [*headers, *self._identity(start)]})
+            await self._send({"type": "http.response.body", "body": body})
+
+
+def _a_cancel_scope() -> Any:
+    """anyio's, if the application uses it: it waits for the threads of sync endpoints, which a plain cancel leaves
+    running without a slot. None if it does not."""
+    anyio = sys.modules.get("anyio")
+    return anyio.CancelScope() if anyio is not None else None

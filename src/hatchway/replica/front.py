@@ -1,0 +1,151 @@
+"""What a replica serves, seen from its life: load it, warm it up, open it, drain it.
+
+`HandlerFront` serves classes and functions; asgi.py has its sibling for ASGI applications.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import Protocol
+
+import orjson
+
+from hatchway.contract import HEADER_REVISION, Launch
+from hatchway.errors import LoadError
+from hatchway.replica import sockets
+from hatchway.replica.admission import Admission
+from hatchway.replica.calls import App, Call, Counts
+from hatchway.replica.connection import Exchange, Listener, Sink
+from hatchway.replica.gate import Gate, Job
+from hatchway.replica.loading import describe, find, place_of
+from hatchway.replica.logs import Log
+from hatchway.replica.workers import Workers
+
+UNFINISHED_REQUEST_GRACE_S = 5.0  # for clients that are sending a request when the replica is told to go
+ACCEPT_GRACE_S = 0.05  # for connections that were made just before the socket's name was removed
+
+
+class StuckListener(Protocol):
+    def __call__(self, job: Job) -> None: ...
+
+
+class Front(Protocol):
+    """One way of answering requests."""
+
+    gate: Gate
+    counts: Counts
+    title: str  # for people
+
+    async def load(self) -> None:
+        """Import and build. Raises LoadError."""
+        ...
+
+    async def warm_up(self, payload: object) -> None:
+        """One real prediction. Raises LoadError (WarmupFailed)."""
+        ...
+
+    async def open(self) -> None:
+        """Listen on the data socket."""
+        ...
+
+    async def drain(self) -> None:
+        """Take no new connections; returns when everything is answered."""
+        ...
+
+
+class HandlerFront:
+    """A class or a function behind our own HTTP server."""
+
+    def __init__(self, launch: Launch, log: Log, on_stuck: StuckListener) -> None:
+        self._launch = launch
+        self._log = log
+        self._workers = Workers(asyncio.get_running_loop())
+        self._server: asyncio.AbstractServer | None = None
+        # Without a limit until the warm-up is over, which may have to compile a model.
+        self.gate = Gate(Admission(launch.max_concurrency or 1, launch.max_queue_length), math.inf, on_stuck)
+        self.counts = Counts()
+        self.title = ""
+
+    async def load(self) -> None:
+        # In a thread, so that the control socket answers meanwhile. An async handler's __init__ runs in the loop,
+        # where it can make sessions and locks.
+        candidate = await self._workers.call(lambda: find(self._launch))
+        handler = candidate.build() if candidate.is_async else await self._workers.call(candidate.build)
+        self.gate.admission.max_concurrency = handler.max_concurrency
+        self.title = handler.description
+        if handler.warning:
+            self._log.say("WARNING", handler.warning)
+        root_path = self._launch.endpoint.rstrip("/")
+        self._app = App(handler, self.gate, self._workers, self._log, root_path, self.counts)
+
+    async def warm_up(self, payload: object) -> None:
+        if payload is not None:
+            await self._predict_once(payload)
+        self.counts.requests = 0
+        self.gate.timeout_s = self._launch.timeout_s if self._launch.timeout_s > 0 else math.inf
+
+    async def open(self) -> None:
+        revision = f"{HEADER_REVISION}: {self._launch.revision}\r\n".encode()
+        limit = self._launch.max_body_bytes
+        self._listener = Listener(self._receive, max_body_bytes=limit, common_headers=revision)
+        loop = asyncio.get_running_loop()
+        # uvloop calls listen() a second time, which changes nothing but the backlog.
+        self._server = await loop.create_unix_server(
+            self._listener.connect, sock=sockets.listen(self._launch.data_socket), backlog=sockets.BACKLOG
+        )
+
+    async def drain(self) -> None:
+        if self._server is None:
+            return
+        self._listener.close_idle()
+        await asyncio.sleep(ACCEPT_GRACE_S)  # the backlog has no event
+        self._server.close()
+        self._listener.close_idle()
+        await self.gate.wait_idle()
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(UNFINISHED_REQUEST_GRACE_S, self._listener.cut_unfinished_requests)
+        await self._listener.wait_empty()
+        timer.cancel()
+        await self.gate.wait_idle()
+
+    def _receive(self, sink: Sink, method: str, target: bytes, headers: list[tuple[bytes, bytes]]) -> Call:
+        return Call(self._app, sink, method, target, headers)
+
+    async def _predict_once(self, payload: object) -> None:
+        verbs = self._app.handler.methods
+        sink = _Kept()
+        headers = [(b"content-type", b"application/json"), (b"x-request-id", b"warm-up")]
+        prediction = self._receive(sink, "POST" if "POST" in verbs else next(iter(verbs)), b"/", headers)
+        prediction.body = orjson.dumps(payload)
+        prediction.begin()
+        await sink.done.wait()
+        await self.gate.wait_idle()
+        failure = prediction.failure
+        if failure is not None:
+            what = f"{describe(failure)}{place_of(failure, self._launch.project_dir)}"
+            raise LoadError(f"the warm-up prediction failed: {what}", reason="WarmupFailed") from failure
+        if sink.status >= 400:
+            answer = sink.received.partition(b"\r\n\r\n")[2].decode("utf-8", "replace")[:500]
+            raise LoadError(f"the warm-up prediction was answered {sink.status}: {answer}", reason="WarmupFailed")
+
+
+class _Kept(Sink):
+    """Keeps the answer of a warm-up."""
+
+    def __init__(self) -> None:
+        self.received = b""
+        self.done = asyncio.Event()
+
+    @property
+    def status(self) -> int:
+        return int(self.received.split(b" ", 2)[1]) if self.received else 500
+
+    def send(self, data: bytes) -> None:
+        self.received += data[:10_000]
+
+    def exchange_done(self, exchange: Exchange) -> None:
+        self.done.set()
+
+    def cut(self) -> None:
+        self.done.set()
