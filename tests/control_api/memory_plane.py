@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+from hatchway import __version__
 from hatchway.control_api.app import ShutdownMode, make_app, serve
 from hatchway.errors import Conflict, NotFound
 from hatchway.spec.deploy import DeployRequest
@@ -60,6 +61,7 @@ class MemoryPlane:
         self.logs_asked: list[dict[str, Any]] = []
         self.uploads: list[str] = []  # "stream SHA" or "path PATH"
         self.shutdowns: list[tuple[str, str | None]] = []
+        self.engine = EngineStatus(pid=1, version=__version__)
         self.lives_by: Callable[[ApiStatus], list[ApiStatus]] = lambda api: [api]
         self.upload_begun, self.upload_ended = asyncio.Event(), asyncio.Event()
         self._changed = asyncio.Event()
@@ -128,7 +130,7 @@ class MemoryPlane:
 
     def status(self) -> Status:
         return Status(
-            engine=EngineStatus(pid=1, version="0.1.0"),
+            engine=self.engine,
             gateway=GatewayStatus(pid=2, port=8484, url="http://127.0.0.1:8484"),
             home="/home/x/.hatchway",
             apis={"live": len(self.apis)},
