@@ -85,7 +85,7 @@ def spawn(command: Command) -> Identity:
     """
     descriptor = os.open(command.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        child = subprocess.Popen(  # noqa: S603
+        child = subprocess.Popen(
             list(command.argv),
             env=dict(command.environment),
             cwd=command.cwd,

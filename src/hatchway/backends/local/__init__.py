@@ -1,6 +1,8 @@
-"""Replicas as processes of this machine."""
+"""Replicas as processes of this machine: `LocalBackend` and the modules it is made of.
 
-from __future__ import annotations
+What may live here: everything about processes, memory, GPUs, Python environments and logs of one machine. What may
+not: how many replicas there should be, and what the gateway does with them.
+"""
 
 from hatchway.backends.local.backend import LocalBackend
 

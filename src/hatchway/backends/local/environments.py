@@ -1,7 +1,8 @@
-"""Python environments built by `uv` from `handler.dependencies`, keyed by content and shared between revisions.
+"""Python environments for handlers: found, or built by `uv` and shared by all revisions that ask for the same.
 
-An environment is built beside its place and renamed into it, so what exists is whole. A build that was cut off leaves
-a folder that the next engine removes; its process carries the mark of a build and is ended then.
+An environment is named by its content (requirements, Python version, ABI), built under another name and renamed, so
+one that is there is complete. The build writes straight into the API's log; a build that was interrupted by the end
+of the engine is found by its mark and ended when the next one adopts.
 """
 
 from __future__ import annotations
@@ -11,139 +12,211 @@ import hashlib
 import os
 import re
 import shutil
-import time
-from collections.abc import Iterable
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import uv
 
 from hatchway.backends import Workload
-from hatchway.backends.local.launch import Python
-from hatchway.backends.local.logs import ApiLogs, ReplicaLog
+from hatchway.backends.local.exits import wait_exit
+from hatchway.backends.local.interpreters import Interpreters, Python
+from hatchway.backends.local.logs import ReplicaLog
+from hatchway.backends.local.requirements import digest
 from hatchway.backends.local.server_packages import ServerPackages
 from hatchway.contract import PROCESS_VARIABLE
 from hatchway.errors import EnvironmentFailed
-from hatchway.processes import Mark
+from hatchway.processes import Command, Identity, Mark, find_marked, kill_tree, spawn
 from hatchway.settings import Settings
 
-SHOWN_ERROR_LINES = 12
-_INCLUDE = re.compile(r"^\s*(?:-r|-c|--requirement|--constraint)[ =]+(\S+)")
+BUILD_ROLE = "build"
+_UNFINISHED = ".unfinished"
+_USES = ".hatchway-uses"  # in an environment: one empty file per revision that runs on it
+_MAX_EXPLANATION_CHARS = 2000
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What a replica is launched with."""
+
+    python: Python
+    server_packages: str
+    asgi_packages: str  # for ASGI applications and forms, where the user's environment has none of it
 
 
 class Environments:
-    """All environments of a home. One build per environment at a time; different ones side by side."""
+    """Finds or builds what a workload runs on."""
 
-    def __init__(self, settings: Settings, logs: ApiLogs) -> None:
+    def __init__(self, settings: Settings, now: Callable[[], float]) -> None:
         self._settings = settings
-        self._folder = settings.environments_dir
-        self._server = ServerPackages(self._folder)
-        self._logs = logs
-        self._builds: dict[str, asyncio.Lock] = {}
-        for left in self._folder.glob(".building-*"):
-            shutil.rmtree(left, ignore_errors=True)
+        self._root = settings.environments_dir
+        self._now = now
+        self._interpreters = Interpreters()
+        self._building: dict[str, asyncio.Task[Path]] = {}
+        self._server = ServerPackages(self._root)
+        self._server_lock = asyncio.Lock()  # two replicas of one API would both fill the same folder
 
-    def is_ready(self, workload: Workload) -> bool:
-        place = self._place(workload)
-        return place is None or place.is_dir()
+    async def runtime(self, workload: Workload, log: ReplicaLog) -> Runtime:
+        """Raises EnvironmentFailed with uv's own explanation. `log` receives the output of a build."""
+        base = await self._base(workload, log)
+        python = base
+        if workload.spec.handler.dependencies.pip is not None:
+            folder = await self._environment(workload, workload.spec.handler.dependencies.pip, base, log)
+            _note_use(folder, workload.revision)
+            python = await self._interpreters.probe(str(folder / "bin" / "python"))
+        async with self._server_lock:
+            server = await self._server.server(python, partial(self._install_server_packages, log))
+            asgi = self._server.asgi()
+        return Runtime(python, str(server), str(asgi))
 
-    async def prepare(self, workload: Workload) -> Python:
-        """What the workload's replicas run on, built if need be. Raises EnvironmentFailed."""
-        place = self._place(workload)
-        executable = workload.interpreter.executable
-        if place is not None:
-            async with self._builds.setdefault(place.name, asyncio.Lock()):
-                if not place.is_dir():
-                    await self._build(workload, place)
-            executable = str(place / "bin" / "python")
-        elif not os.access(executable, os.X_OK):
-            raise EnvironmentFailed(f"the Python it was deployed with, {executable}, is gone; deploy again")
-        return Python(
-            executable=executable,
-            server_packages=await asyncio.to_thread(self._server.compiled_for, workload.interpreter),
-            asgi_packages=await asyncio.to_thread(self._server.asgi),
+    def clean_up(self) -> None:
+        """End builds a former engine left running, and remove what they left behind."""
+        for found in find_marked(self._settings.home_hash):
+            if found.mark.role == BUILD_ROLE:
+                kill_tree(found.identity, found.mark)
+        for folder in [*self._root.glob(f"*{_UNFINISHED}"), *self._root.glob(f"server/*{_UNFINISHED}")]:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def unused(self, keep_revisions: frozenset[str], used_paths: frozenset[str]) -> list[Path]:
+        """Environments that no kept revision and no launch file in `used_paths` needs."""
+        environments = [path for path in self._root.glob("py*") if not path.name.endswith(_UNFINISHED)]
+        unused = [path for path in environments if keep_revisions.isdisjoint(_revisions(path))]
+        return [*unused, *self._server.prune(used_paths)] if not self._building else []
+
+    async def cancel(self) -> None:
+        """End the builds of this engine."""
+        tasks = list(self._building.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _base(self, workload: Workload, log: ReplicaLog) -> Python:
+        """The interpreter that runs the handler, or that its environment is made from."""
+        wanted = workload.spec.handler.python
+        if wanted is None:
+            return await self._interpreters.probe(workload.interpreter.executable)
+        if os.sep in wanted:
+            # A relative path is the project's; joining keeps an absolute one as it is.
+            return await self._interpreters.probe(str(workload.project_dir / os.path.expanduser(wanted)))  # noqa: ASYNC240 (no I/O)
+        return await self._interpreters.probe(await self._find_python(wanted, log))
+
+    async def _find_python(self, wanted: str, log: ReplicaLog) -> str:
+        """Ask uv for a version such as "3.12"; it downloads one when the machine has none."""
+        mark = Mark(self._settings.home_hash, BUILD_ROLE, f"python-{wanted}")
+        found = await self._output(["python", "find", "--no-project", wanted], mark)
+        if found is None:
+            log.say("INFO", f"looking for Python {wanted}", self._now())
+            await self._uv(["python", "install", wanted], Path("/"), mark, log)
+            found = await self._output(["python", "find", "--no-project", wanted], mark)
+        if found is None:
+            raise EnvironmentFailed(
+                f"handler.python: there is no Python {wanted} on this machine",
+                hint="install it, or set handler.python to the path of an interpreter",
+            )
+        return found
+
+    async def _environment(self, workload: Workload, requirements: str, base: Python, log: ReplicaLog) -> Path:
+        content = f"{base.version_text}\n{base.abi}\n{digest(workload.project_dir, requirements)}"
+        name = f"py{base.version[0]}{base.version[1]}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+        folder = self._root / name
+        if folder.is_dir():
+            return folder
+        if name not in self._building:
+            build = self._build(folder, workload.project_dir, requirements, base, log)
+            task = asyncio.create_task(build, name=f"build {name}")
+            task.add_done_callback(lambda _: self._building.pop(name, None))
+            self._building[name] = task
+        else:
+            log.say("INFO", f"waiting for the Python environment {name}, which is being built", self._now())
+        # Others wait for the same build: it goes on when the one that began it is stopped.
+        return await asyncio.shield(self._building[name])
+
+    async def _build(self, folder: Path, project: Path, requirements: str, base: Python, log: ReplicaLog) -> Path:
+        unfinished = folder.with_name(folder.name + _UNFINISHED)
+        shutil.rmtree(unfinished, ignore_errors=True)
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mark = Mark(self._settings.home_hash, BUILD_ROLE, folder.name)
+        log.say("INFO", f"building the Python {base.version_text} environment from {requirements}", self._now())
+        try:
+            # Relocatable: its scripts find their Python wherever the folder is moved to.
+            await self._uv(
+                ["venv", "-q", "--relocatable", "--no-project", "--python", base.executable, str(unfinished)],
+                project,
+                mark,
+                log,
+            )
+            python = str(unfinished / "bin" / "python")
+            await self._uv(["pip", "install", "--python", python, "-r", requirements], project, mark, log)
+            (unfinished / _USES).mkdir()
+            unfinished.rename(folder)
+        except BaseException:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise
+        log.say("INFO", "the Python environment is ready", self._now())
+        return folder
+
+    async def _install_server_packages(
+        self, log: ReplicaLog, python: Python, requirements: Sequence[str], target: Path
+    ) -> None:
+        mark = Mark(self._settings.home_hash, BUILD_ROLE, target.name)
+        log.say("INFO", f"installing the server's packages for Python {python.version_text}", self._now())
+        arguments = ["pip", "install", "--python", python.executable, "--target", str(target), *requirements]
+        await self._uv(arguments, Path("/"), mark, log)
+
+    async def _uv(self, arguments: Sequence[str], cwd: Path, mark: Mark, log: ReplicaLog) -> None:
+        """Run uv with its output in the log. Raises EnvironmentFailed with the end of it."""
+        start = log.stream.end()
+        identity = spawn(Command([uv.find_uv_bin(), *arguments], _uv_environment(mark), cwd, log.path, umask=0o022))
+        code = await self._wait(identity, mark)
+        if code == 0:
+            return
+        output, _ = log.stream.read(start, 1 << 20)
+        raise EnvironmentFailed(
+            explain(output.decode(errors="replace")) or f"uv ended with exit code {code}",
+            hint="correct handler.dependencies.pip (or handler.python) and deploy again",
         )
 
-    def prune(self, keep_revisions: frozenset[str], used: Iterable[Workload]) -> int:
-        """Remove environments that no workload in use needs. Returns the bytes freed.
-
-        The environment of a kept revision that does not run is built again when it is needed.
-        """
-        needed = {place.name for workload in used if (place := self._place(workload)) is not None}
-        freed = 0
-        for place in self._folder.glob("py-*"):
-            if place.name not in needed:
-                freed += sum(path.lstat().st_blocks * 512 for path in place.rglob("*") if not path.is_symlink())
-                shutil.rmtree(place, ignore_errors=True)
-        return freed
-
-    def _place(self, workload: Workload) -> Path | None:
-        """None: the interpreter's own environment is used."""
-        requirements = workload.spec.handler.dependencies.pip
-        if requirements is None:
-            return None
-        digest = hashlib.sha256(f"{workload.interpreter.version} {workload.interpreter.abi}\n".encode())
-        for text in _texts(workload.project_dir, requirements):
-            digest.update(text.encode())
-        return self._folder / f"py-{digest.hexdigest()[:16]}"
-
-    async def _build(self, workload: Workload, place: Path) -> None:
-        log = self._logs.open(workload.api, workload.revision, "build")
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        building = self._folder / f".building-{place.name}"
-        shutil.rmtree(building, ignore_errors=True)
-        requirements = str(workload.project_dir / str(workload.spec.handler.dependencies.pip))
-        uv_bin = uv.find_uv_bin()
-        create = [uv_bin, "venv", "--relocatable", "--python", workload.interpreter.executable, str(building)]
-        python = str(building / "bin" / "python")
-        install = [uv_bin, "pip", "install", "--python", python, "--requirement", requirements]
+    async def _wait(self, identity: Identity, mark: Mark) -> int | None:
         try:
-            log.say(
-                "INFO", f"building the Python environment from {workload.spec.handler.dependencies.pip}", time.time()
-            )
-            await self._run(create, workload, log)
-            await self._run(install, workload, log)
-            building.rename(place)
-            log.say("INFO", "the Python environment is ready", time.time())
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
+            return await wait_exit(identity, self._settings.exits_file)
+        except asyncio.CancelledError:
+            kill_tree(identity, mark, signal.SIGKILL)
+            await wait_exit(identity, self._settings.exits_file)
+            raise
 
-    async def _run(self, command: list[str], workload: Workload, log: ReplicaLog) -> None:
-        mark = Mark(self._settings.home_hash, "build", workload.revision)
-        environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    async def _output(self, arguments: Sequence[str], mark: Mark) -> str | None:
         process = await asyncio.create_subprocess_exec(
-            *command,
+            uv.find_uv_bin(),
+            *arguments,
+            env=_uv_environment(mark),
+            cwd="/",
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            cwd=workload.project_dir,
-            env=environment | {PROCESS_VARIABLE: str(mark), "NO_COLOR": "1"},
-            start_new_session=True,
+            stderr=asyncio.subprocess.DEVNULL,
         )
-        lines: list[str] = []
-        try:
-            assert process.stdout is not None
-            async for raw in process.stdout:
-                lines.append(raw.decode(errors="replace").rstrip())
-                log.say("INFO", lines[-1], time.time())
-            code = await process.wait()
-        except asyncio.CancelledError:
-            process.kill()
-            await process.wait()
-            raise
-        if code != 0:
-            said = "\n".join(lines[-SHOWN_ERROR_LINES:])
-            raise EnvironmentFailed(f"{workload.spec.handler.dependencies.pip} cannot be installed: {said}")
+        output, _ = await process.communicate()
+        return output.decode().strip() if process.returncode == 0 else None
 
 
-def _texts(folder: Path, name: str, seen: frozenset[str] = frozenset()) -> list[str]:
-    """A requirements file and those it includes, as text."""
-    try:
-        text = (folder / name).read_text(errors="replace")
-    except OSError:
-        return []
-    found = [text]
-    for line in text.splitlines():
-        included = _INCLUDE.match(line)
-        if included and included[1] not in seen:
-            found += _texts(folder, included[1], seen | {name, included[1]})
-    return found
+def explain(output: str) -> str:
+    """uv's own explanation out of all it printed, without decoration."""
+    found = re.search(r"^\s*(?:×|error:)", output, re.MULTILINE)
+    text = output[found.start() :] if found else output
+    lines = (re.sub(r"^[\s×╰─▶│]+|\s+$", "", line) for line in text.splitlines())
+    return "\n".join(line for line in lines if line)[:_MAX_EXPLANATION_CHARS]
+
+
+def _uv_environment(mark: Mark) -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if key not in ("VIRTUAL_ENV", "CONDA_PREFIX")}
+    return {**kept, PROCESS_VARIABLE: str(mark), "NO_COLOR": "1", "UV_NO_PROGRESS": "1"}
+
+
+def _note_use(environment: Path, revision: str) -> None:
+    (environment / _USES).mkdir(exist_ok=True)
+    (environment / _USES / revision).touch()
+
+
+def _revisions(environment: Path) -> list[str]:
+    return [path.name for path in (environment / _USES).glob("*")]

@@ -11,7 +11,7 @@ import json
 import os
 from pathlib import Path
 
-from hatchway.processes import Identity, is_alive, reap
+from hatchway.processes import Identity, identify, is_alive, reap
 
 _POLL_S = 0.05  # where there is no event: platforms without pidfds, and the keeper's file
 
@@ -29,8 +29,9 @@ async def wait_gone(identity: Identity) -> None:
     loop = asyncio.get_running_loop()
     gone = asyncio.Event()
     try:
-        if not is_alive(identity):  # also: the pid was reused before the descriptor was opened
+        if identify(identity.pid) != identity:  # the pid was reused before the descriptor was opened
             return
+        # Not `is_alive`: a main thread can be a zombie while others still end, and then there is no exit code yet.
         loop.add_reader(descriptor, gone.set)
         try:
             await gone.wait()
@@ -43,15 +44,17 @@ async def wait_gone(identity: Identity) -> None:
 async def wait_exit(identity: Identity, exits_file: Path, *, keeper_wait_s: float = 2.0) -> int | None:
     """Wait for the end and return the exit code (negative: the signal), or None when nobody knows it."""
     await wait_gone(identity)
-    code = reap(identity)
-    if code is not None:
-        return code
     deadline = asyncio.get_running_loop().time() + keeper_wait_s
-    while (code := recorded_exit(identity, exits_file)) is None:
+    while (code := _find_exit(identity, exits_file)) is None:
         if asyncio.get_running_loop().time() >= deadline:
             return None
         await asyncio.sleep(_POLL_S)
     return code
+
+
+def _find_exit(identity: Identity, exits_file: Path) -> int | None:
+    code = reap(identity)
+    return recorded_exit(identity, exits_file) if code is None else code
 
 
 def recorded_exit(identity: Identity, exits_file: Path) -> int | None:

@@ -1,19 +1,20 @@
-"""How a replica's process is started: its launch file, its command and its environment variables. No acting."""
+"""What a replica's process is given: its launch file and its environment variables. Pure."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from hatchway.backends import Workload
-from hatchway.backends.local.gpu import variables
+from hatchway.backends.local import gpu
+from hatchway.backends.local.environments import Runtime
+from hatchway.backends.local.interpreters import Python
 from hatchway.backends.local.slots import Slot
 from hatchway.contract import PROCESS_VARIABLE, Launch
-from hatchway.processes import Command, Mark
+from hatchway.processes import Mark
 
-REPLICA_MAIN = Path(__file__).parents[2] / "replica" / "__main__.py"
+REPLICA_ROLE = "replica"
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -22,27 +23,20 @@ _THREAD_VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
     "RAYON_NUM_THREADS",
 )
+# They would lead the handler's Python to packages of another one.
+_DROPPED = frozenset({"PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "VIRTUAL_ENV", "VIRTUAL_ENV_PROMPT"})
 
 
-@dataclass(frozen=True)
-class Python:
-    """What a replica runs on: the interpreter, and the folders with the server's own packages."""
-
-    executable: str
-    server_packages: Path
-    asgi_packages: Path
-
-
-def make_launch(slot: Slot, workload: Workload, python: Python) -> Launch:
+def make_launch(slot: Slot, workload: Workload, runtime: Runtime) -> Launch:
     handler = workload.spec.handler
     return Launch(
-        api=slot.api,
-        revision=slot.revision,
+        api=workload.api,
+        revision=workload.revision,
         replica_id=slot.id,
         project_dir=str(workload.project_dir),
-        data_socket=slot.address,
-        control_socket=slot.control,
-        last_words_path=str(slot.last_words_file),
+        data_socket=slot.data_socket,
+        control_socket=slot.control_socket,
+        last_words_path=str(slot.folder.last_words),
         path=handler.path,
         class_name=handler.class_name,
         function=handler.function,
@@ -54,39 +48,38 @@ def make_launch(slot: Slot, workload: Workload, python: Python) -> Launch:
         timeout_s=handler.timeout,
         warmup=handler.warmup,
         log_level=handler.log_level,
-        cpu_threads=threads(workload),
+        cpu_threads=cpu_threads(workload),
         endpoint=workload.spec.endpoint,
         max_body_bytes=workload.spec.networking.max_body,
-        server_packages=str(python.server_packages),
-        asgi_packages=str(python.asgi_packages),
+        server_packages=runtime.server_packages,
+        asgi_packages=runtime.asgi_packages,
     )
 
 
-def make_command(slot: Slot, workload: Workload, python: Python, mark: Mark, inherited: Mapping[str, str]) -> Command:
-    return Command(
-        argv=(python.executable, str(REPLICA_MAIN), str(slot.launch_file)),
-        environment=environment(slot, workload, python, mark, inherited),
-        cwd=workload.project_dir,
-        log=slot.log.path,
-    )
-
-
-def environment(
-    slot: Slot, workload: Workload, python: Python, mark: Mark, inherited: Mapping[str, str]
+def make_environment(
+    engine: Mapping[str, str], slot: Slot, workload: Workload, python: Python, mark: Mark
 ) -> dict[str, str]:
-    """The engine's environment without what is ours or another Python's, then the user's own variables."""
-    ours = {"PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX", "CUDA_VISIBLE_DEVICES"}
-    base = {name: value for name, value in inherited.items() if not name.startswith("HATCHWAY_") and name not in ours}
-    bin_dir = str(Path(python.executable).parent)
-    base["PATH"] = os.pathsep.join([bin_dir, base.get("PATH", os.defpath)])
-    if (Path(bin_dir).parent / "pyvenv.cfg").exists():
-        base["VIRTUAL_ENV"] = str(Path(bin_dir).parent)
-    base |= dict.fromkeys(_THREAD_VARIABLES, str(threads(workload)))
-    base |= variables(slot.gpus)
-    base["TMPDIR"] = str(slot.folder / "tmp")
-    base["PYTHONPYCACHEPREFIX"] = str(slot.folder / "pycache")
-    return base | dict(workload.env) | {PROCESS_VARIABLE: str(mark)}
+    """The engine's variables without ours, then what fits this replica, then the user's own, which win."""
+    base = {key: value for key, value in engine.items() if not key.startswith("HATCHWAY_") and key not in _DROPPED}
+    threads = str(cpu_threads(workload))
+    return {
+        **base,
+        **dict.fromkeys(_THREAD_VARIABLES, threads),
+        **_environment_variables(python, base.get("PATH", os.defpath)),
+        **gpu.variables(slot.devices),
+        "PYTHONPYCACHEPREFIX": str(slot.folder.pycache),
+        "TMPDIR": str(slot.folder.tmp),
+        **workload.env,
+        PROCESS_VARIABLE: str(mark),
+    }
 
 
-def threads(workload: Workload) -> int:
+def cpu_threads(workload: Workload) -> int:
     return max(1, int(workload.spec.compute.cpu))
+
+
+def _environment_variables(python: Python, path: str) -> dict[str, str]:
+    found = {"PATH": f"{Path(python.executable).parent}{os.pathsep}{path}"}
+    if python.is_virtual:
+        found["VIRTUAL_ENV"] = python.prefix
+    return found

@@ -1,88 +1,109 @@
-"""The replica's own few packages, in folders beside the user's environment, never in it.
+"""The replica's own few packages, apart from the user's: one folder per Python version and ABI, on nobody's path.
 
-One folder per Python ABI holds httptools, uvloop and orjson; another, which fits every Python, holds what serves an
-ASGI application when the user's environment does not bring it. Both are named by the versions they hold.
+For the engine's own Python they are copied from where the engine has them, without a network. Compiled ones for
+another Python are installed by `uv` in the engine's versions; the pure ones, for ASGI applications and forms, are
+always copied. A folder is filled under another name and renamed, so one that is there is complete.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
+import platform
 import shutil
-import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
-import uv
+from hatchway.backends.local.interpreters import Python
 
-from hatchway.errors import EnvironmentFailed
-from hatchway.spec.revision import Interpreter
+SERVER_PACKAGES = ("httptools", "uvloop", "orjson")
+# uvicorn, starlette and what they import; of these, what the engine's Python has.
+ASGI_PACKAGES = (
+    "uvicorn",
+    "starlette",
+    "python-multipart",
+    "h11",
+    "click",
+    "anyio",
+    "idna",
+    "sniffio",
+    "typing_extensions",
+)
 
-COMPILED = ("httptools", "uvloop", "orjson")
-ASGI = ("uvicorn", "starlette", "python-multipart", "h11", "click", "anyio", "idna", "typing_extensions")
-INSTALL_TIMEOUT_S = 300
+Install = Callable[[Python, Sequence[str], Path], Awaitable[None]]
 
 
 class ServerPackages:
-    """Makes each folder once. Blocking; raises EnvironmentFailed."""
+    """The folders `launch.server_packages` and `launch.asgi_packages` name."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, environments_dir: Path) -> None:
+        self._root = environments_dir / "server"
 
-    def compiled_for(self, interpreter: Interpreter) -> Path:
-        """The folder with the compiled packages for this interpreter."""
-        name = f"server-{interpreter.abi}-{_versions_hash(COMPILED)}"
-        if interpreter.abi.startswith(f"{sys.implementation.cache_tag}-"):
-            return self._make(name, lambda target: _copy(COMPILED, target))
-        return self._make(name, lambda target: _install(COMPILED, interpreter.executable, target))
+    async def server(self, python: Python, install: Install) -> Path:
+        """`install` is used for another Python than the engine's; what it raises passes through."""
+        requirements = [f"{name}=={version(name)}" for name in SERVER_PACKAGES]
+        folder = self._root / f"server-{python.abi}-{_digest(requirements)}"
+        if not folder.is_dir():
+            unfinished = self._unfinished(folder)
+            if python.abi == own_abi():
+                copy_distributions(SERVER_PACKAGES, unfinished)
+            else:
+                await install(python, requirements, unfinished)
+            _finish(unfinished, folder)
+        return folder
 
     def asgi(self) -> Path:
-        """The folder with pure-Python packages for ASGI applications and forms."""
-        return self._make(f"asgi-{_versions_hash(ASGI)}", lambda target: _copy(ASGI, target))
+        found = [name for name in ASGI_PACKAGES if _is_installed(name)]
+        folder = self._root / f"asgi-{_digest([f'{name}=={version(name)}' for name in found])}"
+        if not folder.is_dir():
+            unfinished = self._unfinished(folder)
+            copy_distributions(found, unfinished)
+            _finish(unfinished, folder)
+        return folder
 
-    def _make(self, name: str, fill: Callable[[Path], None]) -> Path:
-        place = self._folder / name
-        if place.is_dir():
-            return place
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".making-", dir=self._folder) as temporary:
-            target = Path(temporary) / "packages"
-            target.mkdir()
-            fill(target)
-            try:
-                target.rename(place)
-            except OSError:  # somebody else was faster
-                if not place.is_dir():
-                    raise
-        return place
+    def prune(self, used: frozenset[str]) -> list[Path]:
+        """The folders that no launch file names."""
+        return [path for path in self._root.glob("*") if str(path) not in used]
 
-
-def _versions_hash(packages: Sequence[str]) -> str:
-    versions = [f"{name}=={importlib.metadata.version(name)}" for name in packages]
-    return hashlib.sha256(" ".join(versions).encode()).hexdigest()[:12]
+    def _unfinished(self, folder: Path) -> Path:
+        unfinished = folder.with_name(f"{folder.name}.unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        return unfinished
 
 
-def _copy(packages: Sequence[str], target: Path) -> None:
-    """Copy installed packages, metadata included."""
-    for name in packages:
-        distribution = importlib.metadata.distribution(name)
-        for file in distribution.files or ():
-            source = Path(str(distribution.locate_file(file)))
-            if ".." in file.parts or not source.is_file() or source.suffix == ".pyc":
+def own_abi() -> str:
+    """The ABI of the Python that runs this, as `Python.abi` spells it."""
+    return f"{sys.implementation.cache_tag}{sys.abiflags}-{platform.machine()}"
+
+
+def copy_distributions(names: Sequence[str], target: Path) -> None:
+    """Copy installed distributions, metadata included, scripts and compiled caches not."""
+    for name in names:
+        found = distribution(name)
+        for file in found.files or ():
+            if file.parts[0] == ".." or "__pycache__" in file.parts:
                 continue
-            place = target / file
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, place)
+            to = target / Path(*file.parts)
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(str(found.locate_file(file)), to)
 
 
-def _install(packages: Sequence[str], python: str, target: Path) -> None:
-    wanted = [f"{name}=={importlib.metadata.version(name)}" for name in packages]
-    command = [uv.find_uv_bin(), "pip", "install", "--python", python, "--target", str(target), *wanted]
+def _finish(unfinished: Path, folder: Path) -> None:
+    if folder.is_dir():  # another slot was quicker
+        shutil.rmtree(unfinished, ignore_errors=True)
+    else:
+        unfinished.rename(folder)
+
+
+def _digest(requirements: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(requirements).encode()).hexdigest()[:12]
+
+
+def _is_installed(name: str) -> bool:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S, check=False)
-    except (OSError, subprocess.TimeoutExpired) as exc:
-        raise EnvironmentFailed(f"cannot install {', '.join(packages)} for {python}: {exc}") from exc
-    if done.returncode != 0:
-        raise EnvironmentFailed(f"cannot install {', '.join(packages)} for {python}: {done.stderr.strip()[-2000:]}")
+        distribution(name)
+    except PackageNotFoundError:
+        return False
+    return True

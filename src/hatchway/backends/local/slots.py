@@ -1,8 +1,8 @@
-"""A slot: the place of one replica, through all its processes, and what of it is kept on disk.
+"""A slot is the place of one replica: its id, its folder with all that adoption needs, and what is known now.
 
-`replicas/ID/` holds `launch.json` (how the replica is started), `slot.json` (who runs in it and how former ones
-ended), `last_words.json` (why the last one gave up), `draining` (a mark) and the replica's scratch folders. That is
-all a new engine needs to adopt the replica.
+A slot outlives its process, which is restarted in it. Its folder holds `slot.json` (what it is, how it fared),
+`process.json` (who runs in it), the launch file, last words, a temporary folder, and the markers `draining` and
+`stopping`. Each file is replaced in one step.
 """
 
 from __future__ import annotations
@@ -10,152 +10,210 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import secrets
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hatchway.backends import Replica, Workload
+from hatchway.backends.local.capacity import Needs
+from hatchway.backends.local.cgroups import Cgroup
 from hatchway.backends.local.logs import ReplicaLog
-from hatchway.backends.local.restarts import Exit, forget_old
-from hatchway.contract import LastWords, Launch, ReplicaStats
+from hatchway.backends.local.restarts import Exit
+from hatchway.contract import LastWords, Launch
 from hatchway.processes import Identity
 from hatchway.spec.status import ReplicaState
+
+# No vowels, no look-alikes: ids are read aloud and never spell words.
+_ID_LETTERS = "23456789bcdfghjkmnpqrstvwxz"
+_ID_LENGTH = 5
+_LONGEST_PREFIX = 24  # socket paths are limited to about 107 bytes
+
+
+def make_id(api: str) -> str:
+    """A short name for a replica: "iris-7f3k2"."""
+    return f"{api[:_LONGEST_PREFIX].rstrip('-')}-" + "".join(secrets.choice(_ID_LETTERS) for _ in range(_ID_LENGTH))
+
+
+class SlotFolder:
+    """The files of one slot."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.launch = path / "launch.json"
+        self.last_words = path / "last_words.json"
+        self.tmp = path / "tmp"
+        self.pycache = path / "pycache"
+        self.draining = path / "draining"
+        self.stopping = path / "stopping"
+        self._slot = path / "slot.json"
+        self._process = path / "process.json"
+
+    def create(self) -> None:
+        for folder in (self.path, self.tmp, self.pycache):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def remove(self) -> int:
+        """Delete everything. Returns the bytes freed."""
+        freed = sum(file.lstat().st_size for file in self.path.rglob("*") if file.is_file())
+        shutil.rmtree(self.path, ignore_errors=True)
+        return freed
+
+    def empty_tmp(self) -> None:
+        shutil.rmtree(self.tmp, ignore_errors=True)
+        self.tmp.mkdir(mode=0o700, exist_ok=True)
+
+    def write_launch(self, launch: Launch) -> None:
+        write_whole(self.launch, launch.to_json())
+
+    def write_slot(self, record: dict[str, Any]) -> None:
+        write_whole(self._slot, json.dumps(record))
+
+    def read_slot(self) -> dict[str, Any] | None:
+        return _read(self._slot)
+
+    def write_process(self, record: dict[str, Any]) -> None:
+        write_whole(self._process, json.dumps(record))
+
+    def read_process(self) -> dict[str, Any] | None:
+        return _read(self._process)
+
+    def read_launch(self) -> dict[str, Any] | None:
+        """As plain data: it may be of another contract version."""
+        return _read(self.launch)
+
+    def take_last_words(self) -> LastWords | None:
+        """What the replica said before it gave up, if it did; only once."""
+        try:
+            words = LastWords.from_json(self.last_words.read_text(errors="replace"))
+        except (OSError, ValueError, KeyError, TypeError):
+            words = None
+        self.last_words.unlink(missing_ok=True)
+        return words
 
 
 @dataclass
 class Slot:
-    """One replica as its backend knows it."""
+    """One replica as this engine knows it."""
 
     id: str
     api: str
     revision: str
-    folder: Path
-    address: str  # path of the data socket
-    control: str  # path of the control socket
+    needs: Needs
+    folder: SlotFolder
+    data_socket: str
+    control_socket: str
     log: ReplicaLog
-    workload: Workload | None = None  # None after adoption, until it is applied again
-    identity: Identity | None = None  # who runs now
-    started_at: float | None = None
-    ready_at: float | None = None
-    exits: list[Exit] = field(default_factory=list)
-    restarts: int = 0
-    gpus: tuple[str, ...] = ()
-    cgroup: str = ""
-    draining: bool = False
-    stopping: bool = False
-    final: bool = False
+    state: ReplicaState = "starting"
     reason: str = ""
     message: str = ""
-    stats: ReplicaStats | None = None
+    final: bool = False
+    stopping: bool = False
+    process: Identity | None = None
+    cgroup: Cgroup | None = None
+    oom_kills_before: int = 0
+    started_at: float | None = None
+    ready_at: float | None = None
+    answered_at: float = 0.0  # when it last answered on its control socket
+    timeout_s: float = 60.0
+    killed_for: tuple[str, str] | None = None  # (reason, message), when it was us who killed it
+    restarts: int = 0
+    exits: list[Exit] = field(default_factory=list)
+    devices: tuple[str, ...] = ()
     rss_bytes: int | None = None
-    pss_bytes: int | None = None
-    changed: asyncio.Event = field(default_factory=asyncio.Event)  # something its tender waits for
+    in_flight: int = 0
+    queued: int = 0
+    handler: str = ""
+    _workload: Workload | None = None  # None: adopted, and nobody has said yet what is to run in it
+    _is_known: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def set_workload(self, workload: Workload) -> None:
+        self._workload = workload
+        self._is_known.set()
+
+    async def known_workload(self) -> Workload:
+        """What is to run in the slot; for an adopted one, as soon as somebody says."""
+        while self._workload is None:
+            await self._is_known.wait()
+        return self._workload
 
     @property
-    def state(self) -> ReplicaState:
-        if self.draining or self.stopping:
-            return "draining"
-        if self.final:
-            return "failed"
-        return "ready" if self.ready_at is not None else "starting"
+    def is_going(self) -> bool:
+        return self.stopping or self.state == "draining"
+
+    def save(self) -> None:
+        """Write what must survive the engine."""
+        self.folder.write_slot(
+            {
+                "api": self.api,
+                "revision": self.revision,
+                "needs": dataclasses.asdict(self.needs),
+                "restarts": self.restarts,
+                "exits": [dataclasses.asdict(end) for end in self.exits],
+                "failure": [self.reason, self.message] if self.final else None,
+            }
+        )
+
+    def save_process(self) -> None:
+        """Write who runs in the slot, or that nobody does."""
+        process = None if self.process is None else dataclasses.asdict(self.process)
+        self.folder.write_process(
+            {
+                "process": process,
+                "started_at": self.started_at,
+                "ready_at": self.ready_at,
+                "devices": list(self.devices),
+                "oom_kills_before": self.oom_kills_before,
+            }
+        )
+
+    def restore(self, record: dict[str, Any]) -> None:
+        """Take over what `save` wrote. Raises KeyError, TypeError for a damaged record."""
+        self.restarts = int(record["restarts"])
+        self.exits = [Exit(**end) for end in record["exits"]]
+        if record.get("failure"):
+            self.state, self.final = "failed", True
+            self.reason, self.message = record["failure"]
+
+    def restore_process(self, record: dict[str, Any]) -> None:
+        process = record.get("process")
+        self.process = None if process is None else Identity(**process)
+        self.started_at, self.ready_at = record.get("started_at"), record.get("ready_at")
+        self.devices = tuple(record.get("devices", ()))
+        self.oom_kills_before = int(record.get("oom_kills_before", 0))
 
     def to_replica(self) -> Replica:
-        stats = self.stats
         return Replica(
             id=self.id,
             api=self.api,
             revision=self.revision,
-            state=self.state,
-            address=self.address,
-            reason=self.reason,
-            message=self.message,
-            pid=self.identity.pid if self.identity else None,
+            state="draining" if self.stopping else self.state,
+            address=self.data_socket,
+            reason="Stopping" if self.stopping else self.reason,
+            message="" if self.stopping else self.message,
+            pid=None if self.process is None else self.process.pid,
             started_at=self.started_at,
             restarts=self.restarts,
             rss_bytes=self.rss_bytes,
-            in_flight=stats.in_flight if stats else 0,
-            queued=stats.queued if stats else 0,
-            handler=stats.handler if stats else "",
+            in_flight=self.in_flight,
+            queued=self.queued,
+            handler=self.handler,
             final=self.final,
         )
 
-    # --- on disk -----------------------------------------------------------------------------------------
-    @property
-    def launch_file(self) -> Path:
-        return self.folder / "launch.json"
 
-    @property
-    def last_words_file(self) -> Path:
-        return self.folder / "last_words.json"
-
-    def save(self) -> None:
-        """Keep who runs and how it went; whole or not at all."""
-        self.exits = forget_old(self.exits)
-        kept = {
-            "api": self.api,
-            "revision": self.revision,
-            "pid": self.identity.pid if self.identity else None,
-            "start_time": self.identity.start_time if self.identity else None,
-            "started_at": self.started_at,
-            "ready_at": self.ready_at,
-            "restarts": self.restarts,
-            "exits": [dataclasses.asdict(end) for end in self.exits],
-            "gpus": self.gpus,
-            "cgroup": self.cgroup,
-            "final": self.final,
-            "reason": self.reason,
-            "message": self.message,
-        }
-        temporary = self.folder / "slot.json.new"
-        temporary.write_text(json.dumps(kept))
-        temporary.replace(self.folder / "slot.json")
-
-    def recall(self) -> None:
-        """Read what `save` kept. Raises OSError or ValueError when there is nothing, or it is damaged."""
-        kept: dict[str, Any] = json.loads((self.folder / "slot.json").read_text())
-        if kept["pid"] is not None:
-            self.identity = Identity(kept["pid"], kept["start_time"])
-        self.started_at, self.ready_at = kept["started_at"], kept["ready_at"]
-        self.restarts, self.final = kept["restarts"], kept["final"]
-        self.exits = [Exit(**end) for end in kept["exits"]]
-        self.gpus, self.cgroup = tuple(kept["gpus"]), kept["cgroup"]
-        self.reason, self.message = kept["reason"], kept["message"]
-        self.draining = (self.folder / "draining").exists()
-
-    def write_launch(self, launch: Launch) -> None:
-        self.launch_file.write_text(launch.to_json())
-        for name in ("tmp", "pycache"):
-            (self.folder / name).mkdir(mode=0o700, exist_ok=True)
-
-    def read_last_words(self) -> LastWords | None:
-        try:
-            return LastWords.from_json(self.last_words_file.read_text())
-        except (OSError, ValueError, KeyError):
-            return None
-
-    def mark_draining(self) -> None:
-        self.draining = True
-        (self.folder / "draining").touch()
-
-    def remove(self) -> None:
-        """Nothing of it is left but its log."""
-        for socket in (self.address, self.control):
-            Path(socket).unlink(missing_ok=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
+def write_whole(path: Path, text: str) -> None:
+    """Replace a file in one step, readable only by this user."""
+    unfinished = path.with_name(path.name + ".unfinished")
+    unfinished.touch(mode=0o600)
+    unfinished.write_text(text)
+    unfinished.replace(path)
 
 
-def read_memory(pids: list[int]) -> tuple[int, int]:
-    """(RSS, PSS) in bytes of some processes together. PSS shares what is shared; RSS is what tools show."""
-    rss = pss = 0
-    for pid in pids:
-        try:
-            with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
-                for line in file:
-                    if line.startswith(b"Rss:"):
-                        rss += int(line.split()[1]) * 1024
-                    elif line.startswith(b"Pss:"):
-                        pss += int(line.split()[1]) * 1024
-        except (OSError, ValueError):
-            continue
-    return rss, pss
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        data = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return data if isinstance(data, dict) else None

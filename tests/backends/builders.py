@@ -1,0 +1,102 @@
+"""Workloads that are valid by default, a handler that does what a test tells it, and a feed of changes to wait on."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import httpx
+
+from hatchway.backends import Replica, Workload
+from hatchway.backends.local import LocalBackend
+from hatchway.spec.api import RealtimeApi
+from hatchway.spec.revision import Interpreter
+
+PATIENCE_S = 30.0
+
+T = TypeVar("T")
+
+# Runs the code it is sent, so that a test can make a replica misbehave in any way.
+PUPPET = """
+import os, signal, subprocess, sys, threading, time
+
+class Handler:
+    def __init__(self, config):
+        exec(config.get("at_start", ""))
+
+    def handle_post(self, payload):
+        answer = {}
+        exec(payload["code"], globals(), answer)
+        return {"answer": answer.get("answer")}
+"""
+
+
+class ChangeFeed:
+    """The backend's `on_change`, to wait on."""
+
+    def __init__(self) -> None:
+        self._changed = asyncio.Event()
+        self.apis: list[str] = []
+
+    def __call__(self, api: str) -> None:
+        self.apis.append(api)
+        self._changed.set()
+
+    async def until(self, look: Callable[[], T | None]) -> T:
+        """What `look` finds, tried again after every change and, for what changes silently, every 50 ms."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not (found := look()):
+                self._changed.clear()
+                try:
+                    async with asyncio.timeout(0.05):
+                        await self._changed.wait()
+                except TimeoutError:
+                    continue
+        return found
+
+
+def a_workload(
+    project: Path, *, revision: str = "r1", api: str = "iris", env: dict[str, str] | None = None, **spec: object
+) -> Workload:
+    """A workload whose handler is the puppet, unless the project or `handler` say otherwise."""
+    handler: dict[str, object] = {"path": "handler.py", **(spec.pop("handler", None) or {})}  # type: ignore[dict-item]
+    if not (project / "handler.py").exists():
+        (project / "handler.py").write_text(PUPPET)
+    return Workload(
+        api=api,
+        revision=revision,
+        spec=RealtimeApi.model_validate({"name": api, "handler": handler, **spec}),
+        project_dir=project,
+        interpreter=this_interpreter(),
+        env=env or {},
+    )
+
+
+def this_interpreter() -> Interpreter:
+    return Interpreter(
+        executable=sys.executable,
+        version=platform.python_version(),
+        abi=f"{sys.implementation.cache_tag}-{platform.machine()}",
+    )
+
+
+def in_state(backend: LocalBackend, state: str, count: int = 1) -> Callable[[], Sequence[Replica]]:
+    """For `ChangeFeed.until`: exactly `count` replicas, all in this state."""
+
+    def look() -> Sequence[Replica]:
+        replicas = backend.observe()
+        return replicas if len(replicas) == count and all(r.state == state for r in replicas) else ()
+
+    return look
+
+
+async def tell(replica: Replica, code: str) -> object:
+    """Have the puppet in a replica run code; `answer` is what it assigns to that name."""
+    async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=replica.address), timeout=PATIENCE_S) as client:
+        response = await client.post("http://replica/", json={"code": code})
+        response.raise_for_status()
+        return response.json()["answer"]

@@ -1,0 +1,381 @@
+"""Replicas as real processes: started, watched, restarted, drained, stopped, and adopted by the next engine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from hatchway.backends import Replica
+from hatchway.backends.local import LocalBackend
+from hatchway.backends.local.backend import REPLICA_MAIN
+from hatchway.contract import PROCESS_VARIABLE
+from hatchway.processes import Command, Mark, find_marked, identify, is_alive, spawn
+from hatchway.settings import Settings
+from hatchway.spec.status import LogLine
+from tests.backends.builders import ChangeFeed, a_workload, in_state, tell
+from tests.backends.conftest import StartBackend, abandon
+
+MIB = 1 << 20
+
+
+async def one(feed: ChangeFeed, backend: LocalBackend, state: str = "ready") -> Replica:
+    return (await feed.until(in_state(backend, state)))[0]
+
+
+async def restarted(feed: ChangeFeed, backend: LocalBackend, times: int = 1) -> Replica:
+    """The only replica, ready again after so many restarts."""
+
+    def look() -> Replica | None:
+        return next((r for r in backend.observe() if r.state == "ready" and r.restarts >= times), None)
+
+    return await feed.until(look)
+
+
+async def failed(feed: ChangeFeed, backend: LocalBackend) -> Replica:
+    """The only replica, failed for good."""
+    return await feed.until(lambda: next((r for r in backend.observe() if r.final), None))
+
+
+async def lines(backend: LocalBackend, api: str = "iris") -> list[LogLine]:
+    return [line async for line in backend.logs(api)]
+
+
+def marked_pids(settings: Settings) -> set[int]:
+    return {found.identity.pid for found in find_marked(settings.home_hash)}
+
+
+# --- start, drain, stop --------------------------------------------------------------------------------------
+async def test_a_replica_starts_and_is_ready(start_backend: StartBackend, feed: ChangeFeed, project: Path) -> None:
+    backend = await start_backend()
+    await backend.apply(a_workload(project), 2)
+    replicas = await feed.until(in_state(backend, "ready", 2))
+    assert {replica.pid for replica in replicas} == {int(str(await tell(r, "answer = os.getpid()"))) for r in replicas}
+    assert {replica.handler for replica in replicas} == {"class Handler (sync)"}
+    assert all(replica.id.startswith("iris-") for replica in replicas)
+
+
+async def test_applying_again_changes_nothing(start_backend: StartBackend, feed: ChangeFeed, project: Path) -> None:
+    backend = await start_backend()
+    await backend.apply(a_workload(project), 1)
+    before = await one(feed, backend)
+    await backend.apply(a_workload(project), 1)
+    assert [replica.id for replica in backend.observe()] == [before.id]
+
+
+async def test_fewer_replicas_stop_those_that_are_not_ready_and_no_other(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path
+) -> None:
+    backend = await start_backend()
+    workload = a_workload(project)
+    await backend.apply(workload, 1)
+    ready = await one(feed, backend)
+    await backend.apply(workload, 3)
+    await backend.apply(workload, 0)
+    await feed.until(lambda: [r.id for r in backend.observe()] == [ready.id])
+    assert backend.observe()[0].state == "ready"
+
+
+async def test_a_draining_replica_answers_and_tells_when_it_is_idle(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path
+) -> None:
+    backend = await start_backend()
+    await backend.apply(a_workload(project), 1)
+    replica = await one(feed, backend)
+    gate = project / "gate"
+    os.mkfifo(gate)
+    request = asyncio.create_task(tell(replica, f"answer = open({str(gate)!r}).read()"))
+    await feed.until(lambda: backend.observe()[0].in_flight == 1)
+    await backend.drain(replica.id)
+    assert (backend.observe()[0].state, backend.observe()[0].in_flight) == ("draining", 1)
+    await asyncio.to_thread(gate.write_text, "done")
+    assert await request == "done"
+    await feed.until(lambda: backend.observe()[0].in_flight == 0)
+
+
+async def test_a_draining_replica_is_not_counted(start_backend: StartBackend, feed: ChangeFeed, project: Path) -> None:
+    backend = await start_backend()
+    workload = a_workload(project)
+    await backend.apply(workload, 1)
+    old = await one(feed, backend)
+    await backend.drain(old.id)
+    await backend.apply(workload, 1)
+    await feed.until(lambda: {r.state for r in backend.observe()} == {"draining", "ready"})
+    await backend.stop(old.id, kill_after_s=5)
+    assert (await one(feed, backend)).id != old.id
+
+
+async def test_a_stopped_replica_leaves_no_process_no_file_and_no_socket(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path, settings: Settings
+) -> None:
+    backend = await start_backend()
+    await backend.apply(a_workload(project), 1)
+    replica = await one(feed, backend)
+    await tell(replica, "subprocess.Popen(['sleep', '1000'])")
+    await tell(replica, "subprocess.Popen(['sleep', '1001'], start_new_session=True)")
+    await backend.stop(replica.id, kill_after_s=5)
+    await feed.until(lambda: not backend.observe())
+    assert marked_pids(settings) == set()
+    assert list(settings.replicas_dir.iterdir()) == []
+    assert list((settings.runtime_dir / "r").iterdir()) == []
+
+
+async def test_a_replica_that_ignores_sigterm_is_killed(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path, settings: Settings
+) -> None:
+    backend = await start_backend()
+    workload = a_workload(project, handler={"config": {"at_start": "time.sleep(1000)"}})
+    await backend.apply(workload, 1)
+    replica = await feed.until(lambda: next((r for r in backend.observe() if r.pid), None))
+    assert replica.pid is not None
+    os.kill(replica.pid, signal.SIGSTOP)
+    await backend.stop(replica.id, kill_after_s=0.1)
+    await feed.until(lambda: not backend.observe())
+    assert marked_pids(settings) == set()
+
+
+async def test_the_logs_outlive_the_replica_until_the_api_is_forgotten(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path
+) -> None:
+    backend = await start_backend()
+    await backend.apply(a_workload(project), 1)
+    replica = await one(feed, backend)
+    await tell(replica, "print('hello')")
+    await backend.stop(replica.id, kill_after_s=5)
+    await feed.until(lambda: not backend.observe())
+    assert [(line.replica, line.stream) for line in await lines(backend) if line.message == "hello"] == [
+        (replica.id, "stdout")
+    ]
+    await backend.forget("iris")
+    assert await lines(backend) == []
+
+
+# --- environment variables ------------------------------------------------------------------------------------
+async def test_a_replica_gets_its_own_variables_and_none_of_the_engines(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path
+) -> None:
+    environ = {**os.environ, "HATCHWAY_HOME": "/somewhere", "PYTHONPATH": "/elsewhere", "KEPT": "1"}
+    backend = await start_backend(environ=environ)
+    workload = a_workload(project, compute={"cpu": 2}, env={"SECRET": "s3", "OMP_NUM_THREADS": "7"})
+    await backend.apply(workload, 1)
+    found = await tell(await one(feed, backend), "answer = dict(os.environ)")
+    assert isinstance(found, dict)
+    assert (found["SECRET"], found["OMP_NUM_THREADS"], found["MKL_NUM_THREADS"]) == ("s3", "7", "2")
+    assert found["KEPT"] == "1"
+    assert found["CUDA_VISIBLE_DEVICES"] == ""
+    assert {"HATCHWAY_HOME", "PYTHONPATH"}.isdisjoint(found)
+    assert found["PATH"].split(os.pathsep)[0] == os.path.dirname(sys.executable)
+
+
+# --- ends and restarts ----------------------------------------------------------------------------------------
+async def test_a_killed_replica_is_started_again(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path, settings: Settings
+) -> None:
+    backend = await start_backend()
+    await backend.apply(a_workload(project), 1)
+    replica = await one(feed, backend)
+    await tell(replica, "subprocess.Popen(['sleep', '1000'])")
+    assert replica.pid is not None
+    os.kill(replica.pid, signal.SIGKILL)
+    gone = await one(feed, backend, "failed")
+    assert (gone.reason, gone.final) == ("Killed", False)
+    assert "SIGKILL" in gone.message
+    assert marked_pids(settings) == set()  # what it had started is gone too
+    again = await restarted(feed, backend)
+    assert (again.id, again.reason) == (replica.id, "")
+    assert again.pid != replica.pid
+
+
+async def test_a_replica_that_exits_says_with_which_code(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path
+) -> None:
+    backend = await start_backend()
+    await backend.apply(a_workload(project), 1)
+    request = asyncio.create_task(tell(await one(feed, backend), "os._exit(3)"))
+    gone = await one(feed, backend, "failed")
+    assert (gone.reason, gone.message) == ("Exited", "the replica's process ended with exit code 3")
+    await asyncio.gather(request, return_exceptions=True)
+    assert any("exit code 3" in line.message for line in await lines(backend))
+
+
+async def test_a_handler_that_cannot_load_is_final_and_says_why(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path
+) -> None:
+    (project / "handler.py").write_text("import nosuchmodule\n")
+    backend = await start_backend()
+    workload = a_workload(project)
+    await backend.apply(workload, 1)
+    replica = await failed(feed, backend)
+    assert (replica.state, replica.reason, replica.restarts) == ("failed", "ImportError", 0)
+    assert "nosuchmodule" in replica.message
+    await backend.apply(workload, 1)
+    assert [r.id for r in backend.observe()] == [replica.id]
+
+
+async def test_a_program_that_ends_at_once_is_tried_again(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path
+) -> None:
+    stub = project / "dies.py"
+    stub.write_text("import os; os._exit(9)\n")
+    backend = await start_backend(main_file=stub)
+    await backend.apply(a_workload(project), 1)
+    again = await feed.until(lambda: next((r for r in backend.observe() if r.restarts >= 1), None))
+    assert (again.reason, again.final) == ("Exited", False)
+
+
+@pytest.mark.parametrize("use_cgroups", [True, False])
+async def test_a_replica_over_its_memory_is_ended_as_out_of_memory(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path, use_cgroups: bool
+) -> None:
+    backend = await start_backend(use_cgroups=use_cgroups)
+    await backend.apply(a_workload(project, compute={"mem": 90 * MIB}), 1)
+    request = asyncio.create_task(
+        tell(await one(feed, backend), f"global kept; kept = b'x' * {200 * MIB}; time.sleep(1000)")
+    )
+    gone = await one(feed, backend, "failed")
+    await asyncio.gather(request, return_exceptions=True)
+    assert gone.reason == "OutOfMemory"
+    assert "compute.mem allows 90 MiB" in gone.message
+    assert (await restarted(feed, backend)).state == "ready"
+
+
+async def test_memory_of_children_counts(start_backend: StartBackend, feed: ChangeFeed, project: Path) -> None:
+    backend = await start_backend(use_cgroups=False)
+    await backend.apply(a_workload(project, compute={"mem": 90 * MIB}), 1)
+    child = f"import time; kept = b'x' * {200 * MIB}; time.sleep(1000)"
+    await tell(await one(feed, backend), f"subprocess.Popen([sys.executable, '-c', {child!r}])")
+    assert (await one(feed, backend, "failed")).reason == "OutOfMemory"
+
+
+# --- adoption -------------------------------------------------------------------------------------------------
+class Crashed:
+    """A backend whose engine was killed: its tasks are gone, its replicas run on."""
+
+    def __init__(self, settings: Settings, feed: ChangeFeed, **options: object) -> None:
+        self.backend = LocalBackend(settings, feed, **options)  # type: ignore[arg-type]  # passed on as they are
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> LocalBackend:
+        await self.backend.adopt()
+        self._task = asyncio.create_task(self.backend.run())
+        return self.backend
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._task is not None
+        await abandon(self._task)
+
+
+async def test_the_next_engine_adopts_what_runs(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path, settings: Settings
+) -> None:
+    workload = a_workload(project)
+    async with Crashed(settings, feed) as former:
+        await former.apply(workload, 2)
+        before = await feed.until(in_state(former, "ready", 2))
+        await former.drain(before[0].id)
+    backend = await start_backend()
+    after = {replica.id: replica for replica in backend.observe()}
+    assert {id: replica.pid for id, replica in after.items()} == {replica.id: replica.pid for replica in before}
+    assert [after[replica.id].state for replica in before] == ["draining", "ready"]
+    await backend.apply(workload, 1)
+    assert len(backend.observe()) == 2
+
+
+async def test_an_adopted_replica_that_dies_is_started_again_once_its_workload_is_known(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path, settings: Settings
+) -> None:
+    workload = a_workload(project)
+    async with Crashed(settings, feed) as former:
+        await former.apply(workload, 1)
+        replica = await one(feed, former)
+    backend = await start_backend()
+    assert replica.pid is not None
+    os.kill(replica.pid, signal.SIGKILL)
+    gone = await one(feed, backend, "failed")
+    assert gone.reason == "Killed"
+    await backend.apply(workload, 1)
+    assert (await restarted(feed, backend)).id == replica.id
+
+
+async def test_a_replica_that_died_meanwhile_is_accounted_for(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path, settings: Settings
+) -> None:
+    async with Crashed(settings, feed) as former:
+        await former.apply(a_workload(project), 1)
+        replica = await one(feed, former)
+    assert replica.pid is not None
+    found = identify(replica.pid)
+    assert found is not None
+    os.kill(replica.pid, signal.SIGTERM)
+    await asyncio.to_thread(os.waitpid, replica.pid, 0)  # as the keeper does, which then writes it down
+    record = f'{{"pid": {found.pid}, "start_time": {found.start_time}, "wait_status": 256}}\n'
+    settings.exits_file.write_text(record)
+    backend = await start_backend()
+    gone = await one(feed, backend, "failed")
+    assert gone.message == "the replica's process ended with exit code 1"
+
+
+async def test_a_process_that_a_killed_engine_did_not_write_down_is_adopted(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path, settings: Settings
+) -> None:
+    async with Crashed(settings, feed) as former:
+        await former.apply(a_workload(project), 1)
+        replica = await one(feed, former)
+    (settings.replicas_dir / replica.id / "process.json").unlink()
+    backend = await start_backend()
+    assert [(r.id, r.pid, r.state) for r in backend.observe()] == [(replica.id, replica.pid, "ready")]
+
+
+async def test_a_process_without_a_folder_is_ended(
+    start_backend: StartBackend, settings: Settings, tmp_path: Path
+) -> None:
+    mark = Mark(settings.home_hash, "replica", "iris-zzzzz")
+    environment = {**os.environ, PROCESS_VARIABLE: str(mark)}
+    stray = spawn(Command(["sleep", "1000"], environment, tmp_path, tmp_path / "log"))
+    await start_backend()
+    await asyncio.to_thread(os.waitpid, stray.pid, 0)
+    assert not is_alive(stray)
+
+
+async def test_a_half_made_folder_is_cleaned_up(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path, settings: Settings
+) -> None:
+    folder = settings.replicas_dir / "iris-zzzzz"
+    (folder / "tmp").mkdir(parents=True)
+    backend = await start_backend()
+    assert not folder.exists()
+    assert backend.observe() == []
+
+
+async def test_a_stop_goes_on_in_the_next_engine(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path, settings: Settings
+) -> None:
+    async with Crashed(settings, feed) as former:
+        await former.apply(a_workload(project), 1)
+        replica = await one(feed, former)
+        assert replica.pid is not None
+        os.kill(replica.pid, signal.SIGSTOP)
+        await former.stop(replica.id, kill_after_s=0.2)
+    backend = await start_backend()
+    await feed.until(lambda: not backend.observe())
+    assert marked_pids(settings) == set()
+
+
+async def test_a_failure_for_good_is_remembered(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path, settings: Settings
+) -> None:
+    (project / "handler.py").write_text("import nosuchmodule\n")
+    async with Crashed(settings, feed) as former:
+        await former.apply(a_workload(project), 1)
+        await failed(feed, former)
+    backend = await start_backend()
+    await backend.apply(a_workload(project), 1)
+    assert [(r.reason, r.final) for r in backend.observe()] == [("ImportError", True)]
+
+
+def test_the_program_of_replicas_is_part_of_the_package() -> None:
+    assert REPLICA_MAIN.is_file()
