@@ -90,6 +90,7 @@ def test_status_as_json_has_the_keys_of_the_contract(cli: CommandLine) -> None:
 def test_status_for_people(cli: CommandLine) -> None:
     cli.engine.change(an_api())
     stdout = cli.run("status").stdout
+    assert stdout.startswith("engine")
     for shown in ("running", "http://127.0.0.1:8484", "1 live", "blobs 10 B"):
         assert shown in stdout
 

@@ -15,16 +15,18 @@ from typing import TYPE_CHECKING
 from hatchway import __version__
 from hatchway.cli.output import Cell, Output
 from hatchway.errors import EngineUnavailable, NotFound
-from hatchway.settings import Settings
 
 if TYPE_CHECKING:
     from hatchway.client import Client
+    from hatchway.settings import Settings
 
 START_TIMEOUT_S = 60.0
 HANDOVER_TIMEOUT_S = 30.0
 
 
 def settings_here() -> Settings:
+    from hatchway.settings import Settings
+
     return Settings.from_environment(os.environ)
 
 

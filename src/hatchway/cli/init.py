@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hatchway.cli.output import Cell, Output
 from hatchway.errors import Conflict, NotFound, StorageError
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 EXAMPLES = ("hatchway init", "hatchway init text", "hatchway init recommender my-shop", "hatchway init empty .")
 
@@ -57,6 +58,8 @@ def init(
 
 def find_template(name: str) -> Traversable:
     """Raises NotFound."""
+    from importlib import resources
+
     if name not in TEMPLATES:
         raise NotFound(f"there is no template {name!r}", hint=f"templates: {', '.join(TEMPLATES)}")
     return resources.files("hatchway") / "templates" / name

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hatchway.errors import HatchwayError
-from hatchway.settings import Settings
+
+if TYPE_CHECKING:
+    from hatchway.settings import Settings
 
 COMPLETION_TIMEOUT_S = 0.5  # a shell that waits longer for a TAB feels broken
 
@@ -21,6 +23,8 @@ def api_name(text: str) -> str:
 def complete_api(incomplete: str) -> list[str]:
     """Names of the deployed APIs; nothing, quickly and silently, when the engine does not run."""
     from http.client import HTTPException
+
+    from hatchway.settings import Settings
 
     try:
         names = _names(Settings.from_environment(os.environ))

@@ -19,7 +19,6 @@ from hatchway.cli.connect import engine_of
 from hatchway.cli.logs import show_line
 from hatchway.cli.names import NameArgument, api_name
 from hatchway.cli.output import Output
-from hatchway.contract import HEADER_REQUEST_ID
 from hatchway.errors import GatewayError, NotFound, PredictionFailed, UsageError
 
 EXAMPLES = (
@@ -74,6 +73,8 @@ def send(name: str, endpoint: str, request: Payload, request_id: str, out: Outpu
     Raises GatewayError when nobody answers.
     """
     import httpx
+
+    from hatchway.contract import HEADER_REQUEST_ID
 
     headers = {"content-type": request.content_type, HEADER_REQUEST_ID: request_id}
     try:

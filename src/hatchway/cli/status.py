@@ -45,4 +45,4 @@ def show(out: Output, found: Status) -> None:
         ["APIs", apis, ""],
         ["home", found.home, disk],
     ]
-    out.table(["", "", ""], rows)
+    out.table((), rows)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hatchway.cli.connect import engine, settings_here
 from hatchway.cli.output import Cell, Output
 from hatchway.errors import Conflict
-from hatchway.settings import Settings
+
+if TYPE_CHECKING:
+    from hatchway.settings import Settings
 
 EXAMPLES = ("hatchway up", "hatchway up --port 9000", "hatchway up --host 0.0.0.0", "hatchway up --foreground")
 
