@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,9 @@ import pytest
 from hatchway.backends import Replica
 from hatchway.backends.local import LocalBackend
 from hatchway.backends.local.backend import REPLICA_MAIN
+from hatchway.backends.local.capacity import Machine
+from hatchway.backends.local.gpu import Device
+from hatchway.backends.local.tenancy import Hardware
 from hatchway.contract import PROCESS_VARIABLE
 from hatchway.processes import Command, Mark, find_marked, identify, is_alive, spawn
 from hatchway.settings import Settings
@@ -379,3 +383,59 @@ async def test_a_failure_for_good_is_remembered(
 
 def test_the_program_of_replicas_is_part_of_the_package() -> None:
     assert REPLICA_MAIN.is_file()
+
+
+# --- capacity -------------------------------------------------------------------------------------------------
+@dataclass
+class Room:
+    """A machine whose free memory a test sets."""
+
+    available_bytes: int = 4096 * MIB
+
+    def read(self) -> Machine:
+        return Machine(cores=2, total_bytes=8192 * MIB, available_bytes=self.available_bytes)
+
+
+class TwoGpus:
+    def list(self) -> tuple[Device, ...]:
+        return Device("GPU-a", "a", 1), Device("GPU-b", "b", 1)
+
+
+async def test_a_replica_waits_for_memory_and_starts_when_there_is_some(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path
+) -> None:
+    room = Room(available_bytes=100 * MIB)
+    backend = await start_backend(hardware=Hardware(read=room.read))
+    await backend.apply(a_workload(project), 1)
+    waiting = await feed.until(lambda: next((r for r in backend.observe() if r.reason == "NoCapacity"), None))
+    assert (waiting.state, waiting.final, waiting.pid) == ("starting", False, None)
+    assert "100 MiB is available" in waiting.message
+    room.available_bytes = 4096 * MIB
+    assert (await one(feed, backend)).reason == ""
+
+
+async def test_what_this_machine_can_never_hold_fails_for_good(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path
+) -> None:
+    backend = await start_backend(hardware=Hardware(read=Room().read))
+    await backend.apply(a_workload(project, compute={"cpu": 3}), 1)
+    replica = await failed(feed, backend)
+    assert (replica.reason, replica.message) == ("NoCapacity", "compute.cpu is 3, this machine has 2 cores")
+
+
+async def test_gpus_are_reserved_whole_and_kept_by_the_next_engine(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path, settings: Settings
+) -> None:
+    hardware = Hardware(devices=TwoGpus())
+    workload = a_workload(project, compute={"gpu": 1})
+    async with Crashed(settings, feed, hardware=hardware) as former:
+        await former.apply(workload, 2)
+        replicas = await feed.until(in_state(former, "ready", 2))
+        look = "answer = os.environ['CUDA_VISIBLE_DEVICES']"
+        assert {str(await tell(replica, look)) for replica in replicas} == {"GPU-a", "GPU-b"}
+    backend = await start_backend(hardware=hardware)
+    await backend.apply(workload, 3)
+    waiting = await feed.until(lambda: next((r for r in backend.observe() if r.reason == "NoCapacity"), None))
+    assert waiting.message == "needs 1 GPUs, 0 of 2 are free"
+    await backend.stop(replicas[0].id, kill_after_s=5)
+    await feed.until(in_state(backend, "ready", 2))

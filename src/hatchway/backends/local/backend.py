@@ -21,11 +21,11 @@ from hatchway.backends.local.adoption import adopt_slots
 from hatchway.backends.local.capacity import Needs
 from hatchway.backends.local.cgroups import Cgroups, find
 from hatchway.backends.local.environments import Environments
-from hatchway.backends.local.gpu import Devices, NvmlDevices
 from hatchway.backends.local.life import Surroundings, end, kill, live, refresh
 from hatchway.backends.local.logs import ApiLogs, Wanted
 from hatchway.backends.local.memory import rss_bytes
 from hatchway.backends.local.slots import Slot, SlotFolder, make_id, write_whole
+from hatchway.backends.local.tenancy import Hardware
 from hatchway.processes import table, tree
 from hatchway.settings import Settings
 from hatchway.spec.status import LogLine
@@ -41,10 +41,11 @@ _SURPLUS_KILL_AFTER_S = 5.0
 
 
 class LocalBackend:
-    """Replicas as processes. `main_file` and `devices` are seams: what is started, and where GPUs are listed.
+    """Replicas as processes.
 
-    `on_change(api)` is called in the event loop whenever a replica of the API changed state. `cgroups=None` leaves
-    memory limits to the watch.
+    `on_change(api)` is called in the event loop whenever a replica of the API changed state. Seams: `main_file` is
+    the program of a replica, `hardware` lists GPUs and says what is free, `environ` is what replicas inherit.
+    Without `use_cgroups` memory limits are left to the watch.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class LocalBackend:
         on_change: Callable[[str], None],
         *,
         main_file: Path = REPLICA_MAIN,
-        devices: Devices | None = None,
+        hardware: Hardware | None = None,
         use_cgroups: bool = True,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
@@ -61,7 +62,7 @@ class LocalBackend:
         self._world = Surroundings(
             settings=settings,
             environments=Environments(settings, time.time),
-            devices=devices or NvmlDevices(),
+            hardware=hardware or Hardware(),
             cgroups=cgroups,
             main_file=main_file,
             now=time.time,

@@ -16,11 +16,10 @@ from pathlib import Path
 
 from hatchway.backends import Workload
 from hatchway.backends.local import control, memory, restarts, tenancy
-from hatchway.backends.local.capacity import DoesNotFit, mebibytes
+from hatchway.backends.local.capacity import DoesNotFit, Fits, mebibytes
 from hatchway.backends.local.cgroups import Cgroups
 from hatchway.backends.local.environments import Environments, Runtime
 from hatchway.backends.local.exits import wait_exit, wait_gone
-from hatchway.backends.local.gpu import Devices
 from hatchway.backends.local.launch import REPLICA_ROLE, make_environment, make_launch
 from hatchway.backends.local.slots import Slot
 from hatchway.contract import CONTRACT_VERSION, OLDEST_ADOPTED_VERSION
@@ -39,7 +38,7 @@ class Surroundings:
 
     settings: Settings
     environments: Environments
-    devices: Devices
+    hardware: tenancy.Hardware
     cgroups: Cgroups | None
     main_file: Path
     now: Callable[[], float]
@@ -155,7 +154,7 @@ async def _start(slot: Slot, world: Surroundings) -> None:
         fail(slot, "EnvironmentFailed", f"{exc.message} ({exc.hint})" if exc.hint else exc.message, world)
         return
     before = slot.reason, slot.message
-    while isinstance(verdict := tenancy.admit(slot, world.slots.values(), world.devices), DoesNotFit):
+    while isinstance(verdict := _admit(slot, world), DoesNotFit):
         if not verdict.ever:
             fail(slot, "NoCapacity", verdict.message, world)
             return
@@ -166,6 +165,10 @@ async def _start(slot: Slot, world: Surroundings) -> None:
     _tell(slot, *before, world)
     # No await between admission and this: nobody else can take the room in between.
     _spawn(slot, workload, runtime, world)
+
+
+def _admit(slot: Slot, world: Surroundings) -> Fits | DoesNotFit:
+    return tenancy.admit(slot, world.slots.values(), world.hardware)
 
 
 async def _prepare(slot: Slot, workload: Workload, world: Surroundings) -> Runtime:

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 
 from hatchway.backends.local import gpu
-from hatchway.backends.local.capacity import PYTHON_BYTES, DoesNotFit, Fits, Tenant, decide, read_machine
+from hatchway.backends.local.capacity import PYTHON_BYTES, DoesNotFit, Fits, Machine, Tenant, decide, read_machine
 from hatchway.backends.local.memory import pss_bytes, rss_bytes
 from hatchway.backends.local.slots import Slot
 from hatchway.processes import table, tree
 
 
-def admit(slot: Slot, others: Iterable[Slot], devices: gpu.Devices) -> Fits | DoesNotFit:
+@dataclass(frozen=True)
+class Hardware:
+    """What there is to share: the GPUs, and how much memory and how many cores there are now."""
+
+    devices: gpu.Devices = field(default_factory=gpu.NvmlDevices)
+    read: Callable[[], Machine] = read_machine
+
+
+def admit(slot: Slot, others: Iterable[Slot], hardware: Hardware) -> Fits | DoesNotFit:
     """Whether the slot's process may start now; if so, its GPUs are reserved in the slot."""
     running = [other for other in others if other is not slot and other.process is not None]
-    machine = read_machine()
+    machine = hardware.read()
     chosen: tuple[str, ...] = ()
     if slot.needs.gpus:
         reserved = [uuid for other in running for uuid in other.devices]
-        there = devices.list()
+        there = hardware.devices.list()
         free = [device for device in there if device.uuid not in reserved]
         machine = replace(machine, gpus=len(there), free_gpus=len(free))
         chosen = gpu.choose(slot.needs.gpus, there, reserved) or ()

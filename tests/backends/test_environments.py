@@ -1,0 +1,160 @@
+"""Python environments: found, built, shared, explained when they cannot be. Needs an index that `uv` can reach."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from hatchway.backends.local.environments import explain
+from hatchway.backends.local.interpreters import Interpreters
+from hatchway.backends.local.requirements import digest
+from hatchway.backends.local.server_packages import SERVER_PACKAGES, ServerPackages, own_abi
+from hatchway.contract import PROCESS_VARIABLE
+from hatchway.errors import EnvironmentFailed
+from hatchway.processes import Command, Mark, is_alive, spawn
+from hatchway.settings import Settings
+from tests.backends.builders import ChangeFeed, a_workload, in_state, tell
+from tests.backends.conftest import StartBackend
+
+PIP = {"dependencies": {"pip": "requirements.txt"}}
+LOOK = "import six; answer = six.__version__"
+
+
+async def test_two_apis_with_conflicting_pins_run_side_by_side(
+    start_backend: StartBackend, feed: ChangeFeed, tmp_path: Path, settings: Settings
+) -> None:
+    backend = await start_backend()
+    for api, pin in {"old": "six==1.16.0", "new": "six==1.17.0", "same": "six==1.17.0"}.items():
+        folder = tmp_path / api
+        folder.mkdir()
+        (folder / "requirements.txt").write_text(f"{pin}\n")
+        await backend.apply(a_workload(folder, api=api, handler=PIP), 1)
+    replicas = await feed.until(in_state(backend, "ready", 3))
+    found = {replica.api: await tell(replica, LOOK) for replica in replicas}
+    assert found == {"old": "1.16.0", "new": "1.17.0", "same": "1.17.0"}
+    assert len(list(settings.environments_dir.glob("py*"))) == 2
+    messages = [line.message async for line in backend.logs("old")]
+    assert any("six==1.16.0" in message for message in messages)
+
+    assert await backend.prune(frozenset()) == 0  # all of it runs
+    for replica in replicas:
+        await backend.stop(replica.id, kill_after_s=5)
+    await feed.until(lambda: not backend.observe())
+    assert await backend.prune(frozenset({"r1"})) > 0  # the server's packages: nothing runs that needs them
+    assert len(list(settings.environments_dir.glob("py*"))) == 2
+    assert await backend.prune(frozenset()) > 0
+    assert list(settings.environments_dir.glob("py*")) == []
+
+
+async def test_requirements_that_cannot_be_met_fail_with_the_explanation(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path, settings: Settings
+) -> None:
+    (project / "requirements.txt").write_text("six==1.16.0\nsix==1.17.0\n")
+    backend = await start_backend()
+    await backend.apply(a_workload(project, handler=PIP), 1)
+    replica = await feed.until(lambda: next((r for r in backend.observe() if r.final), None))
+    assert (replica.state, replica.reason) == ("failed", "EnvironmentFailed")
+    assert "six==1.16.0 and six==1.17.0" in replica.message
+    assert "handler.dependencies.pip" in replica.message
+    assert list(settings.environments_dir.glob("py*")) == []
+
+
+async def test_a_requirements_file_that_is_missing_is_named(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path
+) -> None:
+    backend = await start_backend()
+    await backend.apply(a_workload(project, handler=PIP), 1)
+    replica = await feed.until(lambda: next((r for r in backend.observe() if r.final), None))
+    assert "cannot read requirements.txt" in replica.message
+
+
+async def test_a_python_that_is_not_there_is_an_environment_that_failed(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path
+) -> None:
+    backend = await start_backend()
+    await backend.apply(a_workload(project, handler={"python": "/nowhere/bin/python"}), 1)
+    replica = await feed.until(lambda: next((r for r in backend.observe() if r.final), None))
+    assert replica.reason == "EnvironmentFailed"
+    assert "/nowhere/bin/python" in replica.message
+
+
+async def test_a_build_of_a_killed_engine_is_ended_and_its_folder_removed(
+    start_backend: StartBackend, settings: Settings, tmp_path: Path
+) -> None:
+    unfinished = settings.environments_dir / "py311-abc.unfinished"
+    unfinished.mkdir(parents=True)
+    mark = Mark(settings.home_hash, "build", "py311-abc")
+    build = spawn(Command(["sleep", "1000"], {**os.environ, PROCESS_VARIABLE: str(mark)}, tmp_path, tmp_path / "log"))
+    await start_backend()
+    os.waitpid(build.pid, 0)  # noqa: ASYNC222 (it was killed before)
+    assert not is_alive(build)
+    assert not unfinished.exists()
+
+
+# --- interpreters ---------------------------------------------------------------------------------------------
+async def test_an_interpreter_is_asked_what_it_is() -> None:
+    python = await Interpreters().probe(sys.executable)
+    assert python.version == sys.version_info[:3]
+    assert (python.abi, python.prefix) == (own_abi(), sys.prefix)
+
+
+@pytest.mark.parametrize(
+    ("program", "part"),
+    [
+        ('print(\'{"version": [3, 8, 2], "abi": "a", "prefix": "p", "base_prefix": "p"}\')', "3.11 or newer"),
+        ("print('hello')", "does not run as a Python"),
+        ("import sys; sys.exit(1)", "does not run as a Python"),
+    ],
+)
+async def test_what_is_no_python_or_too_old_is_refused(tmp_path: Path, program: str, part: str) -> None:
+    fake = tmp_path / "python"
+    fake.write_text(f"#!{sys.executable}\n{program}\n")
+    fake.chmod(0o755)
+    with pytest.raises(EnvironmentFailed, match=part):
+        await Interpreters().probe(str(fake))
+
+
+# --- requirements ---------------------------------------------------------------------------------------------
+def test_an_environment_is_named_by_what_is_asked_for(tmp_path: Path) -> None:
+    def ask(text: str, included: str = "a==1", project: str = "one") -> str:
+        folder = tmp_path / project
+        folder.mkdir(exist_ok=True)
+        (folder / "requirements.txt").write_text(text)
+        (folder / "base.txt").write_text(included)
+        return digest(folder, "requirements.txt")
+
+    assert ask("a==1") == ask("# a comment\n\n  a==1   # pinned\n") == ask("a==1", project="two")
+    assert ask("a==1") != ask("a==2")
+    assert ask("-r base.txt") != ask("-r base.txt", included="a==2")
+    assert ask("-c base.txt") != ask("-r base.txt")
+    assert ask("-r base.txt\n-r requirements.txt") == ask("-r base.txt\n-r requirements.txt", project="two")
+    assert ask("./lib") != ask("./lib", project="two")  # what is in the project is the project's
+
+
+def test_a_file_that_is_referred_to_must_be_there(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("-r nothing.txt\n")
+    with pytest.raises(EnvironmentFailed, match=r"cannot read nothing\.txt"):
+        digest(tmp_path, "requirements.txt")
+
+
+def test_an_explanation_is_freed_of_decoration() -> None:
+    said = "Using Python 3.11\n  × No solution found:\n  ╰─▶ Because there is no a,\n      it cannot be.\n"
+    assert explain(said) == "No solution found:\nBecause there is no a,\nit cannot be."
+    assert explain("Resolved 1\nerror: no such file\n") == "error: no such file"
+
+
+# --- the server's own packages --------------------------------------------------------------------------------
+async def test_the_engines_own_packages_serve_its_own_python_without_a_network(tmp_path: Path) -> None:
+    async def never(*_: object) -> None:
+        raise AssertionError("nothing is to be installed")
+
+    python = await Interpreters().probe(sys.executable)
+    packages = ServerPackages(tmp_path)
+    folder = await packages.server(python, never)
+    assert {name for name in SERVER_PACKAGES if (folder / name).is_dir()} == set(SERVER_PACKAGES)
+    assert await packages.server(python, never) == folder
+    assert (packages.asgi() / "uvicorn").is_dir()
+    assert sorted(packages.prune(frozenset({str(folder)}))) == [packages.asgi()]
