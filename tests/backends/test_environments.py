@@ -81,6 +81,15 @@ async def test_a_python_that_is_not_there_is_an_environment_that_failed(
     assert "/nowhere/bin/python" in replica.message
 
 
+async def test_a_version_of_python_that_nobody_has_says_so(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path
+) -> None:
+    backend = await start_backend()
+    await backend.apply(a_workload(project, handler={"python": "3.77"}), 1)
+    replica = await feed.until(lambda: next((r for r in backend.observe() if r.final), None))
+    assert "there is no Python 3.77 here" in replica.message
+
+
 async def test_a_build_of_a_killed_engine_is_ended_and_its_folder_removed(
     start_backend: StartBackend, settings: Settings, tmp_path: Path
 ) -> None:

@@ -106,16 +106,18 @@ class Environments:
         """Ask uv for a version such as "3.12"; it downloads one when the machine has none."""
         mark = Mark(self._settings.home_hash, BUILD_ROLE, f"python-{wanted}")
         found = await self._output(["python", "find", "--no-project", wanted], mark)
-        if found is None:
-            log.say("INFO", f"looking for Python {wanted}", self._now())
+        if found is not None:
+            return found
+        log.say("INFO", f"there is no Python {wanted} here, so it is downloaded", self._now())
+        try:
             await self._uv(["python", "install", wanted], Path("/"), mark, log)
-            found = await self._output(["python", "find", "--no-project", wanted], mark)
-        if found is None:
+        except EnvironmentFailed as exc:
             raise EnvironmentFailed(
-                f"handler.python: there is no Python {wanted} on this machine",
+                f"handler.python: there is no Python {wanted} here, nor can it be downloaded: "
+                f"{exc.message.splitlines()[-1]}",
                 hint="install it, or set handler.python to the path of an interpreter",
-            )
-        return found
+            ) from exc
+        return await self._output(["python", "find", "--no-project", wanted], mark) or wanted
 
     async def _environment(self, workload: Workload, requirements: str, base: Python, log: ReplicaLog) -> Path:
         content = f"{base.version_text}\n{base.abi}\n{digest(workload.project_dir, requirements)}"
@@ -175,7 +177,7 @@ class Environments:
         output, _ = log.stream.read(start, 1 << 20)
         raise EnvironmentFailed(
             explain(output.decode(errors="replace")) or f"uv ended with exit code {code}",
-            hint="correct handler.dependencies.pip (or handler.python) and deploy again",
+            hint="correct handler.dependencies.pip and deploy again",
         )
 
     async def _wait(self, identity: Identity, mark: Mark) -> int | None:
