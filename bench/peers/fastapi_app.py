@@ -1,0 +1,12 @@
+"""The peer: FastAPI on uvicorn, without a gateway."""
+
+from typing import Any
+
+from fastapi import FastAPI
+
+app = FastAPI()
+
+
+@app.post("/echo")
+async def echo(payload: dict[str, Any]) -> dict[str, Any]:
+    return payload

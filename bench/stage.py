@@ -1,0 +1,259 @@
+"""What is measured: servers that are started, asked for their CPU time and memory, and stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from hatchway.contract import CONTROL_READY, Launch
+
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parent
+ENVIRONMENTS = HERE / ".envs"
+PEERS = {
+    "fastapi": ["fastapi", "uvicorn[standard]"],
+    "mosec": ["mosec"],
+}
+START_LIMIT_S = 60.0
+
+ECHO_ASYNC = "async def predict(payload):\n    return payload\n"
+ECHO_SYNC = "def predict(payload):\n    return payload\n"
+
+
+@dataclass
+class Target:
+    """A server that answers POST `path` at `address` (HOST:PORT, or a unix socket) with what it was sent."""
+
+    name: str
+    address: str
+    path: str
+    pids: list[int]
+
+    def cpu_s(self) -> float:
+        """CPU time of all its processes so far, user and system."""
+        total = 0.0
+        for pid in self.pids:
+            for process in _tree(pid):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    times = process.cpu_times()
+                    total += times.user + times.system
+        return total
+
+
+def install_peers() -> None:
+    """A virtual environment for each peer, under bench/.envs."""
+    uv = shutil.which("uv") or str(Path(sys.executable).parent / "uv")
+    for name, packages in PEERS.items():
+        python = str(_python_of(name))
+        if not Path(python).exists():
+            subprocess.run([uv, "venv", "-q", "--python", sys.executable, str(ENVIRONMENTS / name)], check=True)
+        subprocess.run([uv, "pip", "install", "-q", "--python", python, *packages], check=True)
+
+
+def _python_of(peer: str) -> Path:
+    return ENVIRONMENTS / peer / "bin" / "python"
+
+
+@contextlib.contextmanager
+def a_folder() -> Iterator[Path]:
+    # Directly under /tmp: paths of unix sockets are limited to about 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="hwb", dir="/tmp") as name:
+        yield Path(name)
+
+
+@contextlib.contextmanager
+def lone_replica(name: str, handler: str) -> Iterator[Target]:
+    """A replica without gateway and engine, as the backend would start it."""
+    with a_folder() as folder:
+        (folder / "handler.py").write_text(handler)
+        launch = Launch(
+            api="echo",
+            revision="bench",
+            replica_id="r",
+            project_dir=str(folder),
+            data_socket=str(folder / "r.data"),
+            control_socket=str(folder / "r.ctl"),
+            last_words_path=str(folder / "last_words"),
+            path="handler.py",
+        )
+        (folder / "launch.json").write_text(launch.to_json())
+        main = REPOSITORY / "src" / "hatchway" / "replica" / "__main__.py"
+        with a_process([sys.executable, str(main), str(folder / "launch.json")], folder) as pid:
+            ask = f"GET {CONTROL_READY}?wait_s=30 HTTP/1.1\r\nhost: x\r\n\r\n".encode()
+            wait_for(lambda: b" 200 " in _exchange(launch.control_socket, ask))
+            yield Target(name, launch.data_socket, "/", [pid])
+
+
+@contextlib.contextmanager
+def a_peer(name: str) -> Iterator[Target]:
+    if not _python_of(name).exists():
+        raise SystemExit(f"{name} is not installed: run this script with --install first")
+    port = _free_port()
+    commands = {
+        "fastapi": ["-m", "uvicorn", "fastapi_app:app", "--port", str(port), "--no-access-log"],
+        "mosec": ["mosec_app.py", "--address", "127.0.0.1", "--port", str(port), "--log-level", "warning"],
+    }
+    path = {"fastapi": "/echo", "mosec": "/inference"}[name]
+    with a_folder() as folder, a_process([str(_python_of(name)), *commands[name]], folder, cwd=HERE / "peers") as pid:
+        wait_for(lambda: _answers(f"127.0.0.1:{port}", path))
+        yield Target(name, f"127.0.0.1:{port}", path, [pid])
+
+
+class Home:
+    """A Hatchway home that is used for one measurement: the documented command line, on a free port."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.project = folder / "project"
+        self.project.mkdir()
+        (folder / "run").mkdir(mode=0o700)
+        self.environ = os.environ | {
+            "HATCHWAY_HOME": str(folder / "home"),
+            "HATCHWAY_GATEWAY_PORT": "0",
+            "XDG_RUNTIME_DIR": str(folder / "run"),
+        }
+
+    def run(self, *arguments: str) -> str:
+        command = [str(Path(sys.executable).parent / "hatchway"), *arguments]
+        done = subprocess.run(
+            command, cwd=self.project, env=self.environ, capture_output=True, text=True, check=False, timeout=300
+        )
+        if done.returncode:
+            raise SystemExit(f"$ hatchway {' '.join(arguments)}\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{json.loads(self.run('status', '-o', 'json'))['gateway']['port']}"
+
+    def processes(self) -> list[psutil.Process]:
+        """Every process of this home: they all carry its path in their environment."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.environ().get("HATCHWAY_HOME") == self.environ["HATCHWAY_HOME"]:
+                    found.append(process)
+        return found
+
+    def pss_bytes(self) -> dict[str, int]:
+        """PSS by process, named by what runs."""
+        found: dict[str, int] = {}
+        for process in self.processes():
+            with contextlib.suppress(psutil.Error):
+                words = [Path(word).name for word in process.cmdline() if not word.startswith("-")]
+                name = f"{' '.join(words[:2])[:40]} {process.pid}"
+                found[name] = process.memory_full_info().pss
+        return found
+
+
+@contextlib.contextmanager
+def a_home() -> Iterator[Home]:
+    with a_folder() as folder:
+        home = Home(folder)
+        try:
+            yield home
+        finally:
+            home.run("down")
+
+
+@contextlib.contextmanager
+def hatchway_echo(name: str, handler: str) -> Iterator[Target]:
+    """One replica behind the gateway, deployed as a user would."""
+    with a_home() as home:
+        (home.project / "handler.py").write_text(handler)
+        (home.project / "hatchway.yaml").write_text(
+            "name: echo\nhandler: {path: handler.py}\nautoscaling: {min_replicas: 1, max_replicas: 1}\n"
+        )
+        home.run("deploy")
+        yield Target(name, home.address, "/echo", [process.pid for process in home.processes()])
+
+
+@contextlib.contextmanager
+def a_process(command: list[str], folder: Path, cwd: Path | None = None) -> Iterator[int]:
+    with open(folder / "log", "wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=cwd or folder)
+        try:
+            yield process.pid
+        except BaseException:
+            sys.stderr.write((folder / "log").read_text(errors="replace")[-2000:])
+            raise
+        finally:
+            children = _tree(process.pid)
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            for child in children[1:]:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.kill()
+
+
+def wait_for(is_so: object) -> None:
+    """Call until it is true; what it raises as OSError counts as not yet."""
+    assert callable(is_so)
+    deadline = time.monotonic() + START_LIMIT_S
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            if is_so():
+                return
+        time.sleep(0.005)
+    raise TimeoutError(f"not there after {START_LIMIT_S:g} s")
+
+
+def _answers(address: str, path: str) -> bool:
+    body = b'{"a": 1}'
+    head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nconnection: close\r\n".encode()
+    return b" 200 " in _exchange(address, head + b"content-length: %d\r\n\r\n%b" % (len(body), body))
+
+
+def post(address: str, path: str, body: bytes) -> bytes:
+    """The whole answer, head included, on a connection of its own."""
+    head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nconnection: close\r\n".encode()
+    return _exchange(address, head + b"content-length: %d\r\n\r\n%b" % (len(body), body))
+
+
+def _exchange(address: str, request: bytes) -> bytes:
+    if address.startswith("/"):
+        sock = socket.socket(socket.AF_UNIX)
+        where: object = address
+    else:
+        sock = socket.socket()
+        where = ("127.0.0.1", int(address.rpartition(":")[2]))
+    with sock:
+        sock.settimeout(START_LIMIT_S)
+        sock.connect(where)  # type: ignore[arg-type]
+        sock.sendall(request)
+        received = b""
+        while data := sock.recv(65536):
+            received += data
+            if b"connection: close" not in request:
+                break
+        return received
+
+
+def _tree(pid: int) -> list[psutil.Process]:
+    try:
+        root = psutil.Process(pid)
+        return [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
