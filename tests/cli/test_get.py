@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from hatchway.cli.get import detail_lines, list_lines
 from hatchway.cli.output import Output
-from hatchway.spec.status import Condition, ReplicaCounts, ReplicaStatus, RevisionStatus
+from hatchway.spec.status import ApiStatus, Condition, ReplicaCounts, ReplicaStatus, RevisionStatus
 from tests.cli.conftest import CommandLine
 from tests.control_api.memory_plane import an_api
 
@@ -98,16 +100,27 @@ def test_where_nothing_was_ever_deployed_no_engine_is_started(fresh: CommandLine
     assert not fresh.settings.home.exists()
 
 
+@contextmanager
+def changes_once_watched(cli: CommandLine, *statuses: ApiStatus) -> Iterator[None]:
+    """Each status comes when the watcher has been given the one before; at last the API is gone."""
+
+    def change() -> None:
+        for status in statuses:
+            cli.engine.plane.watched.get(timeout=20)
+            cli.engine.change(status)
+        cli.engine.plane.watched.get(timeout=20)
+        cli.engine.change(gone="iris")
+
+    changing = threading.Thread(target=change)
+    changing.start()
+    yield
+    changing.join()
+
+
 def test_watching_in_a_pipe_prints_a_line_per_change_until_the_api_is_gone(cli: CommandLine) -> None:
     cli.engine.change(an_api("iris", status="starting", reason="Loading"))
-    steps = [
-        threading.Timer(0.1, cli.engine.change, [an_api("iris")]),
-        threading.Timer(0.2, cli.engine.change, [an_api("iris", in_flight=3)]),
-        threading.Timer(0.3, lambda: cli.engine.change(gone="iris")),
-    ]
-    for step in steps:
-        step.start()
-    done = cli.run("get", "iris", "--watch")
+    with changes_once_watched(cli, an_api("iris"), an_api("iris", in_flight=3)):
+        done = cli.run("get", "iris", "--watch")
     assert done.stdout.splitlines() == [
         "iris: starting, 1/1 ready, revision r1, Loading",
         "iris: live, 1/1 ready, revision r1",
@@ -117,11 +130,6 @@ def test_watching_in_a_pipe_prints_a_line_per_change_until_the_api_is_gone(cli: 
 
 def test_watching_as_json_is_one_object_a_line(cli: CommandLine) -> None:
     cli.engine.change(an_api("iris", status="starting"))
-    steps = [
-        threading.Timer(0.1, cli.engine.change, [an_api("iris")]),
-        threading.Timer(0.2, lambda: cli.engine.change(gone="iris")),
-    ]
-    for step in steps:
-        step.start()
-    lines = cli.run("get", "iris", "--watch", "-o", "json").stdout.splitlines()
+    with changes_once_watched(cli, an_api("iris")):
+        lines = cli.run("get", "iris", "--watch", "-o", "json").stdout.splitlines()
     assert [json.loads(line)["status"] for line in lines] == ["starting", "live"]

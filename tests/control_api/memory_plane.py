@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import queue
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -64,6 +65,7 @@ class MemoryPlane:
         self.engine = EngineStatus(pid=1, version=__version__)
         self.lives_by: Callable[[ApiStatus], list[ApiStatus]] = lambda api: [api]
         self.upload_begun, self.upload_ended = asyncio.Event(), asyncio.Event()
+        self.watched = queue.SimpleQueue[ApiStatus]()  # what watchers were given, for tests that wait for it
         self._changed = asyncio.Event()
 
     def change(self, api: ApiStatus | None = None, *, gone: str = "", line: LogLine | None = None) -> None:
@@ -125,6 +127,7 @@ class MemoryPlane:
             changed = self._changed
             if self.apis[name] != last:
                 last = self.apis[name]
+                self.watched.put(last)
                 yield last
             await changed.wait()
 

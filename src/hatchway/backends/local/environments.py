@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -189,17 +190,17 @@ class Environments:
             raise
 
     async def _output(self, arguments: Sequence[str], mark: Mark) -> str | None:
-        process = await asyncio.create_subprocess_exec(
-            uv.find_uv_bin(),
-            *arguments,
+        done = await asyncio.to_thread(
+            subprocess.run,
+            [uv.find_uv_bin(), *arguments],
             env=_uv_environment(mark),
             cwd="/",
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
         )
-        output, _ = await process.communicate()
-        return output.decode().strip() if process.returncode == 0 else None
+        return str(done.stdout).strip() if done.returncode == 0 else None
 
 
 def explain(output: str) -> str:

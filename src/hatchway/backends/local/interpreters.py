@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,28 +74,26 @@ class Interpreters:
 
 
 async def _run_probe(executable: str) -> Python:
+    # In a thread and not by the loop, which forks: fork handlers of libraries with threads (gRPC) may end the child.
+    return await asyncio.to_thread(_ask, executable)
+
+
+def _ask(executable: str) -> Python:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     try:
-        process = await asyncio.create_subprocess_exec(
-            executable,
-            "-c",
-            _PROBE,
+        done = subprocess.run(
+            [executable, "-c", _PROBE],
             env=environment,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_PROBE_TIMEOUT_S,
+            check=True,
         )
-        try:
-            async with asyncio.timeout(_PROBE_TIMEOUT_S):
-                output, _ = await process.communicate()
-        except BaseException:
-            process.kill()
-            await process.wait()
-            raise
+        output = done.stdout
         answer = json.loads(output)
         major, minor, patch = answer["version"]
         return Python(executable, (major, minor, patch), answer["abi"], answer["prefix"], answer["base_prefix"])
-    except (OSError, ValueError, KeyError) as exc:
+    except (OSError, ValueError, KeyError, subprocess.SubprocessError) as exc:
         raise EnvironmentFailed(
             f"{executable} does not run as a Python interpreter: {exc!r}",
             hint="set handler.python to a version such as 3.12, or to the path of an interpreter",
