@@ -17,7 +17,8 @@ from pathlib import Path
 
 import psutil
 
-from hatchway.contract import CONTROL_READY, Launch
+from hatchway.contract import CONTROL_READY, PROCESS_VARIABLE, Launch
+from hatchway.settings import home_hash
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent
@@ -43,12 +44,13 @@ class Target:
 
     def cpu_s(self) -> float:
         """CPU time of all its processes so far, user and system."""
+        # A set: one of the processes may be the parent of another.
+        processes = {process for pid in self.pids for process in _tree(pid)}
         total = 0.0
-        for pid in self.pids:
-            for process in _tree(pid):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    times = process.cpu_times()
-                    total += times.user + times.system
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                times = process.cpu_times()
+                total += times.user + times.system
         return total
 
 
@@ -139,11 +141,12 @@ class Home:
         return f"127.0.0.1:{json.loads(self.run('status', '-o', 'json'))['gateway']['port']}"
 
     def processes(self) -> list[psutil.Process]:
-        """Every process of this home: they all carry its path in their environment."""
+        """Every process of this home: they all carry its mark in their environment."""
+        mark = home_hash(Path(self.environ["HATCHWAY_HOME"])) + ":"
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                if process.environ().get("HATCHWAY_HOME") == self.environ["HATCHWAY_HOME"]:
+                if process.environ().get(PROCESS_VARIABLE, "").startswith(mark):
                     found.append(process)
         return found
 
