@@ -79,6 +79,11 @@ class Settings:
         return self.home / "replicas"
 
     @property
+    def bytecode_dir(self) -> Path:
+        """Compiled modules of replicas, where the environment forbids to keep them beside their sources."""
+        return self.home / "bytecode"
+
+    @property
     def gateway_dir(self) -> Path:
         return self.home / "gateway"
 

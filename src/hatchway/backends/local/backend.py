@@ -18,6 +18,7 @@ import hatchway
 from hatchway.backends import Replica, Workload
 from hatchway.backends.local import control
 from hatchway.backends.local.adoption import adopt_slots
+from hatchway.backends.local.bytecode import find_stale
 from hatchway.backends.local.capacity import Needs
 from hatchway.backends.local.cgroups import Cgroups, find
 from hatchway.backends.local.environments import Environments
@@ -176,6 +177,9 @@ class LocalBackend:
         for path in self._world.settings.replicas_dir.glob("*"):
             if path.name not in self._world.slots:
                 freed += SlotFolder(path).remove()
+        for path in find_stale(self._world.settings.bytecode_dir):
+            freed += path.stat().st_size
+            path.unlink()
         return freed
 
     # --- slots and their tasks ---------------------------------------------------------------------------

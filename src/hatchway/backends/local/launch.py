@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hatchway.backends import Workload
 from hatchway.backends.local import gpu
+from hatchway.backends.local.bytecode import allow_bytecode
 from hatchway.backends.local.environments import Runtime
 from hatchway.backends.local.interpreters import Python
 from hatchway.backends.local.slots import Slot
@@ -57,17 +58,17 @@ def make_launch(slot: Slot, workload: Workload, runtime: Runtime) -> Launch:
 
 
 def make_environment(
-    engine: Mapping[str, str], slot: Slot, workload: Workload, python: Python, mark: Mark
+    engine: Mapping[str, str], slot: Slot, workload: Workload, python: Python, mark: Mark, bytecode_dir: Path
 ) -> dict[str, str]:
     """The engine's variables without ours, then what fits this replica, then the user's own, which win."""
-    base = {key: value for key, value in engine.items() if not key.startswith("HATCHWAY_") and key not in _DROPPED}
+    kept = {key: value for key, value in engine.items() if not key.startswith("HATCHWAY_") and key not in _DROPPED}
+    base = allow_bytecode(kept, bytecode_dir)
     threads = str(cpu_threads(workload))
     return {
         **base,
         **dict.fromkeys(_THREAD_VARIABLES, threads),
         **_environment_variables(python, base.get("PATH", os.defpath)),
         **gpu.variables(slot.devices),
-        "PYTHONPYCACHEPREFIX": str(slot.folder.pycache),
         "TMPDIR": str(slot.folder.tmp),
         **workload.env,
         PROCESS_VARIABLE: str(mark),

@@ -191,7 +191,7 @@ def _spawn(slot: Slot, workload: Workload, runtime: Runtime, world: Surroundings
     slot.folder.write_launch(make_launch(slot, workload, runtime))
     mark = world.mark(slot)
     argv = [runtime.python.executable, str(world.main_file), str(slot.folder.launch)]
-    environment = make_environment(world.environ, slot, workload, runtime.python, mark)
+    environment = make_environment(world.environ, slot, workload, runtime.python, mark, world.settings.bytecode_dir)
     if world.cgroups is not None:
         slot.cgroup = world.cgroups.create(slot.id, slot.needs.memory_bytes, slot.needs.cpu)
         slot.oom_kills_before = 0 if slot.cgroup is None else slot.cgroup.oom_kills()

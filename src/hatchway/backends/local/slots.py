@@ -44,14 +44,13 @@ class SlotFolder:
         self.launch = path / "launch.json"
         self.last_words = path / "last_words.json"
         self.tmp = path / "tmp"
-        self.pycache = path / "pycache"
         self.draining = path / "draining"
         self.stopping = path / "stopping"
         self._slot = path / "slot.json"
         self._process = path / "process.json"
 
     def create(self) -> None:
-        for folder in (self.path, self.tmp, self.pycache):
+        for folder in (self.path, self.tmp):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def remove(self) -> int:
