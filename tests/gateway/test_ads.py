@@ -117,6 +117,18 @@ async def test_changes_are_told(settings: Settings, replicas: Replicas) -> None:
         assert set(gateway.changes) == {"new", "iris"}
 
 
+async def test_what_stops_being_settled_is_told_at_once_so_that_its_settling_is_a_change(
+    settings: Settings, replicas: Replicas
+) -> None:
+    first, second = await replicas.start(), await replicas.start()
+    async with served(settings, a_route("iris", first), a_route("other", first)) as gateway:
+        gateway.changes.clear()
+        gateway.ads.publish(gateway.resources(a_route("iris", second), a_route("other", first)))
+        assert gateway.changes == ["iris"]
+        await gateway.until(lambda: gateway.ads.is_settled("iris"))
+        assert gateway.changes == ["iris", "iris"]
+
+
 async def test_nothing_is_served_before_something_was_published(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="nothing was published"):
         await AdsServer(lambda api: None).serve(tmp_path / "ads.sock")

@@ -77,6 +77,9 @@ class AdsServer:
             apis={name: self._codec.api(found) for name, found in resources.apis.items()},
         )
         self._codec.forget_unused()
+        # Now and not with Envoy's next message: an ACK that comes while a response is still being handed over would
+        # look as if nothing had changed, and whoever saw the API unsettled meanwhile would wait in vain.
+        self._report()
         self._wake.set()
 
     async def serve(self, socket: Path) -> None:
