@@ -32,6 +32,8 @@ HEADER_REQUEST_ID = "x-request-id"
 HEADER_REVISION = "x-hatchway-revision"
 HEADER_OVERLOADED = "x-hatchway-overloaded"  # on a 503: refused before the handler saw it; Envoy may try another
 HEADER_ATTEMPT = "x-envoy-attempt-count"  # from the gateway: on attempts after "1" HEADER_OVERLOADED is not set again
+HEADER_ENDPOINT = "x-hatchway-endpoint"  # from the gateway: where it serves the API now; "/" or "/iris"
+HEADER_MAX_BODY = "x-hatchway-max-body"  # from the gateway: how many bytes of body the API accepts now
 HEADER_TIMEOUT = "x-request-timeout"  # seconds the caller is willing to wait
 MAX_REQUEST_ID_CHARS = 128
 
@@ -77,8 +79,8 @@ class Launch:
     warmup: Any = None  # payload of a prediction made before the replica is ready
     log_level: str = "info"
     cpu_threads: int = 1  # size of the numeric libraries' thread pools
-    endpoint: str = "/"  # where the gateway serves the API; an ASGI app's root_path
-    max_body_bytes: int = 100 * 1024 * 1024
+    endpoint: str = "/"  # where the gateway serves the API; an ASGI app's root_path; see HEADER_ENDPOINT
+    max_body_bytes: int = 100 * 1024 * 1024  # see HEADER_MAX_BODY
     server_packages: str = ""  # directory with httptools, uvloop and orjson; imported before the user's paths
     asgi_packages: str | None = None  # directory with uvicorn, used when the user's environment has none
     contract_version: int = CONTRACT_VERSION

@@ -80,6 +80,20 @@ def test_a_change_in_place_keeps_the_replica(shell: Shell, write: Write) -> None
     assert httpx.post(result["endpoint"], json=1).json()["pid"] == pid
 
 
+def test_a_smaller_limit_on_bodies_holds_for_the_replica_that_runs(shell: Shell, write: Write) -> None:
+    endpoint = deploy(shell)["endpoint"]
+    pid = post_chunks(endpoint, 5).json()["pid"]
+    write("hatchway.yaml", "name: echo\nhandler: {path: handler.py}\nnetworking: {max_body: 4}\n")
+    deploy(shell)
+    assert post_chunks(endpoint, 4).json()["pid"] == pid
+    assert post_chunks(endpoint, 5).status_code == 413
+
+
+def post_chunks(url: str, count: int) -> httpx.Response:
+    """Send a JSON number of so many digits without declaring its length."""
+    return httpx.post(url, content=(b"1" for _ in range(count)), headers={"content-type": "application/json"})
+
+
 def test_an_update_loses_no_request(shell: Shell, write: Write) -> None:
     result = deploy(shell)
     with requests_to(result["endpoint"]) as load:

@@ -244,6 +244,17 @@ async def test_a_body_that_says_it_is_too_large_gets_413_and_reaches_no_replica(
     assert len(replica.seen) == 1
 
 
+async def test_replicas_are_told_what_users_edit_and_clients_cannot_say_otherwise(
+    gateway: Running, replicas: Replicas
+) -> None:
+    replica = await replicas.start()
+    await gateway.serve(a_route("iris", replica, max_body_bytes=1000))
+    forged = {"x-hatchway-max-body": "9999", "x-hatchway-endpoint": "/other"}
+    await gateway.client.post("/iris/x", headers=forged)
+    told = replica.seen[0].headers
+    assert (told["x-hatchway-max-body"], told["x-hatchway-endpoint"]) == ("1000", "/iris")
+
+
 async def test_a_client_that_sends_without_reading_still_gets_the_413(gateway: Running, replicas: Replicas) -> None:
     await gateway.serve(a_route("iris", await replicas.start(), max_body_bytes=1000))
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.gateway.port)

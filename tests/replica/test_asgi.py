@@ -78,6 +78,22 @@ def test_an_application_answers_below_its_root_path() -> None:
         assert replica.until(requests=3).max_concurrency == 64
 
 
+def test_the_gateway_says_where_it_is_served_now() -> None:
+    with an_app() as replica:
+        moved = {"x-hatchway-endpoint": "/moved"}
+        assert replica.request("GET", "/url", headers=moved).json().endswith("/moved/predict")
+        assert replica.request("GET", "/url", headers={"x-hatchway-endpoint": "/"}).json().endswith("replica/predict")
+        assert replica.post({}, "/predict", **moved).json()["root"] == "/moved"
+
+
+def test_the_gateway_says_how_large_a_body_may_be_now() -> None:
+    with an_app(max_body_bytes=10) as replica:
+        body = b"x" * 100
+        assert replica.request("POST", "/size", body).status == 413
+        assert replica.request("POST", "/size", body, {"x-hatchway-max-body": "100"}).json() == 100
+        assert replica.request("POST", "/size", body, {"x-hatchway-max-body": "99"}).status == 413
+
+
 def test_a_failure_is_a_500_with_its_traceback_in_the_log() -> None:
     with an_app() as replica:
         answer = replica.request("GET", "/boom", headers={"x-request-id": "b"})

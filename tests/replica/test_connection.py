@@ -49,6 +49,13 @@ def test_a_chunked_body_arrives_whole(replica: Running) -> None:
     assert replica.raw(head + b"3\r\nabc\r\n2;ext=1\r\nde\r\n0\r\n\r\n").endswith(b"\r\n\r\nabcde")
 
 
+def test_the_gateway_says_how_large_a_body_may_be_now(replica: Running) -> None:
+    head = b"POST / HTTP/1.1\r\nhost: x\r\nx-hatchway-max-body: 4\r\n"
+    assert status_of(replica.raw(head + b"content-length: 4\r\n\r\nabcd")) == 200
+    assert status_of(replica.raw(head + b"content-length: 5\r\n\r\nabcde")) == 413
+    assert status_of(replica.raw(head + b"transfer-encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n")) == 413
+
+
 def test_a_request_may_arrive_byte_by_byte(replica: Running) -> None:
     with replica.connect() as sock:
         for byte in b"POST /x?y HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 3\r\n\r\nabc":

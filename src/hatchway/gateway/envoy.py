@@ -13,7 +13,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hatchway.contract import HEADER_OVERLOADED, HEADER_REQUEST_ID, MAX_REQUEST_ID_CHARS
+from hatchway.contract import (
+    HEADER_ENDPOINT,
+    HEADER_MAX_BODY,
+    HEADER_OVERLOADED,
+    HEADER_REQUEST_ID,
+    MAX_REQUEST_ID_CHARS,
+)
 from hatchway.gateway.routes import Endpoint, Route, RouteTable
 from hatchway.spec.api import Cors
 
@@ -149,7 +155,7 @@ def _paths_upwards(endpoint: str) -> Iterable[str]:
 
 def _make_routes(route: Route) -> list[Json]:
     """The declared length is checked first; then the endpoint itself, and what lies below it, lose the prefix."""
-    extras: Json = {}
+    extras: Json = {"request_headers_to_add": _settings_for_replicas(route)}
     if route.cors is not None:
         extras["typed_per_filter_config"] = {"envoy.filters.http.cors": _cors_policy(route.cors)}
     action = _forward(route)
@@ -160,6 +166,15 @@ def _make_routes(route: Route) -> list[Json]:
         *_refuse_large(route),
         {"match": {"path": route.endpoint}, "route": stripped, **extras},
         {"match": {"prefix": route.endpoint + "/"}, "route": stripped, **extras},
+    ]
+
+
+def _settings_for_replicas(route: Route) -> list[Json]:
+    """What users edit and replicas act on goes with each request: it changes in place, without a new replica."""
+    settings = {HEADER_ENDPOINT: route.endpoint, HEADER_MAX_BODY: str(route.max_body_bytes)}
+    return [
+        {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+        for key, value in settings.items()
     ]
 
 

@@ -26,6 +26,8 @@ from hatchway.replica.gate import Gate
 from hatchway.replica.loading import ASYNC_CONCURRENCY, describe, importing, place_of
 from hatchway.replica.logs import Log
 
+PATHS_HOLD_ROOTS = (0, 26)  # the uvicorn from which on `path` begins with `root_path`; Starlette went along
+
 
 class AsgiFront:
     """An ASGI application behind uvicorn."""
@@ -43,7 +45,9 @@ class AsgiFront:
     async def load(self) -> None:
         self._uvicorn = _import_uvicorn()
         app = import_app(self._launch.app or "", self._launch.project_dir)
-        self._guard = Guard(app, self.gate, self._log, self._launch.revision, self._launch.max_body_bytes)
+        self._guard = Guard(
+            app, self.gate, self._log, self._launch, path_holds_root=_version_of(self._uvicorn) >= PATHS_HOLD_ROOTS
+        )
         self.counts = self._guard.counts
         self._lifespan = Lifespan(app, self._guard.state)
         await self._lifespan.start(self._launch)
@@ -51,7 +55,7 @@ class AsgiFront:
 
     async def warm_up(self, payload: object) -> None:
         if payload is not None:
-            status, body = await _request_once(self._guard, self._launch, payload)
+            status, body = await _request_once(self._guard, payload)
             if status >= 400:
                 answer = body.decode("utf-8", "replace")[:500]
                 raise LoadError(
@@ -73,7 +77,6 @@ class AsgiFront:
             access_log=False,
             server_header=False,
             date_header=False,
-            root_path=self._launch.endpoint.rstrip("/"),
             forwarded_allow_ips="*",  # only the gateway reaches the socket
             backlog=sockets.BACKLOG,
         )
@@ -161,6 +164,10 @@ def _import_uvicorn() -> Any:
         ) from exc
 
 
+def _version_of(uvicorn: Any) -> tuple[int, ...]:
+    return tuple(int(part) for part in uvicorn.__version__.split(".")[:2])
+
+
 def _make_server(uvicorn: Any, config: Any) -> Any:
     class Server(uvicorn.Server):  # type: ignore[misc]  # known at run time only
         """Leaves signals to the replica, and tells when it listens."""
@@ -183,9 +190,8 @@ def _make_server(uvicorn: Any, config: Any) -> Any:
     return Server()
 
 
-async def _request_once(guard: Guard, launch: Launch, warmup: object) -> tuple[int, bytes]:
+async def _request_once(guard: Guard, warmup: object) -> tuple[int, bytes]:
     request = warmup if isinstance(warmup, dict) and "path" in warmup else {"payload": warmup}
-    root_path = launch.endpoint.rstrip("/")
     path, _, query = str(request.get("path", "/")).partition("?")
     body = orjson.dumps(request["payload"]) if "payload" in request else b""
     headers = [(b"host", b"warm-up"), (b"content-type", b"application/json"), (b"x-request-id", b"warm-up")]
@@ -195,10 +201,9 @@ async def _request_once(guard: Guard, launch: Launch, warmup: object) -> tuple[i
         "http_version": "1.1",
         "method": str(request.get("method", "POST")).upper(),
         "scheme": "http",
-        "path": root_path + path,
-        "raw_path": (root_path + path).encode(),
+        "path": path,
+        "raw_path": path.encode(),
         "query_string": query.encode(),
-        "root_path": root_path,
         "headers": [*headers, (b"content-length", b"%d" % len(body))],
         "client": None,
         "server": None,

@@ -13,10 +13,17 @@ from typing import Any
 
 import orjson
 
-from hatchway.contract import HEADER_ATTEMPT, HEADER_OVERLOADED, HEADER_REQUEST_ID, HEADER_REVISION, HEADER_TIMEOUT
+from hatchway.contract import (
+    HEADER_ATTEMPT,
+    HEADER_OVERLOADED,
+    HEADER_REQUEST_ID,
+    HEADER_REVISION,
+    HEADER_TIMEOUT,
+    Launch,
+)
 from hatchway.replica.admission import Verdict
 from hatchway.replica.calls import Counts, patience_s
-from hatchway.replica.connection import request_id_of
+from hatchway.replica.connection import max_body_of, request_id_of, root_path_of
 from hatchway.replica.gate import Gate
 from hatchway.replica.logs import Log, current_request_id, format_exception
 
@@ -33,12 +40,14 @@ _TRY_AGAIN_LATER = 1013  # WebSocket close code
 class Guard:
     """Wraps an application. `state` is what its lifespan left for requests."""
 
-    def __init__(self, app: AsgiApp, gate: Gate, log: Log, revision: str, max_body_bytes: int) -> None:
+    def __init__(self, app: AsgiApp, gate: Gate, log: Log, launch: Launch, *, path_holds_root: bool) -> None:
         self.app = app
         self.gate = gate
         self.log = log
-        self.revision = revision.encode()
-        self.max_body_bytes = max_body_bytes
+        self.revision = launch.revision.encode()
+        self._max_body_bytes = launch.max_body_bytes
+        self._root_path = launch.endpoint.rstrip("/")
+        self._path_holds_root = path_holds_root
         self.counts = Counts()
         self.state: dict[str, Any] = {}
 
@@ -48,23 +57,35 @@ class Guard:
             await self.app(scope, receive, send)
             return
         fields = dict(scope["headers"])
+        self._mount(scope, root_path_of(fields, self._root_path))
         request_id = request_id_of(fields.get(_REQUEST_ID))
         if fields.get(_REQUEST_ID) != request_id.encode():
             others = [header for header in scope["headers"] if header[0] != _REQUEST_ID]
             scope["headers"] = [*others, (_REQUEST_ID, request_id.encode())]
         current_request_id.set(request_id)
-        await _Call(self, scope, receive, send, request_id).answer(fields)
+        limit = max_body_of(fields, self._max_body_bytes)
+        await _Call(self, scope, receive, send, request_id, limit).answer(fields)
+
+    def _mount(self, scope: Scope, root_path: str) -> None:
+        """Tell the application where it is served, in the way of the uvicorn and Starlette that it uses."""
+        scope["root_path"] = root_path
+        if self._path_holds_root:
+            scope["path"] = root_path + scope["path"]
+            scope["raw_path"] = root_path.encode() + scope.get("raw_path", b"")
 
 
 class _Call:
     """One request of an ASGI application: a job of the gate."""
 
-    def __init__(self, guard: Guard, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+    def __init__(
+        self, guard: Guard, scope: Scope, receive: Receive, send: Send, request_id: str, max_body_bytes: int
+    ) -> None:
         self._guard = guard
         self._scope = scope
         self._receive = receive
         self._send = send
         self._request_id = request_id
+        self._max_body_bytes = max_body_bytes
         self._kept: deque[Message] = deque()  # what came while it waited for a slot
         self._body_bytes = 0
         self._task: asyncio.Task[Any] | None = None
@@ -81,7 +102,7 @@ class _Call:
         guard, now = self._guard, time.monotonic()
         is_http = self._scope["type"] == "http"
         length = fields.get(b"content-length", b"0")
-        if length.isdigit() and int(length) > guard.max_body_bytes:
+        if length.isdigit() and int(length) > self._max_body_bytes:
             await self._too_large()
             return
         if is_http:
@@ -132,7 +153,7 @@ class _Call:
             self._admitted.set_result(False)
 
     async def _watch_client(self) -> None:
-        while self._body_bytes <= self._guard.max_body_bytes:
+        while self._body_bytes <= self._max_body_bytes:
             message = await self._receive()
             self._kept.append(message)
             self._body_bytes += len(message.get("body", b""))
@@ -187,7 +208,7 @@ class _Call:
     async def _next_message(self) -> Message:
         message = self._kept.popleft() if self._kept else await self._receive()
         self._body_bytes += len(message.get("body", b""))
-        if self._body_bytes > self._guard.max_body_bytes and message["type"] == "http.request":
+        if self._body_bytes > self._max_body_bytes and message["type"] == "http.request":
             await self._too_large()
             return {"type": "http.disconnect"}
         return message
@@ -215,7 +236,7 @@ class _Call:
         await self._answer_instead(504, "timeout", f"the request timed out{waited}")
 
     async def _too_large(self) -> None:
-        limit = self._guard.max_body_bytes
+        limit = self._max_body_bytes
         message = f"the request body exceeds the API's limit of {limit} bytes"
         await self._answer_instead(413, "body_too_large", message, [(b"connection", b"close")])
 

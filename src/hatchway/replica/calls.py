@@ -15,13 +15,15 @@ import traceback
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from hatchway.contract import HEADER_ATTEMPT, HEADER_OVERLOADED, HEADER_TIMEOUT
 from hatchway.errors import RequestError
 from hatchway.replica import payloads
 from hatchway.replica.admission import Verdict
-from hatchway.replica.connection import ClientGone, Exchange, ExtraHeaders, Sink
+from hatchway.replica.connection import ClientGone, Exchange, ExtraHeaders, Sink, root_path_of
+from hatchway.replica.follow_ups import FollowUp, FollowUps, split
 from hatchway.replica.gate import Gate
 from hatchway.replica.loading import Handler, Method
 from hatchway.replica.logs import Log, current_request_id, format_exception
@@ -63,6 +65,7 @@ class App:
     handler: Handler
     gate: Gate
     workers: Workers
+    follow_ups: FollowUps
     log: Log
     root_path: str
     counts: Counts = field(default_factory=Counts)
@@ -77,6 +80,7 @@ class Call(Exchange):
         "_app",
         "_arguments",
         "_context",
+        "_follow_up",
         "_method",
         "_result",
         "_task",
@@ -94,6 +98,7 @@ class Call(Exchange):
         self._app = app
         self._task: asyncio.Task[None] | None = None
         self._result: Any = None
+        self._follow_up: Callable[[], Any] | None = None
         self.thread_id: int | None = None
         self.failure: BaseException | None = None
         self.failed = False
@@ -183,7 +188,7 @@ class Call(Exchange):
             self.failure = exc
 
     def _execute(self) -> None:
-        result = self._method.function(**self._arguments)
+        result, self._follow_up = split(self._method.function(**self._arguments))
         if is_stream(result) and hasattr(result, "__next__"):
             self._stream_from_thread(result)
         elif is_stream(result) or is_awaitable(result) or needs_relay(result):
@@ -254,6 +259,7 @@ class Call(Exchange):
             result = self._method.function(**self._arguments)
             if is_awaitable(result):
                 result = await result
+            result, self._follow_up = split(result)
             if is_stream(result) or needs_relay(result):
                 await self._send(result)
             else:
@@ -272,11 +278,11 @@ class Call(Exchange):
 
     async def _send(self, result: Any) -> None:
         if is_awaitable(result):
-            result = await result
+            result, self._follow_up = split(await result)
         if is_stream(result):
             await stream_async(result, self)
         elif needs_relay(result):
-            await relay(result, self, self._app.root_path)
+            await relay(result, self, root_path_of(self.fields, self._app.root_path))
         else:
             self._give(render(result))
 
@@ -294,6 +300,7 @@ class Call(Exchange):
             self.answer(answer.status, answer.content_type, answer.body, answer.extra)
 
     def _fail(self, exc: BaseException) -> None:
+        self._follow_up = None
         if isinstance(exc, ClientGone) or (isinstance(exc, asyncio.CancelledError) and (self.gone or self.ended)):
             return  # cancelled by us: nobody waits for an answer
         self.failed = True
@@ -308,7 +315,12 @@ class Call(Exchange):
         self._task = None
         self._app.counts.requests += self.answered
         self._app.counts.errors += self.failed
-        self._app.gate.leave(self)
+        if self._follow_up is None:
+            self._app.gate.leave(self)
+        else:
+            context = self._context.copy()  # a task may still be in the other one
+            leave = partial(self._app.gate.leave, self)
+            self._app.follow_ups.add(FollowUp(self._follow_up, context, self.request_id, leave))
 
 
 _ARGUMENTS: dict[str, Callable[[Call], Any]] = {

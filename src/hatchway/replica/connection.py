@@ -11,14 +11,14 @@ import asyncio
 import select
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from secrets import token_hex
 
 import httptools
 import orjson
 
-from hatchway.contract import HEADER_REQUEST_ID, MAX_REQUEST_ID_CHARS
+from hatchway.contract import HEADER_ENDPOINT, HEADER_MAX_BODY, HEADER_REQUEST_ID, MAX_REQUEST_ID_CHARS
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_PIPELINED = 32
@@ -27,6 +27,8 @@ LINGER_S = 2.0  # how long a refused client may go on sending before the connect
 ExtraHeaders = list[tuple[bytes, bytes]]
 
 _REQUEST_ID = HEADER_REQUEST_ID.encode()
+_ENDPOINT = HEADER_ENDPOINT.encode()
+_MAX_BODY = HEADER_MAX_BODY.encode()
 _STATUS_LINES = {s.value: b"HTTP/1.1 %d %s\r\n" % (s.value, s.phrase.encode()) for s in HTTPStatus}
 
 
@@ -231,6 +233,7 @@ class Connection(asyncio.Protocol, Sink):
         self._pieces: list[bytes] = []
         self._head_bytes = 0
         self._body_bytes = 0
+        self._max_body_bytes = 0
         self._receiving: Exchange | None = None  # head complete, body on its way
         self._in_request = False
 
@@ -320,8 +323,9 @@ class Connection(asyncio.Protocol, Sink):
         exchange.keep_alive = self._parser.should_keep_alive()
         exchange.supports_chunks = self._parser.get_http_version() == "1.1"
         self._receiving = exchange
+        self._max_body_bytes = max_body_of(exchange.fields, self._listener.max_body_bytes)
         length = exchange.fields.get(b"content-length")
-        if length is not None and int(length) > self._listener.max_body_bytes:
+        if length is not None and int(length) > self._max_body_bytes:
             self._refuse_body()
         elif exchange.fields.get(b"expect", b"").lower() == b"100-continue" and self._current is None:
             self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -330,7 +334,7 @@ class Connection(asyncio.Protocol, Sink):
         if self._refused:
             return
         self._body_bytes += len(piece)
-        if self._body_bytes > self._listener.max_body_bytes:
+        if self._body_bytes > self._max_body_bytes:
             self._refuse_body()
         else:
             self._pieces.append(piece)
@@ -411,7 +415,7 @@ class Connection(asyncio.Protocol, Sink):
 
     # --- refusals and departures -----------------------------------------------------------------------------
     def _refuse_body(self) -> None:
-        limit = self._listener.max_body_bytes
+        limit = self._max_body_bytes
         self._refuse(413, "body_too_large", f"the request body exceeds the API's limit of {limit} bytes")
 
     def _refuse(self, status: int, kind: str, message: str) -> None:
@@ -481,6 +485,18 @@ def request_id_of(given: bytes | None) -> str:
         return text
     text = "".join(c for c in text if c.isascii() and c.isprintable())[:MAX_REQUEST_ID_CHARS]
     return text or token_hex(16)
+
+
+def max_body_of(fields: Mapping[bytes, bytes], default: int) -> int:
+    """How many bytes of body the API accepts now, as the gateway says; `default` when it does not."""
+    given = fields.get(_MAX_BODY, b"")
+    return int(given) if given.isdigit() else default
+
+
+def root_path_of(fields: Mapping[bytes, bytes], default: str) -> str:
+    """Where the API is served now, as the gateway says: "/iris", or "" at the root."""
+    given = fields.get(_ENDPOINT)
+    return default if given is None else given.decode("latin-1").rstrip("/")
 
 
 def _origin_form(target: bytes) -> bytes:

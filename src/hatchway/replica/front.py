@@ -17,6 +17,7 @@ from hatchway.replica import sockets
 from hatchway.replica.admission import Admission
 from hatchway.replica.calls import App, Call, Counts
 from hatchway.replica.connection import Exchange, Listener, Sink
+from hatchway.replica.follow_ups import FollowUps
 from hatchway.replica.gate import Gate, Job
 from hatchway.replica.loading import describe, find, place_of
 from hatchway.replica.logs import Log
@@ -77,7 +78,8 @@ class HandlerFront:
         if handler.warning:
             self._log.say("WARNING", handler.warning)
         root_path = self._launch.endpoint.rstrip("/")
-        self._app = App(handler, self.gate, self._workers, self._log, root_path, self.counts)
+        self._follow_ups = FollowUps(Workers(self._workers.loop), self._log, handler.max_concurrency)
+        self._app = App(handler, self.gate, self._workers, self._follow_ups, self._log, root_path, self.counts)
 
     async def warm_up(self, payload: object) -> None:
         if payload is not None:
@@ -108,6 +110,7 @@ class HandlerFront:
         await self._listener.wait_empty()
         timer.cancel()
         await self.gate.wait_idle()
+        await self._follow_ups.wait_idle()
 
     def _receive(self, sink: Sink, method: str, target: bytes, headers: list[tuple[bytes, bytes]]) -> Call:
         return Call(self._app, sink, method, target, headers)
