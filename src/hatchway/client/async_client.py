@@ -1,0 +1,158 @@
+"""`AsyncClient`: `Client` for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar
+
+import httpx
+
+from hatchway.client import calls
+from hatchway.client.calls import Call, Stream
+from hatchway.client.connection import ANSWER_TIMEOUT_S, BASE_URL, engine_errors, locate, raise_for
+from hatchway.client.deploying import Deploy, advance
+from hatchway.client.predictions import Prediction, body_of, prediction
+from hatchway.client.progress import OnProgress, silent
+from hatchway.client.waiting import Waiting
+from hatchway.errors import DeployFailed, PredictionFailed
+from hatchway.spec.status import ApiStatus, DeployResult, LogLine, Status
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """`Client` for asyncio: the same methods, awaited."""
+
+    def __init__(self, *, socket: Path | None = None) -> None:
+        path, self._cache_file = locate(socket)
+        transport = httpx.AsyncHTTPTransport(uds=str(path))
+        self._http = httpx.AsyncClient(transport=transport, base_url=BASE_URL, timeout=ANSWER_TIMEOUT_S)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def status(self) -> Status:
+        """See `Client.status`."""
+        return await self._send(calls.status())
+
+    async def list(self) -> list[ApiStatus]:
+        """See `Client.list`."""
+        return await self._send(calls.list_apis())
+
+    async def get(self, name: str) -> ApiStatus:
+        """See `Client.get`."""
+        return await self._send(calls.get(name))
+
+    async def deploy(
+        self,
+        *paths: str | Path,
+        names: Sequence[str] | None = None,
+        dry_run: bool = False,
+        wait: bool = True,
+        timeout_s: float | None = None,
+        on_progress: OnProgress = silent,
+    ) -> Sequence[DeployResult]:
+        """See `Client.deploy`. While files are read and sent, `on_progress` is called in a thread."""
+        steps = Deploy(paths, names, dry_run, os.environ, self._cache_file, on_progress).steps()
+        step = await asyncio.to_thread(advance, steps, None)  # a step may read gigabytes
+        while isinstance(step, Call):
+            step = await asyncio.to_thread(advance, steps, await self._send(step))
+        results = step
+        if dry_run or not wait:
+            return results
+        return [await self.wait(result, timeout_s=timeout_s, on_progress=on_progress) for result in results]
+
+    async def wait(
+        self, result: DeployResult, *, timeout_s: float | None = None, on_progress: OnProgress = silent
+    ) -> DeployResult:
+        """See `Client.wait`."""
+        waiting = Waiting(result, timeout_s, on_progress, time.monotonic())
+        async for event in self._items(calls.watch(result.name, logs=True, since_s=1)):
+            decided = waiting.see(event, time.monotonic())
+            if decided is not None:
+                return decided
+        raise DeployFailed(f"{result.name} was deleted")
+
+    async def watch(self, name: str, *, logs: bool = False) -> AsyncIterator[ApiStatus | LogLine]:
+        """See `Client.watch`."""
+        async for event in self._items(calls.watch(name, logs=logs)):
+            if event is not None:
+                yield event
+
+    async def logs(
+        self,
+        name: str,
+        *,
+        replica: str | None = None,
+        since: str | None = None,
+        request_id: str | None = None,
+        follow: bool = False,
+    ) -> AsyncIterator[LogLine]:
+        """See `Client.logs`."""
+        asked = calls.logs(name, replica=replica, since=since, request_id=request_id, follow=follow)
+        async for line in self._items(asked):
+            if line is not None:
+                yield line
+
+    async def start(self, name: str) -> ApiStatus:
+        """See `Client.start`."""
+        return await self._send(calls.change(name, "start"))
+
+    async def stop(self, name: str) -> ApiStatus:
+        """See `Client.stop`."""
+        return await self._send(calls.change(name, "stop"))
+
+    async def delete(self, name: str) -> ApiStatus:
+        """See `Client.delete`."""
+        return await self._send(calls.delete(name))
+
+    async def predict(self, name: str, payload: Any, *, content_type: str | None = None) -> Any:
+        """See `Client.predict`."""
+        return (await self.request(name, payload, content_type=content_type)).value
+
+    async def request(self, name: str, payload: Any, *, content_type: str | None = None) -> Prediction:
+        """See `Client.request`."""
+        url = (await self.get(name)).endpoint
+        body, kind = body_of(payload, content_type)
+        try:
+            async with httpx.AsyncClient(timeout=None, trust_env=False) as http:
+                return prediction(name, await http.post(url, content=body, headers={"content-type": kind}))
+        except httpx.HTTPError as exc:
+            raise PredictionFailed(f"{name} did not answer at {url}: {exc}") from exc
+
+    async def prune(self) -> dict[str, int]:
+        """See `Client.prune`."""
+        return await self._send(calls.prune())
+
+    async def shut_down(self, mode: Literal["down", "restart", "handover"] = "down", python: str | None = None) -> None:
+        """See `Client.shut_down`."""
+        await self._send(calls.shut_down(mode, python))
+
+    async def _send(self, call: Call[T]) -> T:
+        with engine_errors():
+            return call.result(await self._http.send(call.request(self._http)))
+
+    async def _items(self, stream: Stream[T]) -> AsyncIterator[T | None]:
+        with engine_errors():
+            answer = await self._http.send(stream.request(self._http), stream=True)
+            try:
+                if not answer.is_success:
+                    await answer.aread()
+                    raise_for(answer)
+                async for line in answer.aiter_lines():
+                    yield stream.read(line)
+            finally:
+                await answer.aclose()

@@ -1,0 +1,107 @@
+"""What can be asked of the engine, written once for both clients: requests, and how their answers are read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeVar
+from urllib.parse import quote
+
+import httpx
+from pydantic import BaseModel, TypeAdapter
+
+from hatchway.client.connection import ANSWER_TIMEOUT_S, raise_for
+from hatchway.client.events import Events, log_line
+from hatchway.spec.status import ApiStatus, LogLine, Status
+
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+
+LONG_TIMEOUT_S = 3600.0  # for what moves gigabytes
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """One request that has one answer."""
+
+    method: str
+    path: str
+    read: Callable[[bytes], T]
+    json: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    timeout_s: float = ANSWER_TIMEOUT_S
+
+    def request(self, http: httpx.Client | httpx.AsyncClient) -> httpx.Request:
+        return http.build_request(self.method, self.path, json=self.json, headers=self.headers, timeout=self.timeout_s)
+
+    def result(self, answer: httpx.Response) -> T:
+        """Raises the error that the answer tells of."""
+        raise_for(answer)
+        return self.read(answer.content)
+
+
+@dataclass(frozen=True)
+class Stream(Generic[T]):
+    """One request whose answer comes line by line. `read` makes an item of a line, or None when it says nothing yet."""
+
+    path: str
+    read: Callable[[str], T | None]
+    params: Mapping[str, str]
+    is_endless: bool
+
+    def request(self, http: httpx.Client | httpx.AsyncClient) -> httpx.Request:
+        timeout = httpx.Timeout(ANSWER_TIMEOUT_S, read=None if self.is_endless else ANSWER_TIMEOUT_S)
+        return http.build_request("GET", self.path, params=self.params, timeout=timeout)
+
+
+def one(model: type[M]) -> Callable[[bytes], M]:
+    return model.model_validate_json
+
+
+def many(model: type[M]) -> Callable[[bytes], list[M]]:
+    return TypeAdapter(list[model]).validate_json  # type: ignore[valid-type]
+
+
+def status() -> Call[Status]:
+    return Call("GET", "/v1/status", one(Status))
+
+
+def list_apis() -> Call[list[ApiStatus]]:
+    return Call("GET", "/v1/apis", many(ApiStatus))
+
+
+def get(name: str) -> Call[ApiStatus]:
+    return Call("GET", _api(name), one(ApiStatus))
+
+
+def change(name: str, verb: Literal["start", "stop"]) -> Call[ApiStatus]:
+    return Call("POST", _api(name, f"/{verb}"), one(ApiStatus))
+
+
+def delete(name: str) -> Call[ApiStatus]:
+    return Call("DELETE", _api(name), one(ApiStatus))
+
+
+def prune() -> Call[dict[str, int]]:
+    return Call("POST", "/v1/prune", lambda body: dict(json.loads(body)), timeout_s=LONG_TIMEOUT_S)
+
+
+def shut_down(mode: str, python: str | None) -> Call[None]:
+    return Call("POST", "/v1/shutdown", lambda _: None, json={"mode": mode, "python": python})
+
+
+def watch(name: str, *, logs: bool, since_s: float | None = None) -> Stream[ApiStatus | LogLine]:
+    """`since_s`: with log lines that are so old already."""
+    since = {} if since_s is None else {"since": f"{since_s:g}s"}
+    return Stream(_api(name, "/watch"), Events().feed, {"logs": "1", **since} if logs else {}, is_endless=True)
+
+
+def logs(name: str, *, replica: str | None, since: str | None, request_id: str | None, follow: bool) -> Stream[LogLine]:
+    given = {"replica": replica, "since": since, "request_id": request_id, "follow": "1" if follow else None}
+    params = {name: value for name, value in given.items() if value is not None}
+    return Stream(_api(name, "/logs"), log_line, params, is_endless=follow)
+
+
+def _api(name: str, verb: str = "") -> str:
+    return f"/v1/apis/{quote(name, safe='')}{verb}"

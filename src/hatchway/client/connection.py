@@ -1,0 +1,44 @@
+"""The way to the engine: where its socket is, and what it means when the connection or the answer fails."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from hatchway.errors import EngineUnavailable, TimedOut, from_dict
+from hatchway.settings import Settings
+
+BASE_URL = "http://engine"  # a name for the Host header: the socket decides who is asked
+ANSWER_TIMEOUT_S = 60.0
+
+
+def locate(socket: Path | None) -> tuple[Path, Path]:
+    """(the engine's socket, the cache of what was read before), by default those of the environment's home."""
+    settings = Settings.from_environment(os.environ)
+    return socket or settings.engine_socket, settings.home / "project-cache.db"
+
+
+@contextmanager
+def engine_errors() -> Iterator[None]:
+    """Turns what httpx raises into TimedOut or EngineUnavailable."""
+    try:
+        yield
+    except httpx.TimeoutException as exc:
+        raise TimedOut("the engine did not answer in time") from exc
+    except httpx.HTTPError as exc:
+        raise EngineUnavailable("the engine is not running, or went away", hint="start it with: hatchway up") from exc
+
+
+def raise_for(answer: httpx.Response) -> None:
+    """Raises the error that a complete answer tells of."""
+    if answer.is_success:
+        return
+    try:
+        error = answer.json()["error"]
+    except (ValueError, KeyError, TypeError):
+        raise EngineUnavailable(f"the engine answered {answer.status_code}: {answer.text[:200]}") from None
+    raise from_dict(error)

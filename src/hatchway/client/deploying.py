@@ -1,0 +1,99 @@
+"""A deploy, step by step: what is read here and what is sent, without sending anything."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote_from_bytes
+
+from hatchway.client.calls import LONG_TIMEOUT_S, Call, many
+from hatchway.client.progress import Hashing, OnProgress, Uploading
+from hatchway.errors import NotFound
+from hatchway.project import Cache, Project, collect, git_commit, interpreter, load_project
+from hatchway.spec.deploy import ApiDocument, DeployRequest
+from hatchway.spec.load import check_files
+from hatchway.spec.revision import Source
+from hatchway.spec.status import DeployResult
+
+
+@dataclass(frozen=True)
+class Deploy:
+    paths: Sequence[str | Path]
+    names: Sequence[str] | None
+    dry_run: bool
+    environ: Mapping[str, str]
+    cache_file: Path
+    on_progress: OnProgress
+
+    def steps(self) -> Generator[Call[Any], Any, list[DeployResult]]:
+        """Yields what is to be sent, is given the answers, returns the results."""
+        documents: list[ApiDocument] = []
+        contents: dict[str, Path] = {}
+        for path in self.paths or (".",):
+            project = load_project(Path(path), self.environ)
+            found, paths = self._documents(project)
+            documents += found
+            contents |= paths
+        self._check_names(documents)
+        if not self.dry_run:
+            missing = yield Call(
+                "POST", "/v1/blobs/missing", lambda body: json.loads(body)["missing"], json={"hashes": sorted(contents)}
+            )
+            for sha256 in missing:
+                path = contents[sha256]
+                self.on_progress(Uploading(path.name, path.stat().st_size))
+                headers = {"x-hatchway-source-path": quote_from_bytes(os.fsencode(path.resolve()))}
+                yield Call("PUT", f"/v1/blobs/{sha256}", lambda _: None, headers=headers, timeout_s=LONG_TIMEOUT_S)
+        request = DeployRequest(apis=tuple(documents), dry_run=self.dry_run)
+        results = yield Call(
+            "POST", "/v1/deploy", many(DeployResult), json=request.model_dump(mode="json"), timeout_s=LONG_TIMEOUT_S
+        )
+        return list(results)
+
+    def _documents(self, project: Project) -> tuple[list[ApiDocument], Mapping[str, Path]]:
+        wanted = [api for api in project.apis if self.names is None or api.spec.name in self.names]
+        if not wanted:
+            return [], {}
+        with Cache(self.cache_file) as cache:
+            tree = collect(
+                project.root,
+                leave_out=project.root / project.file.name,
+                cache=cache,
+                on_progress=lambda done, total: self.on_progress(Hashing(done, total)),
+            )
+            names = {file.path for file in tree.files}
+            commit = git_commit(project.root)
+            found = []
+            for api in wanted:
+                check_files(api, names)
+                handler = api.spec.handler
+                python = interpreter(
+                    handler.python,
+                    self.environ,
+                    root=project.root,
+                    with_packages=handler.dependencies.pip is None,
+                    cache=cache,
+                )
+                source = Source(files=tree.files, interpreter=python, git_commit=commit)
+                found.append(
+                    ApiDocument(document=api.document, variables=api.variables, source=source, location=api.location)
+                )
+        return found, tree.paths
+
+    def _check_names(self, documents: Sequence[ApiDocument]) -> None:
+        known = {str(document.document.get("name")) for document in documents}
+        for name in self.names or ():
+            if name not in known:
+                raise NotFound(f"no API named {name} in {', '.join(map(str, self.paths or ('.',)))}")
+
+
+def advance(steps: Generator[Call[Any], Any, list[DeployResult]], answer: object) -> Call[Any] | Sequence[DeployResult]:
+    """The next call, or the results at the end: a StopIteration cannot leave a thread."""
+    try:
+        return steps.send(answer)
+    except StopIteration as end:
+        return list(end.value)

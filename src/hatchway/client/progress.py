@@ -1,0 +1,47 @@
+"""What a deploy tells while it goes on: the events that `on_progress` is called with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hatchway.spec.status import ApiStatus, LogLine
+
+
+@dataclass(frozen=True)
+class Hashing:
+    """The project's files are being read."""
+
+    done_bytes: int
+    total_bytes: int
+
+
+@dataclass(frozen=True)
+class Uploading:
+    """A file that the engine has not is being sent."""
+
+    name: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class StatusSeen:
+    """An API's status, whenever it changed."""
+
+    status: ApiStatus
+
+
+@dataclass(frozen=True)
+class LogSeen:
+    """A line of a handler while it loads."""
+
+    api: str
+    line: LogLine
+
+
+ProgressEvent = Hashing | Uploading | StatusSeen | LogSeen
+OnProgress = Callable[[ProgressEvent], None]
+
+
+def silent(event: ProgressEvent) -> None:
+    """Nobody wants to know."""

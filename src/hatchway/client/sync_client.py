@@ -1,0 +1,157 @@
+"""`Client`: the control plane of a home, for programs that block."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar
+
+import httpx
+
+from hatchway.client import calls
+from hatchway.client.calls import Call, Stream
+from hatchway.client.connection import ANSWER_TIMEOUT_S, BASE_URL, engine_errors, locate, raise_for
+from hatchway.client.deploying import Deploy, advance
+from hatchway.client.predictions import Prediction, body_of, prediction
+from hatchway.client.progress import OnProgress, silent
+from hatchway.client.waiting import Waiting
+from hatchway.errors import DeployFailed, PredictionFailed
+from hatchway.spec.status import ApiStatus, DeployResult, LogLine, Status
+
+T = TypeVar("T")
+
+
+class Client:
+    """The control plane of a home on this machine. Every method may raise EngineUnavailable.
+
+    `socket`: the engine's socket; by default that of the home which the environment names.
+    """
+
+    def __init__(self, *, socket: Path | None = None) -> None:
+        path, self._cache_file = locate(socket)
+        transport = httpx.HTTPTransport(uds=str(path))
+        self._http = httpx.Client(transport=transport, base_url=BASE_URL, timeout=ANSWER_TIMEOUT_S)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def status(self) -> Status:
+        """The engine, the gateway, and how many APIs are in which phase."""
+        return self._send(calls.status())
+
+    def list(self) -> list[ApiStatus]:
+        """All APIs, by name."""
+        return self._send(calls.list_apis())
+
+    def get(self, name: str) -> ApiStatus:
+        """Raises NotFound."""
+        return self._send(calls.get(name))
+
+    def deploy(
+        self,
+        *paths: str | Path,
+        names: Sequence[str] | None = None,
+        dry_run: bool = False,
+        wait: bool = True,
+        timeout_s: float | None = None,
+        on_progress: OnProgress = silent,
+    ) -> Sequence[DeployResult]:
+        """Deploy YAML files or folders (default: here), and wait until all their APIs are live.
+
+        Raises InvalidSpec, DeployFailed, TimedOut.
+        """
+        steps = Deploy(paths, names, dry_run, os.environ, self._cache_file, on_progress).steps()
+        step = advance(steps, None)
+        while isinstance(step, Call):
+            step = advance(steps, self._send(step))
+        results = step
+        if dry_run or not wait:
+            return results
+        return [self.wait(result, timeout_s=timeout_s, on_progress=on_progress) for result in results]
+
+    def wait(
+        self, result: DeployResult, *, timeout_s: float | None = None, on_progress: OnProgress = silent
+    ) -> DeployResult:
+        """Wait until a deploy is decided, by default for the API's ready_timeout. Raises DeployFailed, TimedOut."""
+        waiting = Waiting(result, timeout_s, on_progress, time.monotonic())
+        for event in self._items(calls.watch(result.name, logs=True, since_s=1)):
+            decided = waiting.see(event, time.monotonic())
+            if decided is not None:
+                return decided
+        raise DeployFailed(f"{result.name} was deleted")
+
+    def watch(self, name: str, *, logs: bool = False) -> Iterator[ApiStatus | LogLine]:
+        """The status now and whenever it changes, and with `logs` new log lines; ends when the API is gone."""
+        return (event for event in self._items(calls.watch(name, logs=logs)) if event is not None)
+
+    def logs(
+        self,
+        name: str,
+        *,
+        replica: str | None = None,
+        since: str | None = None,
+        request_id: str | None = None,
+        follow: bool = False,
+    ) -> Iterator[LogLine]:
+        """Log lines, oldest first; `since` is an age like "10m". Raises NotFound."""
+        asked = calls.logs(name, replica=replica, since=since, request_id=request_id, follow=follow)
+        return (line for line in self._items(asked) if line is not None)
+
+    def start(self, name: str) -> ApiStatus:
+        """Run what was stopped, or try again what failed. Raises NotFound."""
+        return self._send(calls.change(name, "start"))
+
+    def stop(self, name: str) -> ApiStatus:
+        """Let the replicas finish and end; the API is kept. Raises NotFound."""
+        return self._send(calls.change(name, "stop"))
+
+    def delete(self, name: str) -> ApiStatus:
+        """Stop an API and forget it. Returns at once; `watch` ends when it is gone. Raises NotFound."""
+        return self._send(calls.delete(name))
+
+    def predict(self, name: str, payload: Any, *, content_type: str | None = None) -> Any:
+        """One request through the gateway; its answer decoded. Raises PredictionFailed, NotFound."""
+        return self.request(name, payload, content_type=content_type).value
+
+    def request(self, name: str, payload: Any, *, content_type: str | None = None) -> Prediction:
+        """Like `predict`, with status, content type and request id."""
+        url = self.get(name).endpoint
+        body, kind = body_of(payload, content_type)
+        try:
+            # Not through a proxy of the environment: the gateway is on this machine.
+            with httpx.Client(timeout=None, trust_env=False) as http:
+                return prediction(name, http.post(url, content=body, headers={"content-type": kind}))
+        except httpx.HTTPError as exc:
+            raise PredictionFailed(f"{name} did not answer at {url}: {exc}") from exc
+
+    def prune(self) -> dict[str, int]:
+        """Remove what no API needs. Returns the bytes freed, by folder of the home."""
+        return self._send(calls.prune())
+
+    def shut_down(self, mode: Literal["down", "restart", "handover"] = "down", python: str | None = None) -> None:
+        """End everything, or only the engine, for another to take over."""
+        self._send(calls.shut_down(mode, python))
+
+    def _send(self, call: Call[T]) -> T:
+        with engine_errors():
+            return call.result(self._http.send(call.request(self._http)))
+
+    def _items(self, stream: Stream[T]) -> Iterator[T | None]:
+        with engine_errors():
+            answer = self._http.send(stream.request(self._http), stream=True)
+            with closing(answer):
+                if not answer.is_success:
+                    answer.read()
+                    raise_for(answer)
+                for line in answer.iter_lines():
+                    yield stream.read(line)
