@@ -4,6 +4,10 @@ A replica is started as
 
     PYTHON .../hatchway/replica/__main__.py LAUNCH_FILE
 
+or forked from a template, which is started as
+
+    PYTHON .../hatchway/replica/__main__.py --template TEMPLATE_FILE
+
 with stdout and stderr on its log file, its own session, and the user's environment variables. `LAUNCH_FILE` is
 the JSON form of `Launch`. The replica answers two unix sockets: `data_socket` speaks HTTP/1.1 to the gateway,
 `control_socket` answers the control paths below, so that an overloaded replica never looks like a dead one.
@@ -25,6 +29,7 @@ OLDEST_ADOPTED_VERSION = 1
 CONTROL_READY = "/ready"  # GET, ?wait_s=N long-polls: 200 {"state": "ready"}, else 503 {"state": ...}
 CONTROL_LIVE = "/live"  # GET: 200 while the event loop turns
 CONTROL_STATS = "/stats"  # GET: 200, the JSON form of ReplicaStats
+CONTROL_MODULES = "/modules"  # GET: 200 {"modules": [...]}, what it imported from its Python's libraries, in order
 CONTROL_DRAIN = "/drain"  # POST: 200; ready turns false, requests are still answered
 
 # Headers on the data path.
@@ -82,7 +87,7 @@ class Launch:
     endpoint: str = "/"  # where the gateway serves the API; an ASGI app's root_path; see HEADER_ENDPOINT
     max_body_bytes: int = 100 * 1024 * 1024  # see HEADER_MAX_BODY
     server_packages: str = ""  # directory with httptools, uvloop and orjson; imported before the user's paths
-    asgi_packages: str | None = None  # directory with uvicorn, used when the user's environment has none
+    asgi_packages: str | None = None  # directory with uvicorn and more, last on sys.path: it fills gaps
     contract_version: int = CONTRACT_VERSION
 
     def to_json(self) -> str:
@@ -96,6 +101,28 @@ class Launch:
             raise ValueError(f"launch file is not of contract version {CONTRACT_VERSION}")
         known = {f.name for f in dataclasses.fields(cls)}
         return cls(**{key: value for key, value in data.items() if key in known})
+
+
+@dataclass(frozen=True)
+class TemplateLaunch:
+    """How a template is told what to be: the JSON form of this is TEMPLATE_FILE."""
+
+    socket: str  # where it takes requests
+    exits_file: str  # where it writes how its children ended
+    modules: list[str]  # what it imports, in this order
+    server_packages: str = ""  # as in Launch
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=1)
+
+
+@dataclass(frozen=True)
+class ForkRequest:
+    """What a template is asked: a replica with this launch file, output and environment."""
+
+    launch_file: str
+    log_file: str
+    environment: dict[str, str]
 
 
 @dataclass(frozen=True)

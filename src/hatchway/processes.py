@@ -19,6 +19,8 @@ from pathlib import Path
 
 from hatchway.contract import PROCESS_VARIABLE
 
+MARK_WIDTH = 80
+
 _PROC = Path("/proc")
 
 
@@ -41,9 +43,13 @@ class Mark:
     def __str__(self) -> str:
         return f"{self.home_hash}:{self.role}:{self.id}"
 
+    def padded(self) -> str:
+        """As wide as any mark is: a process forked from this one writes its own over it."""
+        return str(self).ljust(MARK_WIDTH)
+
     @classmethod
     def parse(cls, text: str) -> Mark | None:
-        parts = text.split(":", 2)
+        parts = text.rstrip().split(":", 2)
         return cls(*parts) if len(parts) == 3 else None
 
 

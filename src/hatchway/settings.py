@@ -79,6 +79,11 @@ class Settings:
         return self.home / "replicas"
 
     @property
+    def templates_dir(self) -> Path:
+        """What each API's handler imports, and the launch files of the processes that import it in advance."""
+        return self.home / "templates"
+
+    @property
     def bytecode_dir(self) -> Path:
         """Compiled modules of replicas, where the environment forbids to keep them beside their sources."""
         return self.home / "bytecode"
@@ -120,6 +125,10 @@ class Settings:
         """`kind` is "data" or "ctl"."""
         return self.runtime_dir / "r" / f"{replica_id}.{kind}"
 
+    def template_socket(self, key: str) -> Path:
+        """Where a template process takes requests."""
+        return self.runtime_dir / "t" / key
+
     def prepare(self) -> None:
         """Create the home and the runtime folder, private to this user. Raises StorageError."""
         try:
@@ -134,6 +143,7 @@ class Settings:
         _private_folder(self.runtime_dir.parent)
         _private_folder(self.runtime_dir)
         _private_folder(self.runtime_dir / "r")
+        _private_folder(self.runtime_dir / "t")
 
 
 def home_hash(home: Path) -> str:

@@ -16,6 +16,7 @@ from hatchway.backends.local import LocalBackend
 from hatchway.backends.local.backend import REPLICA_MAIN
 from hatchway.backends.local.capacity import Machine
 from hatchway.backends.local.gpu import Device
+from hatchway.backends.local.launch import REPLICA_ROLE
 from hatchway.backends.local.tenancy import Hardware
 from hatchway.contract import PROCESS_VARIABLE
 from hatchway.processes import Command, Mark, find_marked, identify, is_alive, spawn
@@ -50,7 +51,8 @@ async def lines(backend: LocalBackend, api: str = "iris") -> list[LogLine]:
 
 
 def marked_pids(settings: Settings) -> set[int]:
-    return {found.identity.pid for found in find_marked(settings.home_hash)}
+    """Replicas, and what they started."""
+    return {found.identity.pid for found in find_marked(settings.home_hash) if found.mark.role == REPLICA_ROLE}
 
 
 # --- start, drain, stop --------------------------------------------------------------------------------------

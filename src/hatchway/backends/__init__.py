@@ -13,7 +13,7 @@ from typing import Protocol
 
 from hatchway.spec.api import RealtimeApi
 from hatchway.spec.revision import Interpreter
-from hatchway.spec.status import LogLine, ReplicaState
+from hatchway.spec.status import LogLine, ReplicaState, StartKind
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,8 @@ class Replica:
     in_flight: int = 0
     queued: int = 0
     handler: str = ""  # what runs, for people
+    start: StartKind = ""  # how its process was started
+    start_reason: str = ""  # why it was spawned and not forked
     final: bool = False  # failed for good: starting it again would fail again
 
 

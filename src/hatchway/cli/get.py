@@ -138,7 +138,7 @@ def detail_lines(out: Output, api: ApiStatus, now: float) -> Iterator[Text]:
     yield from section(
         out,
         "replicas",
-        ("ID", "STATE", "PID", "RESTARTS", "MEMORY", "AGE", "REVISION", "REASON"),
+        ("ID", "STATE", "PID", "RESTARTS", "MEMORY", "AGE", "REVISION", "START", "REASON"),
         replica_rows(api, now),
     )
     yield from section(out, "revisions", ("ID", "AGE", "COMMIT", ""), revision_rows(api, now))
@@ -181,6 +181,7 @@ def replica_rows(api: ApiStatus, now: float) -> list[list[str | Cell]]:
             format_bytes(replica.rss_bytes),
             format_age(replica.started_at, now),
             replica.revision,
+            ": ".join(text for text in (replica.start, replica.start_reason) if text),
             ": ".join(text for text in (replica.reason, replica.message.split("\n")[0]) if text),
         ]
         for replica in api.replica_list

@@ -176,6 +176,8 @@ def _replica(replica: Replica) -> ReplicaStatus:
         rss_bytes=replica.rss_bytes,
         reason=replica.reason,
         message=replica.message,
+        start=replica.start,
+        start_reason=replica.start_reason,
     )
 
 

@@ -1,4 +1,4 @@
-"""The entry point of a replica: `PYTHON .../hatchway/replica/__main__.py LAUNCH_FILE`.
+"""The entry point of a replica, `PYTHON .../hatchway/replica/__main__.py LAUNCH_FILE`, and of a template.
 
 Runs in the user's Python, which may have no Hatchway, another version of it, or be too old: so this file parses on
 any Python 3.6+, finds its own package by path and not through sys.path, and imports all of ours before the user's
@@ -16,8 +16,8 @@ EXIT_OLD_PYTHON = 73
 OLDEST_PYTHON = (3, 11)
 
 
-def main(launch_file: str) -> int:
-    """Run the replica that the launch file describes; the exit code of the process."""
+def main(launch_file: str, is_template: bool) -> int:
+    """Run the replica, or the template, that the launch file describes; the exit code of the process."""
     if sys.version_info < OLDEST_PYTHON:
         return _refuse_old_python(launch_file)
     here = os.path.dirname(os.path.abspath(__file__))
@@ -27,20 +27,21 @@ def main(launch_file: str) -> int:
     package = types.ModuleType("hatchway")
     package.__path__ = [os.path.dirname(here)]
     sys.modules["hatchway"] = package
-    from hatchway.contract import Launch
+    from hatchway.contract import Launch, TemplateLaunch
 
     try:
         with open(launch_file, encoding="utf-8") as file:
-            launch = Launch.from_json(file.read())
+            text = file.read()
+        launch = TemplateLaunch(**json.loads(text)) if is_template else Launch.from_json(text)
     except (OSError, TypeError, ValueError) as exc:
         sys.stderr.write("cannot use the launch file {}: {}\n".format(launch_file, exc))  # noqa: UP032 (as _refuse_…)
         return EXIT_CONTRACT
     if launch.server_packages:
         sys.path.insert(0, launch.server_packages)
-    from hatchway.replica import isolation, lifecycle
+    from hatchway.replica import isolation, lifecycle, template
 
     isolation.hide(launch.server_packages)
-    return lifecycle.run(launch)
+    return template.run(launch) if isinstance(launch, TemplateLaunch) else lifecycle.run(launch)
 
 
 def _refuse_old_python(launch_file: str) -> int:
@@ -56,4 +57,4 @@ def _refuse_old_python(launch_file: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(sys.argv[-1], is_template=sys.argv[1] == "--template"))

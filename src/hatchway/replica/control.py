@@ -11,7 +11,15 @@ import contextlib
 from collections.abc import Callable
 from urllib.parse import parse_qs
 
-from hatchway.contract import CONTROL_DRAIN, CONTROL_LIVE, CONTROL_READY, CONTROL_STATS, ReplicaStats
+from hatchway.contract import (
+    CONTROL_DRAIN,
+    CONTROL_LIVE,
+    CONTROL_MODULES,
+    CONTROL_READY,
+    CONTROL_STATS,
+    ReplicaStats,
+)
+from hatchway.replica import modules
 from hatchway.replica.connection import Exchange, Sink
 
 LONGEST_WAIT_S = 300.0
@@ -68,6 +76,7 @@ class _Question(Exchange):
             CONTROL_READY: lambda: self._ready(query),
             CONTROL_LIVE: lambda: self.answer_json(200, {"live": True}),
             CONTROL_STATS: self._stats,
+            CONTROL_MODULES: lambda: self.answer_json(200, {"modules": modules.imported()}),
             CONTROL_DRAIN: self._drain,
         }
         if path not in answers:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 from typing import Protocol
 
 import orjson
@@ -58,10 +59,13 @@ class Front(Protocol):
 class HandlerFront:
     """A class or a function behind our own HTTP server."""
 
-    def __init__(self, launch: Launch, log: Log, on_stuck: StuckListener) -> None:
+    def __init__(
+        self, launch: Launch, log: Log, on_stuck: StuckListener, prepare_thread: Callable[[], None] | None
+    ) -> None:
         self._launch = launch
         self._log = log
-        self._workers = Workers(asyncio.get_running_loop())
+        self._prepare_thread = prepare_thread
+        self._workers = Workers(asyncio.get_running_loop(), prepare_thread)
         self._server: asyncio.AbstractServer | None = None
         # Without a limit until the warm-up is over, which may have to compile a model.
         self.gate = Gate(Admission(launch.max_concurrency or 1, launch.max_queue_length), math.inf, on_stuck)
@@ -78,7 +82,9 @@ class HandlerFront:
         if handler.warning:
             self._log.say("WARNING", handler.warning)
         root_path = self._launch.endpoint.rstrip("/")
-        self._follow_ups = FollowUps(Workers(self._workers.loop), self._log, handler.max_concurrency)
+        self._follow_ups = FollowUps(
+            Workers(self._workers.loop, self._prepare_thread), self._log, handler.max_concurrency
+        )
         self._app = App(handler, self.gate, self._workers, self._follow_ups, self._log, root_path, self.counts)
 
     async def warm_up(self, payload: object) -> None:

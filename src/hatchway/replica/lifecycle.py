@@ -1,6 +1,6 @@
 """A replica's life: control socket, load, warm-up, data socket, ready, drain, exit with a code that means something.
 
-`run` needs no bootstrap of its own and may be called in a process that was forked for it.
+`run` is also called in a process that a template forked for it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable, Coroutine
+from functools import partial
 
 import uvloop
 
@@ -26,7 +28,7 @@ from hatchway.contract import (
     ReplicaStats,
 )
 from hatchway.errors import LoadError
-from hatchway.replica import logs, sockets
+from hatchway.replica import logs, pools, sockets
 from hatchway.replica.asgi import AsgiFront
 from hatchway.replica.connection import Listener
 from hatchway.replica.control import Control, State
@@ -37,7 +39,7 @@ EXIT_GRACE_S = 5.0  # for the user's own threads and exit hooks, once everything
 CONTROL_BODY_BYTES = 64 * 1024
 
 
-def run(launch: Launch) -> int:
+def run(launch: Launch, *, is_forked: bool = False) -> int:
     """Serve until told to stop; the exit code of the process."""
     log = logs.install(launch.log_level)
     os.chdir(launch.project_dir)
@@ -46,14 +48,14 @@ def run(launch: Launch) -> int:
         folders.append(os.path.normpath(os.path.join(launch.project_dir, launch.python_path)))
     sys.path[:0] = folders
     if launch.asgi_packages:
-        sys.path.append(launch.asgi_packages)  # last, so that it only fills gaps: uvicorn, starlette for forms
+        sys.path.append(launch.asgi_packages)  # last, so that it only fills gaps
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Until the loop takes over: nothing has been answered yet, so there is nothing to finish.
     signal.signal(signal.SIGTERM, lambda *_: _leave_at_once(launch))
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     try:
-        code = _run_until_done(loop, launch, log)
+        code = _run_until_done(loop, _live(launch, log, is_forked=is_forked), log)
     finally:
         _remove_sockets(launch)
     sys.stdout.flush()
@@ -62,8 +64,8 @@ def run(launch: Launch) -> int:
     return code
 
 
-def _run_until_done(loop: asyncio.AbstractEventLoop, launch: Launch, log: logs.Log) -> int:
-    main = loop.create_task(_live(launch, log), name="replica")
+def _run_until_done(loop: asyncio.AbstractEventLoop, life: Coroutine[None, None, int], log: logs.Log) -> int:
+    main = loop.create_task(life, name="replica")
     while True:
         try:
             return loop.run_until_complete(main)
@@ -74,21 +76,25 @@ def _run_until_done(loop: asyncio.AbstractEventLoop, launch: Launch, log: logs.L
             log.say("ERROR", f"a background task raised {type(exc).__name__}; the replica goes on")
 
 
-async def _live(launch: Launch, log: logs.Log) -> int:
-    return await Replica(launch, log).live()
+async def _live(launch: Launch, log: logs.Log, *, is_forked: bool) -> int:
+    raises_pools = is_forked and launch.cpu_threads > 1
+    return await Replica(launch, log, partial(pools.raise_to, launch.cpu_threads) if raises_pools else None).live()
 
 
 class Replica:
     """One replica from start to end."""
 
-    def __init__(self, launch: Launch, log: logs.Log) -> None:
+    def __init__(self, launch: Launch, log: logs.Log, prepare_thread: Callable[[], None] | None) -> None:
         self._launch = launch
         self._log = log
         self._state = State()
         self._stopping = asyncio.Event()
         self._code = EXIT_OK
-        kind = AsgiFront if launch.app else HandlerFront
-        self._front: Front = kind(launch, log, self._on_stuck)
+        self._front: Front = (
+            AsgiFront(launch, log, self._on_stuck)
+            if launch.app
+            else HandlerFront(launch, log, self._on_stuck, prepare_thread)
+        )
 
     async def live(self) -> int:
         control = Control(self._state, self.stats, lambda: self._state.become("draining"))

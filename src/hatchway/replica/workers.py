@@ -26,10 +26,11 @@ class Task(Protocol):
 
 
 class Workers:
-    """A pool for at most as many tasks as were submitted at once."""
+    """A pool for at most as many tasks as were submitted at once. Each thread calls `prepare_thread` first."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, prepare_thread: Callable[[], None] | None = None) -> None:
         self.loop = loop
+        self._prepare_thread = prepare_thread
         self._tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
         self._done: deque[Task] = deque()
         self._is_waking = False
@@ -54,6 +55,8 @@ class Workers:
         return result
 
     def _work(self) -> None:
+        if self._prepare_thread is not None:
+            self._prepare_thread()
         while True:
             task = self._tasks.get()
             task.thread_id = threading.get_ident()

@@ -138,6 +138,11 @@ class HandlerSpec(Part):
     timeout: Annotated[float, duration("1ms")] = Field(
         default=60, description="How long a request may take until the first byte of its response; then 504."
     )
+    fast_start: Flag = Field(
+        default=True,
+        description="Start replicas as copies of a process that has imported their packages in advance, where that is "
+        "safe. false: each is a new process.",
+    )
     warmup: Anything = Field(
         default=None, description="A payload; a replica is ready only after it has predicted this once."
     )

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 Phase = Literal["starting", "live", "updating", "idle", "stopped", "failed", "deleting"]
+StartKind = Literal["", "forked", "spawned"]
 ReplicaState = Literal["starting", "ready", "draining", "failed"]
 
 
@@ -42,6 +43,8 @@ class ReplicaStatus(Wire):
     rss_bytes: int | None
     reason: str = ""
     message: str = ""
+    start: StartKind = ""  # forked from a process that had imported its packages, or a new process
+    start_reason: str = ""  # why it was spawned and not forked
 
 
 class RevisionStatus(Wire):

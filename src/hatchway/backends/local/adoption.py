@@ -12,10 +12,11 @@ from pathlib import Path
 from hatchway.backends.local import control
 from hatchway.backends.local.capacity import Needs
 from hatchway.backends.local.launch import REPLICA_ROLE
-from hatchway.backends.local.life import Surroundings, become_ready, kill
+from hatchway.backends.local.life import become_ready, kill
 from hatchway.backends.local.logs import ApiLogs
 from hatchway.backends.local.restarts import describe
 from hatchway.backends.local.slots import Slot, SlotFolder
+from hatchway.backends.local.surroundings import Surroundings
 from hatchway.contract import CONTRACT_VERSION, OLDEST_ADOPTED_VERSION, ReplicaStats
 from hatchway.processes import Marked, find_marked, is_alive, kill_tree
 

@@ -22,10 +22,12 @@ from hatchway.backends.local.bytecode import find_stale
 from hatchway.backends.local.capacity import Needs
 from hatchway.backends.local.cgroups import Cgroups, find
 from hatchway.backends.local.environments import Environments
-from hatchway.backends.local.life import Surroundings, end, kill, live, refresh
+from hatchway.backends.local.life import end, kill, live, refresh
 from hatchway.backends.local.logs import ApiLogs, Wanted
 from hatchway.backends.local.memory import rss_bytes
 from hatchway.backends.local.slots import Slot, SlotFolder, make_id, write_whole
+from hatchway.backends.local.surroundings import Surroundings
+from hatchway.backends.local.templates import Templates
 from hatchway.backends.local.tenancy import Hardware
 from hatchway.processes import table, tree
 from hatchway.settings import Settings
@@ -60,10 +62,12 @@ class LocalBackend:
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         cgroups: Cgroups | None = find(settings.home_hash) if use_cgroups else None
+        hardware = hardware or Hardware()
         self._world = Surroundings(
             settings=settings,
             environments=Environments(settings, time.time),
-            hardware=hardware or Hardware(),
+            templates=Templates(settings, main_file, time.time, hardware.read().total_bytes),
+            hardware=hardware,
             cgroups=cgroups,
             main_file=main_file,
             now=time.time,
@@ -77,6 +81,7 @@ class LocalBackend:
     # --- the protocol ------------------------------------------------------------------------------------
     async def adopt(self) -> None:
         self._world.environments.clean_up()
+        await self._world.templates.adopt()
         for slot in await adopt_slots(self._world, self._logs):
             self._world.slots[slot.id] = slot
             if slot.folder.stopping.exists():
@@ -102,6 +107,7 @@ class LocalBackend:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._world.environments.cancel()
+            await self._world.templates.release()
 
     async def apply(self, workload: Workload, replicas: int) -> None:
         slots = [
@@ -149,6 +155,7 @@ class LocalBackend:
         for slot in list(self._world.slots.values()):
             self._begin_end(slot, kill_after_s)
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await self._world.templates.stop_all()
         if self._world.cgroups is not None:
             self._world.cgroups.sweep(frozenset())
 
@@ -167,6 +174,7 @@ class LocalBackend:
         ending = [self._tasks[slot.id] for slot in self._world.slots.values() if slot.api == api and slot.stopping]
         await asyncio.gather(*ending, return_exceptions=True)
         self._logs.forget(api)
+        self._world.templates.forget(api)
 
     async def prune(self, keep_revisions: frozenset[str]) -> int:
         slots = self._world.slots.values()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
-from hatchway.contract import CONTROL_DRAIN, CONTROL_READY, CONTROL_STATS, ReplicaStats
+from hatchway.contract import CONTROL_DRAIN, CONTROL_MODULES, CONTROL_READY, CONTROL_STATS, ReplicaStats
 
 _MAX_ANSWER_BYTES = 1 << 20
 
@@ -27,6 +28,15 @@ async def read_stats(socket_path: str, *, timeout_s: float = 2.0) -> ReplicaStat
     try:
         return ReplicaStats.from_json(body)
     except (ValueError, TypeError, AttributeError) as exc:
+        raise Unanswered(f"{socket_path} answered something else: {exc}") from exc
+
+
+async def read_modules(socket_path: str, *, timeout_s: float = 5.0) -> tuple[str, ...]:
+    """What the handler has imported from its Python's libraries, in order. Raises Unanswered."""
+    status, body = await _ask(socket_path, f"GET {CONTROL_MODULES}", timeout_s=timeout_s)
+    try:
+        return tuple(json.loads(body)["modules"]) if status == 200 else ()
+    except (ValueError, KeyError, TypeError) as exc:
         raise Unanswered(f"{socket_path} answered something else: {exc}") from exc
 
 

@@ -16,10 +16,12 @@ _PROBE_TIMEOUT_S = 30.0
 
 # Runs on any Python since 2.7.
 _PROBE = (
-    "import sys, json, platform;"
+    "import sys, json, platform, site, sysconfig;"
     "i = getattr(sys, 'implementation', None);"
+    "p = sysconfig.get_paths();"
     "print(json.dumps({'version': list(sys.version_info[:3]), 'prefix': sys.prefix,"
     " 'base_prefix': getattr(sys, 'base_prefix', sys.prefix),"
+    " 'library_folders': sorted(set([p['purelib'], p['platlib']] + getattr(site, 'getsitepackages', list)())),"
     " 'abi': (getattr(i, 'cache_tag', None) or 'python') + getattr(sys, 'abiflags', '') + '-' + platform.machine()}))"
 )
 
@@ -33,6 +35,7 @@ class Python:
     abi: str
     prefix: str
     base_prefix: str
+    library_folders: tuple[str, ...] = ()  # where its packages are installed
 
     @property
     def is_virtual(self) -> bool:
@@ -92,7 +95,14 @@ def _ask(executable: str) -> Python:
         output = done.stdout
         answer = json.loads(output)
         major, minor, patch = answer["version"]
-        return Python(executable, (major, minor, patch), answer["abi"], answer["prefix"], answer["base_prefix"])
+        return Python(
+            executable,
+            (major, minor, patch),
+            answer["abi"],
+            answer["prefix"],
+            answer["base_prefix"],
+            tuple(answer.get("library_folders", ())),
+        )
     except (OSError, ValueError, KeyError, subprocess.SubprocessError) as exc:
         raise EnvironmentFailed(
             f"{executable} does not run as a Python interpreter: {exc!r}",

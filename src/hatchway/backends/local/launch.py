@@ -61,18 +61,31 @@ def make_environment(
     engine: Mapping[str, str], slot: Slot, workload: Workload, python: Python, mark: Mark, bytecode_dir: Path
 ) -> dict[str, str]:
     """The engine's variables without ours, then what fits this replica, then the user's own, which win."""
-    kept = {key: value for key, value in engine.items() if not key.startswith("HATCHWAY_") and key not in _DROPPED}
-    base = allow_bytecode(kept, bytecode_dir)
-    threads = str(cpu_threads(workload))
     return {
-        **base,
-        **dict.fromkeys(_THREAD_VARIABLES, threads),
-        **_environment_variables(python, base.get("PATH", os.defpath)),
+        **_shared_environment(engine, python, bytecode_dir),
+        **dict.fromkeys(_THREAD_VARIABLES, str(cpu_threads(workload))),
         **gpu.variables(slot.devices),
         "TMPDIR": str(slot.folder.tmp),
         **workload.env,
         PROCESS_VARIABLE: str(mark),
     }
+
+
+def make_template_environment(
+    engine: Mapping[str, str], workload: Workload, python: Python, bytecode_dir: Path
+) -> dict[str, str]:
+    """What all replicas of a workload have in common, with one thread for numeric libraries; without a mark."""
+    return {
+        **_shared_environment(engine, python, bytecode_dir),
+        **dict.fromkeys(_THREAD_VARIABLES, "1"),
+        **workload.env,
+    }
+
+
+def _shared_environment(engine: Mapping[str, str], python: Python, bytecode_dir: Path) -> dict[str, str]:
+    kept = {key: value for key, value in engine.items() if not key.startswith("HATCHWAY_") and key not in _DROPPED}
+    base = allow_bytecode(kept, bytecode_dir)
+    return {**base, **_environment_variables(python, base.get("PATH", os.defpath))}
 
 
 def cpu_threads(workload: Workload) -> int:

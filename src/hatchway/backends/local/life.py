@@ -1,59 +1,28 @@
-"""The life of a slot: prepare, wait for room, start, attend until the process ends, account for it, start again.
+"""The life of a slot: start, attend until the process ends, account for it, start again.
 
 One task per slot runs `live` and is cancelled when the engine ends, which leaves the process running, or when the
-slot is to be stopped, which `end` does. Nothing here decides: `restarts.py`, `capacity.py` and the controller do.
+slot is to be stopped, which `end` does. How a process comes into a slot is in `starting.py`. Nothing here decides:
+`restarts.py`, `capacity.py` and the controller do.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
+import dataclasses
 import signal
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 
-from hatchway.backends import Workload
-from hatchway.backends.local import control, memory, restarts, tenancy
-from hatchway.backends.local.capacity import DoesNotFit, Fits, mebibytes
-from hatchway.backends.local.cgroups import Cgroups
-from hatchway.backends.local.environments import Environments, Runtime
+from hatchway.backends.local import control, memory, restarts
+from hatchway.backends.local.capacity import mebibytes
 from hatchway.backends.local.exits import wait_exit, wait_gone
-from hatchway.backends.local.launch import REPLICA_ROLE, make_environment, make_launch
 from hatchway.backends.local.slots import Slot
+from hatchway.backends.local.starting import start
+from hatchway.backends.local.surroundings import Surroundings
 from hatchway.contract import CONTRACT_VERSION, OLDEST_ADOPTED_VERSION
-from hatchway.errors import EnvironmentFailed, StorageError
-from hatchway.processes import Command, Mark, kill_tree, signal_process, spawn, table, tree
-from hatchway.settings import Settings
+from hatchway.processes import kill_tree, signal_process, table, tree
 
 _READY_WAIT_S = 20.0
 _SOCKET_POLL_S = 0.03  # a socket that appears makes no event
-_CAPACITY_LOOK_S = 2.0  # memory is also freed by others, without an event
-
-
-@dataclass
-class Surroundings:
-    """What all slots of a backend share."""
-
-    settings: Settings
-    environments: Environments
-    hardware: tenancy.Hardware
-    cgroups: Cgroups | None
-    main_file: Path
-    now: Callable[[], float]
-    on_change: Callable[[str], None]
-    environ: Mapping[str, str]
-    slots: dict[str, Slot] = field(default_factory=dict)
-    room: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def mark(self, slot: Slot) -> Mark:
-        return Mark(self.settings.home_hash, REPLICA_ROLE, slot.id)
-
-    def made_room(self) -> None:
-        """Wake everyone who waits for capacity."""
-        self.room.set()
-        self.room = asyncio.Event()
 
 
 async def live(slot: Slot, world: Surroundings) -> None:
@@ -62,7 +31,7 @@ async def live(slot: Slot, world: Surroundings) -> None:
         if slot.process is None:
             if slot.exits and not slot.is_going:
                 await _sit_out(slot, world)
-            await _start(slot, world)
+            await start(slot, world)
             continue
         code = await _attend(slot, world)
         account(slot, code, world)
@@ -116,20 +85,12 @@ def account(slot: Slot, code: int | None, world: Surroundings) -> None:
     world.made_room()
 
 
-def fail(slot: Slot, reason: str, message: str, world: Surroundings) -> None:
-    """The slot can never run: say so and stay."""
-    slot.state, slot.final, slot.reason, slot.message = "failed", True, reason, message
-    slot.log.say("ERROR", f"{reason}: {message}", world.now())
-    slot.save()
-    world.on_change(slot.api)
-
-
 def _follow_up(slot: Slot, world: Surroundings) -> None:
     match restarts.decide(slot.exits):
         case restarts.Never(reason, message):
             # What is known of the cause says more than that it came again and again.
             kept = slot.reason if slot.reason == "OutOfMemory" else reason or slot.reason
-            fail(slot, kept, "; ".join(filter(None, (message, slot.message))), world)
+            world.fail(slot, kept, "; ".join(filter(None, (message, slot.message))))
         case restarts.Restart():
             world.on_change(slot.api)
 
@@ -142,73 +103,6 @@ async def _sit_out(slot: Slot, world: Surroundings) -> None:
         slot.restarts += 1
     slot.state = "starting"  # the reason stays until it is ready: it is why the replica is not
     slot.save()
-    world.on_change(slot.api)
-
-
-async def _start(slot: Slot, world: Surroundings) -> None:
-    """Bring a process into the slot, or fail it for good."""
-    workload = await slot.known_workload()
-    try:
-        runtime = await _prepare(slot, workload, world)
-    except (EnvironmentFailed, StorageError) as exc:
-        fail(slot, "EnvironmentFailed", f"{exc.message} ({exc.hint})" if exc.hint else exc.message, world)
-        return
-    before = slot.reason, slot.message
-    while isinstance(verdict := _admit(slot, world), DoesNotFit):
-        if not verdict.ever:
-            fail(slot, "NoCapacity", verdict.message, world)
-            return
-        _tell(slot, "NoCapacity", verdict.message, world)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_CAPACITY_LOOK_S):
-                await world.room.wait()
-    _tell(slot, *before, world)
-    # No await between admission and this: nobody else can take the room in between.
-    _spawn(slot, workload, runtime, world)
-
-
-def _admit(slot: Slot, world: Surroundings) -> Fits | DoesNotFit:
-    return tenancy.admit(slot, world.slots.values(), world.hardware)
-
-
-async def _prepare(slot: Slot, workload: Workload, world: Surroundings) -> Runtime:
-    before = slot.reason, slot.message
-    if workload.spec.handler.dependencies.pip is not None:
-        _tell(slot, "BuildingEnvironment", f"installing {workload.spec.handler.dependencies.pip}", world)
-    try:
-        return await world.environments.runtime(workload, slot.log)
-    except OSError as exc:
-        raise StorageError(f"cannot prepare the Python environment: {exc}") from exc
-    finally:
-        slot.reason, slot.message = before
-
-
-def _spawn(slot: Slot, workload: Workload, runtime: Runtime, world: Surroundings) -> None:
-    slot.folder.create()
-    slot.folder.empty_tmp()
-    slot.folder.take_last_words()
-    _remove_sockets(slot)
-    slot.folder.write_launch(make_launch(slot, workload, runtime))
-    mark = world.mark(slot)
-    argv = [runtime.python.executable, str(world.main_file), str(slot.folder.launch)]
-    environment = make_environment(world.environ, slot, workload, runtime.python, mark, world.settings.bytecode_dir)
-    if world.cgroups is not None:
-        slot.cgroup = world.cgroups.create(slot.id, slot.needs.memory_bytes, slot.needs.cpu)
-        slot.oom_kills_before = 0 if slot.cgroup is None else slot.cgroup.oom_kills()
-    slot.timeout_s = workload.spec.handler.timeout
-    slot.started_at = slot.answered_at = world.now()
-    try:
-        slot.process = spawn(Command(argv, environment, workload.project_dir, slot.log.path))
-    except OSError as exc:
-        fail(slot, "StartFailed", f"cannot start {argv[0]}: {exc}", world)
-        return
-    if slot.cgroup is not None:
-        try:
-            slot.cgroup.add(slot.process.pid)
-        except OSError:  # gone already, or not allowed: the watch takes over
-            slot.cgroup.remove()
-            slot.cgroup = None
-    slot.save_process()
     world.on_change(slot.api)
 
 
@@ -235,7 +129,17 @@ async def _await_ready(slot: Slot, world: Surroundings) -> None:
             return
         await asyncio.sleep(_SOCKET_POLL_S)
     await refresh(slot, world)
+    await _learn_modules(slot, world)  # first, or the start of the next replica, which follows from this, is too early
     become_ready(slot, world)
+
+
+async def _learn_modules(slot: Slot, world: Surroundings) -> None:
+    """Have a template that imports what this replica did, for those that come after it."""
+    if slot.recipe is None:
+        return
+    with contextlib.suppress(control.Unanswered):
+        modules = await control.read_modules(slot.control_socket)
+        world.templates.learn(slot.api, dataclasses.replace(slot.recipe, modules=modules))
 
 
 async def refresh(slot: Slot, world: Surroundings) -> None:
@@ -293,22 +197,8 @@ def _explain(slot: Slot, code: int | None) -> tuple[str, str]:
     return restarts.describe(code, words)
 
 
-def _tell(slot: Slot, reason: str, message: str, world: Surroundings) -> None:
-    if (slot.reason, slot.message) != (reason, message):
-        if reason != slot.reason and reason == "NoCapacity":
-            slot.log.say("WARNING", f"{reason}: {message}", world.now())
-        slot.reason, slot.message = reason, message
-        world.on_change(slot.api)
-
-
 def _clean_up_process(slot: Slot) -> None:
-    _remove_sockets(slot)
+    slot.remove_sockets()
     if slot.cgroup is not None:
         slot.cgroup.remove()
         slot.cgroup = None
-
-
-def _remove_sockets(slot: Slot) -> None:
-    for path in (slot.data_socket, slot.control_socket):
-        with contextlib.suppress(OSError):
-            os.unlink(path)

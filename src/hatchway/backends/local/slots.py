@@ -8,8 +8,10 @@ A slot outlives its process, which is restarted in it. Its folder holds `slot.js
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
+import os
 import secrets
 import shutil
 from dataclasses import dataclass, field
@@ -20,10 +22,11 @@ from hatchway.backends import Replica, Workload
 from hatchway.backends.local.capacity import Needs
 from hatchway.backends.local.cgroups import Cgroup
 from hatchway.backends.local.logs import ReplicaLog
+from hatchway.backends.local.recipe import Recipe
 from hatchway.backends.local.restarts import Exit
 from hatchway.contract import LastWords, Launch
 from hatchway.processes import Identity
-from hatchway.spec.status import ReplicaState
+from hatchway.spec.status import ReplicaState, StartKind
 
 # No vowels, no look-alikes: ids are read aloud and never spell words.
 _ID_LETTERS = "23456789bcdfghjkmnpqrstvwxz"
@@ -124,6 +127,9 @@ class Slot:
     in_flight: int = 0
     queued: int = 0
     handler: str = ""
+    start: StartKind = ""
+    start_reason: str = ""  # why it is spawned and not forked
+    recipe: Recipe | None = None  # of the template that it or its successors may be forked from
     _workload: Workload | None = None  # None: adopted, and nobody has said yet what is to run in it
     _is_known: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -164,6 +170,7 @@ class Slot:
                 "ready_at": self.ready_at,
                 "devices": list(self.devices),
                 "oom_kills_before": self.oom_kills_before,
+                "start": [self.start, self.start_reason],
             }
         )
 
@@ -181,6 +188,12 @@ class Slot:
         self.started_at, self.ready_at = record.get("started_at"), record.get("ready_at")
         self.devices = tuple(record.get("devices", ()))
         self.oom_kills_before = int(record.get("oom_kills_before", 0))
+        self.start, self.start_reason = record.get("start", ("", ""))
+
+    def remove_sockets(self) -> None:
+        for path in (self.data_socket, self.control_socket):
+            with contextlib.suppress(OSError):
+                os.unlink(path)
 
     def to_replica(self) -> Replica:
         return Replica(
@@ -198,6 +211,8 @@ class Slot:
             in_flight=self.in_flight,
             queued=self.queued,
             handler=self.handler,
+            start=self.start,
+            start_reason=self.start_reason,
             final=self.final,
         )
 

@@ -1,0 +1,40 @@
+"""What a template process is made of, and when two of them would be the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from hatchway.backends.local.interpreters import Python
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a template is made of. `variables` are its environment's, without a mark."""
+
+    python: Python
+    server_packages: str
+    variables: Mapping[str, str] = field(repr=False)
+    modules: tuple[str, ...] = ()
+
+    def key(self) -> str:
+        """The same for the same recipe, as long as nothing was installed into the Python or removed from it."""
+        content = [
+            self.python.executable,
+            self.python.version,
+            self.server_packages,
+            sorted(self.variables.items()),
+            self.modules,
+            [_mtime_ns(folder) for folder in self.python.library_folders],
+        ]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
+
+
+def _mtime_ns(folder: str) -> int:
+    try:
+        return os.stat(folder).st_mtime_ns
+    except OSError:
+        return 0

@@ -1,0 +1,149 @@
+"""Bringing a process into a slot: prepare its Python, wait for room, then fork it from a template or spawn it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+
+from hatchway.backends import Workload
+from hatchway.backends.local import tenancy
+from hatchway.backends.local.capacity import Fits
+from hatchway.backends.local.environments import Runtime
+from hatchway.backends.local.launch import cpu_threads, make_environment, make_launch, make_template_environment
+from hatchway.backends.local.recipe import Recipe
+from hatchway.backends.local.slots import Slot
+from hatchway.backends.local.surroundings import Surroundings
+from hatchway.backends.local.templates import TemplateLost
+from hatchway.contract import ForkRequest
+from hatchway.errors import EnvironmentFailed, StorageError
+from hatchway.processes import Command, Identity, find_marked, kill_tree, spawn
+
+_CAPACITY_LOOK_S = 2.0  # memory is also freed by others, without an event
+
+
+async def start(slot: Slot, world: Surroundings) -> None:
+    """Returns when the slot has a process, or has failed for good."""
+    workload = await slot.known_workload()
+    try:
+        runtime = await _prepare(slot, workload, world)
+    except (EnvironmentFailed, StorageError) as exc:
+        world.fail(slot, "EnvironmentFailed", f"{exc.message} ({exc.hint})" if exc.hint else exc.message)
+        return
+    slot.recipe, slot.start_reason = None, _reason_to_spawn(workload)
+    if not slot.start_reason:
+        slot.recipe = _recipe(workload, runtime, world)
+        slot.start_reason = await world.templates.obstacle(slot.recipe)
+    before = slot.reason, slot.message
+    while True:
+        async with world.starting:
+            verdict = tenancy.admit(slot, world.slots.values(), world.hardware)
+            if isinstance(verdict, Fits):
+                world.tell(slot, *before)
+                await _start_process(slot, workload, runtime, world)
+                return
+        if not verdict.ever:
+            world.fail(slot, "NoCapacity", verdict.message)
+            return
+        if world.templates.make_room():
+            continue
+        world.tell(slot, "NoCapacity", verdict.message)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CAPACITY_LOOK_S):
+                await world.room.wait()
+
+
+async def _prepare(slot: Slot, workload: Workload, world: Surroundings) -> Runtime:
+    before = slot.reason, slot.message
+    if workload.spec.handler.dependencies.pip is not None:
+        world.tell(slot, "BuildingEnvironment", f"installing {workload.spec.handler.dependencies.pip}")
+    try:
+        return await world.environments.runtime(workload, slot.log)
+    except OSError as exc:
+        raise StorageError(f"cannot prepare the Python environment: {exc}") from exc
+    finally:
+        slot.reason, slot.message = before
+
+
+def _reason_to_spawn(workload: Workload) -> str:
+    """Why no replica of the workload is ever forked, or ""."""
+    if sys.platform != "linux":
+        return "only Linux can fork safely"
+    if not workload.spec.handler.fast_start:
+        return "handler.fast_start is false"
+    if workload.spec.handler.app is not None and cpu_threads(workload) > 1:
+        return "an application's threads cannot be given more than one core each after a fork"
+    return ""
+
+
+def _recipe(workload: Workload, runtime: Runtime, world: Surroundings) -> Recipe:
+    return Recipe(
+        runtime.python,
+        runtime.server_packages,
+        make_template_environment(world.environ, workload, runtime.python, world.settings.bytecode_dir),
+        world.templates.recall(workload.api) or (),
+    )
+
+
+async def _start_process(slot: Slot, workload: Workload, runtime: Runtime, world: Surroundings) -> None:
+    slot.folder.create()
+    slot.folder.empty_tmp()
+    slot.folder.take_last_words()
+    slot.remove_sockets()
+    slot.folder.write_launch(make_launch(slot, workload, runtime))
+    mark = world.mark(slot)
+    environment = make_environment(world.environ, slot, workload, runtime.python, mark, world.settings.bytecode_dir)
+    if world.cgroups is not None:
+        slot.cgroup = world.cgroups.create(slot.id, slot.needs.memory_bytes, slot.needs.cpu)
+        slot.oom_kills_before = 0 if slot.cgroup is None else slot.cgroup.oom_kills()
+    slot.timeout_s = workload.spec.handler.timeout
+    slot.started_at = slot.answered_at = world.now()
+    if not slot.start_reason:
+        await _fork(slot, environment, world)
+    if slot.process is None:
+        argv = [runtime.python.executable, str(world.main_file), str(slot.folder.launch)]
+        try:
+            slot.process = spawn(Command(argv, environment, workload.project_dir, slot.log.path))
+        except OSError as exc:
+            world.fail(slot, "StartFailed", f"cannot start {argv[0]}: {exc}")
+            return
+        slot.start = "spawned"
+        _settle(slot, world)
+
+
+async def _fork(slot: Slot, environment: dict[str, str], world: Surroundings) -> None:
+    """Have the template fork the slot's process; if it does not, say why in the slot."""
+    assert slot.recipe is not None
+    request = ForkRequest(str(slot.folder.launch), str(slot.log.path), environment)
+    forking = asyncio.ensure_future(world.templates.fork(slot.recipe, request))
+    try:
+        _take_forked(slot, await asyncio.shield(forking), world)
+    except asyncio.CancelledError:
+        # The request is on its way: what it starts must be known to whoever comes after us.
+        with contextlib.suppress(TemplateLost):
+            _take_forked(slot, await forking, world)
+        raise
+    except TemplateLost as exc:
+        slot.start_reason = str(exc)
+        mark = world.mark(slot)
+        for found in find_marked(mark.home_hash):  # its answer may have been lost, and not the fork
+            if found.mark == mark:
+                kill_tree(found.identity, mark)
+
+
+def _take_forked(slot: Slot, identity: Identity, world: Surroundings) -> None:
+    slot.process, slot.start, slot.start_reason = identity, "forked", ""
+    _settle(slot, world)
+
+
+def _settle(slot: Slot, world: Surroundings) -> None:
+    """The process is there: limit it, and write down who it is."""
+    assert slot.process is not None
+    if slot.cgroup is not None:
+        try:
+            slot.cgroup.add(slot.process.pid)
+        except OSError:  # gone already, or not allowed: the watch takes over
+            slot.cgroup.remove()
+            slot.cgroup = None
+    slot.save_process()
+    world.on_change(slot.api)

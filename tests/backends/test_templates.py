@@ -1,0 +1,301 @@
+"""Replicas forked from a template: real processes, told apart, limited, reaped and found again like spawned ones."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from hatchway.backends import Replica
+from hatchway.backends.local import LocalBackend
+from hatchway.backends.local.backend import REPLICA_MAIN
+from hatchway.backends.local.interpreters import Interpreters
+from hatchway.backends.local.recipe import Recipe
+from hatchway.backends.local.templates import TEMPLATE_ROLE, TemplateLost, Templates
+from hatchway.contract import ForkRequest
+from hatchway.processes import find_marked, is_alive, read_stat
+from hatchway.settings import Settings
+from tests.backends.builders import ChangeFeed, a_workload, in_state, tell
+from tests.backends.conftest import StartBackend, abandon
+
+MUCH = 1 << 40
+
+
+def template_pids(settings: Settings) -> list[int]:
+    return [
+        found.identity.pid
+        for found in find_marked(settings.home_hash)
+        if found.mark.role == TEMPLATE_ROLE and found.leads
+    ]
+
+
+def parent_of(pid: int | None) -> int | None:
+    found = read_stat(pid or 0)
+    return found.parent if found is not None else None
+
+
+async def two_replicas(backend: LocalBackend, feed: ChangeFeed, project: Path, **spec: object) -> list[Replica]:
+    """The first one, which is spawned, and the second."""
+    await backend.apply(a_workload(project, **spec), 1)  # type: ignore[arg-type]
+    first = (await feed.until(in_state(backend, "ready")))[0]
+    await backend.apply(a_workload(project, **spec), 2)  # type: ignore[arg-type]
+    both = await feed.until(in_state(backend, "ready", 2))
+    return [first, next(replica for replica in both if replica.id != first.id)]
+
+
+async def test_the_first_replica_is_spawned_and_the_next_one_forked(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path, settings: Settings
+) -> None:
+    backend = await start_backend()
+    first, second = await two_replicas(backend, feed, project)
+    assert (first.start, first.start_reason) == ("spawned", "what it imports is not known before its first start")
+    assert (second.start, second.start_reason) == ("forked", "")
+    assert [parent_of(second.pid)] == template_pids(settings)
+    assert await tell(second, "answer = os.getpid()") == second.pid
+    assert await tell(second, "answer = os.getsid(0)") == second.pid
+
+
+async def test_a_forked_replica_has_the_environment_of_a_spawned_one(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path, settings: Settings
+) -> None:
+    backend = await start_backend()
+    for replica in await two_replicas(backend, feed, project, env={"TOKEN": "secret"}):
+        assert await tell(replica, "answer = os.environ['TOKEN']") == "secret"
+        assert await tell(replica, "answer = os.getcwd()") == str(project)
+        assert await tell(replica, "import tempfile; answer = tempfile.gettempdir()") == str(
+            settings.replicas_dir / replica.id / "tmp"
+        )
+        mark = f"{settings.home_hash}:replica:{replica.id}"
+        assert await tell(replica, "answer = os.environ['HATCHWAY_PROCESS']") == mark
+        code = "p = subprocess.Popen(['sleep', '1002']); answer = p.pid"
+        child = await tell(replica, code)
+        marks = {found.identity.pid: str(found.mark) for found in find_marked(settings.home_hash)}
+        assert marks[replica.pid or 0] == marks[int(str(child))] == mark
+        assert "secret" not in (settings.replicas_dir / replica.id / "launch.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"), [("os.kill(os.getpid(), signal.SIGKILL)", "Killed"), ("os._exit(3)", "Exited")]
+)
+async def test_how_a_forked_replica_ended_is_known(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path, end: str, reason: str
+) -> None:
+    backend = await start_backend()
+    _, second = await two_replicas(backend, feed, project)
+    # From a thread of its own, after the answer.
+    await tell(second, f"threading.Timer(0.05, lambda: ({end})).start()")
+
+    def failed() -> Replica | None:
+        return next((r for r in backend.observe() if r.id == second.id and r.state == "failed"), None)
+
+    gone = await feed.until(failed)
+    assert gone.reason == reason
+    again = await feed.until(
+        lambda: next((r for r in backend.observe() if r.id == second.id and r.state == "ready"), None)
+    )
+    assert (again.start, again.restarts) == ("forked", 1)
+
+
+async def test_replicas_outlive_their_template_and_later_ones_have_another(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path, settings: Settings
+) -> None:
+    backend = await start_backend()
+    _, second = await two_replicas(backend, feed, project)
+    (template,) = template_pids(settings)
+    os.kill(template, signal.SIGKILL)
+    await feed.until(lambda: template not in template_pids(settings))
+    assert await tell(second, "answer = 1") == 1
+    await backend.apply(a_workload(project), 3)
+    await feed.until(in_state(backend, "ready", 3))
+    (another,) = await feed.until(lambda: template_pids(settings))
+    await backend.apply(a_workload(project), 4)
+    replicas = await feed.until(in_state(backend, "ready", 4))
+    assert another in [parent_of(replica.pid) for replica in replicas]
+
+
+async def test_the_next_engine_forks_from_the_template_of_the_former_one(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path, settings: Settings
+) -> None:
+    former = LocalBackend(settings, feed)
+    await former.adopt()
+    task = asyncio.create_task(former.run())
+    _, second = await two_replicas(former, feed, project)
+    await abandon(task)
+    (template,) = template_pids(settings)
+
+    backend = await start_backend()
+    await feed.until(in_state(backend, "ready", 2))
+    assert {r.start for r in backend.observe()} == {"spawned", "forked"}
+    await backend.apply(a_workload(project), 3)
+    replicas = await feed.until(in_state(backend, "ready", 3))
+    assert [parent_of(r.pid) for r in replicas].count(template) == 2
+    assert second.id in [r.id for r in replicas]
+
+
+async def test_nothing_is_left_of_a_template_when_its_api_is_gone(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path, settings: Settings
+) -> None:
+    backend = await start_backend()
+    for replica in await two_replicas(backend, feed, project):
+        await backend.stop(replica.id, kill_after_s=5)
+    await feed.until(lambda: not backend.observe())
+    assert len(template_pids(settings)) == 1
+    await backend.forget("iris")
+    await feed.until(lambda: not template_pids(settings) and not list((settings.runtime_dir / "t").iterdir()))
+    assert list(settings.templates_dir.iterdir()) == []
+
+
+async def test_whoever_does_not_want_it_says_so(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path, settings: Settings
+) -> None:
+    backend = await start_backend()
+    both = await two_replicas(backend, feed, project, handler={"fast_start": False})
+    assert [(r.start, r.start_reason) for r in both] == [("spawned", "handler.fast_start is false")] * 2
+    assert template_pids(settings) == []
+
+
+async def test_forked_replicas_draw_different_random_numbers(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path
+) -> None:
+    (project / "handler.py").write_text(
+        "import random\nimport numpy as np\n\ndef predict(payload):\n    return random.random(), np.random.random()\n"
+    )
+    backend = await start_backend()
+    await two_replicas(backend, feed, project)
+    await backend.apply(a_workload(project), 3)
+    replicas = await feed.until(in_state(backend, "ready", 3))
+    forked = [replica for replica in replicas if replica.start == "forked"]
+    drawn = [await draw(replica) for replica in forked]
+    assert len(forked) == 2
+    assert len({number for numbers in drawn for number in numbers}) == 4
+
+
+async def draw(replica: Replica) -> list[float]:
+    import httpx
+
+    async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=replica.address)) as client:
+        return [float(number) for number in (await client.post("http://replica/", json=1)).json()]
+
+
+async def test_numeric_libraries_get_the_threads_that_compute_cpu_says(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path
+) -> None:
+    (project / "handler.py").write_text(
+        "import sklearn.linear_model, threadpoolctl\n\n"
+        "def predict(payload):\n    return {p['user_api']: p['num_threads'] for p in threadpoolctl.threadpool_info()}\n"
+    )
+    backend = await start_backend()
+    replicas = await two_replicas(backend, feed, project, compute={"cpu": 2})
+    pools = [await pools_of(replica) for replica in replicas]
+    assert [replica.start for replica in replicas] == ["spawned", "forked"]
+    assert pools[0] == pools[1] == {"blas": 2, "openmp": 2}
+
+
+async def pools_of(replica: Replica) -> dict[str, int]:
+    import httpx
+
+    async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=replica.address), timeout=30) as client:
+        found: dict[str, int] = (await client.post("http://replica/", json=1)).json()
+        return found
+
+
+# --- templates alone -----------------------------------------------------------------------------------------
+@pytest.fixture
+async def templates(settings: Settings) -> AsyncIterator[Callable[..., Templates]]:
+    made: list[Templates] = []
+
+    def make(total_bytes: int = MUCH) -> Templates:
+        made.append(Templates(settings, REPLICA_MAIN, time.time, total_bytes))
+        return made[-1]
+
+    yield make
+    for each in made:
+        await each.stop_all()
+
+
+async def a_recipe(folder: Path, *modules: str, **variables: str) -> Recipe:
+    """Modules of a folder of one's own."""
+    python = await Interpreters().probe(sys.executable)
+    return Recipe(python, "", {**os.environ, "PYTHONPATH": str(folder), **variables}, modules)
+
+
+async def test_a_module_that_starts_threads_is_named(tmp_path: Path, templates: Callable[..., Templates]) -> None:
+    (tmp_path / "threaded.py").write_text(
+        "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+    )
+    found = await templates().obstacle(await a_recipe(tmp_path, "json", "threaded"))
+    assert found == "importing threaded starts threads"
+
+
+async def test_a_module_that_cannot_be_imported_is_the_replicas_to_tell(
+    tmp_path: Path, templates: Callable[..., Templates]
+) -> None:
+    assert await templates().obstacle(await a_recipe(tmp_path, "nosuchmodule", "json")) == ""
+
+
+async def test_a_module_that_ends_the_process_is_an_obstacle(
+    tmp_path: Path, templates: Callable[..., Templates]
+) -> None:
+    (tmp_path / "fatal.py").write_text("import os\nos._exit(1)\n")
+    assert "does not answer" in await templates().obstacle(await a_recipe(tmp_path, "fatal"))
+
+
+async def test_two_apis_with_the_same_recipe_share_a_template(
+    tmp_path: Path, templates: Callable[..., Templates], settings: Settings
+) -> None:
+    all_of_them, recipe = templates(), await a_recipe(tmp_path, "json")
+    for api in ("one", "two"):
+        all_of_them.learn(api, recipe)
+        assert await all_of_them.obstacle(recipe) == ""
+    assert len(template_pids(settings)) == 1
+    all_of_them.forget("one")
+    assert await all_of_them.obstacle(recipe) == ""
+    assert len(template_pids(settings)) == 1
+
+
+async def test_what_is_installed_later_makes_another_recipe(tmp_path: Path) -> None:
+    recipe = await a_recipe(tmp_path, "json")
+    assert recipe.python.library_folders
+    other = Recipe(
+        type(recipe.python)(**{**vars(recipe.python), "library_folders": (str(tmp_path),)}), "", {}, recipe.modules
+    )
+    before = other.key()
+    (tmp_path / "new_package").mkdir()
+    assert other.key() != before
+
+
+async def test_beyond_the_limit_the_one_not_used_for_longest_goes(
+    tmp_path: Path, templates: Callable[..., Templates], settings: Settings, feed: ChangeFeed
+) -> None:
+    all_of_them = templates(total_bytes=1)
+    first, second = await a_recipe(tmp_path, "json"), await a_recipe(tmp_path, "csv")
+    assert await all_of_them.obstacle(first) == ""
+    (pid,) = template_pids(settings)
+    assert await all_of_them.obstacle(second) == ""
+    await feed.until(lambda: pid not in template_pids(settings))
+    with pytest.raises(TemplateLost):
+        await all_of_them.fork(first, ForkRequest("", "", {}))
+    assert all_of_them.make_room()
+    assert not all_of_them.make_room()
+
+
+async def test_a_request_that_is_no_request_harms_nobody(
+    tmp_path: Path, templates: Callable[..., Templates], settings: Settings
+) -> None:
+    all_of_them, recipe = templates(), await a_recipe(tmp_path, "json")
+    assert await all_of_them.obstacle(recipe) == ""
+    for nonsense in (b"\n", b"{}\n", b"[1]\n", b'{"fork": {"a": 1}}\n', b"not finished"):
+        reader, writer = await asyncio.open_unix_connection(settings.template_socket(recipe.key()))
+        writer.write(nonsense)
+        writer.write_eof()
+        await reader.read()
+        writer.close()
+    assert await all_of_them.obstacle(recipe) == ""
+    (pid,) = template_pids(settings)
+    assert all(is_alive(found.identity) for found in find_marked(settings.home_hash) if found.identity.pid == pid)
