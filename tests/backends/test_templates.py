@@ -61,6 +61,18 @@ async def test_the_first_replica_is_spawned_and_the_next_one_forked(
     assert await tell(second, "answer = os.getsid(0)") == second.pid
 
 
+async def test_a_forked_replica_teaches_nothing_new(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path, settings: Settings
+) -> None:
+    (project / "handler.py").write_text("import csv, xml.dom.minidom\n\ndef predict(payload):\n    return 1\n")
+    backend = await start_backend()
+    await two_replicas(backend, feed, project)
+    (template,) = template_pids(settings)
+    await backend.apply(a_workload(project), 3)
+    replicas = await feed.until(in_state(backend, "ready", 3))
+    assert [parent_of(replica.pid) for replica in replicas].count(template) == 2
+
+
 async def test_a_forked_replica_has_the_environment_of_a_spawned_one(
     start_backend: StartBackend, feed: ChangeFeed, project: Path, settings: Settings
 ) -> None:

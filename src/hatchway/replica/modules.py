@@ -10,6 +10,9 @@ from functools import cache
 from typing import Any
 
 
+_BEFORE = frozenset(sys.modules)  # what our own start has imported; a template's has, too
+
+
 def imported() -> list[str]:
     """In the order of their imports; only those of the standard library and of installed packages.
 
@@ -19,7 +22,7 @@ def imported() -> list[str]:
     roots = tuple(os.path.realpath(path) for path in _library_folders())
     real = cache(os.path.realpath)  # a thousand modules lie in a hundred folders
     found = []
-    for name, module in list(sys.modules.items()):
+    for name, module in [item for item in sys.modules.items() if item[0] not in _BEFORE]:
         spec: Any = getattr(module, "__spec__", None)
         origin = getattr(spec, "origin", None)
         if isinstance(origin, str) and spec.name == name and real(os.path.dirname(origin)).startswith(roots):

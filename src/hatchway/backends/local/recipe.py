@@ -27,7 +27,7 @@ class Recipe:
             self.python.version,
             self.server_packages,
             sorted(self.variables.items()),
-            self.modules,
+            sorted(self.modules),  # in whichever order: a forked replica has them in another one
             [_mtime_ns(folder) for folder in self.python.library_folders],
         ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
