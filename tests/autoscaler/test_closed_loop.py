@@ -119,3 +119,11 @@ def test_with_one_slot_ten_replicas_cannot_answer_20_at_a_time_in_less_than_two_
     enough = World(Autoscaling(max_replicas=20), slots=1, start_s=0.3)
     enough.run(120, more_at=60, more=19)
     assert enough.p95_s(75, 120) == pytest.approx(SERVICE_S)
+
+
+@pytest.mark.parametrize(("target", "replicas", "turns"), [(1, 21, 1), (3, 7, 3)])
+def test_a_target_above_the_slots_makes_callers_wait_as_documented(target: int, replicas: int, turns: int) -> None:
+    world = World(Autoscaling(target_in_flight=target), slots=1, start_s=0.3)
+    world.run(120, more_at=60, more=20)
+    assert world.asked[-1][1] == replicas
+    assert world.p95_s(100, 120) == pytest.approx(turns * SERVICE_S)
