@@ -62,7 +62,7 @@ def test_tolerance(replicas: int, load: float, up: float, down: float, expected:
 
 @pytest.mark.parametrize(
     ("replicas", "load", "factor", "expected"),
-    [(4, 21, 1.5, 6), (5, 21, 1.5, 8), (1, 21, 1.5, 2), (1, 21, 1.01, 2), (10, 100, 1.1, 11), (2, 100, 10, 20)],
+    [(4, 21, 1.5, 6), (5, 21, 1.5, 8), (1, 21, 1.5, 2), (1, 21, 1.01, 2), (100, 900, 1.1, 110), (2, 100, 10, 20)],
 )
 def test_a_step_up_multiplies_by_the_factor_at_most_but_one_more_is_always_allowed(
     replicas: int, load: float, factor: float, expected: int

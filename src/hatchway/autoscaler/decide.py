@@ -162,11 +162,11 @@ def _stabilise(course: _Course, scaling: Autoscaling, memory: Memory, now_ms: in
         return memory
     if course.replicas < base:
         hold = _hold(memory, memory.highest, base, down_ms, now_ms)
-        held = base if hold.is_blind else max(course.replicas, min(base, hold.peak.replicas))
+        held = base if hold.is_blind else min(base, hold.peak.replicas)
         course.limit("downscale_stabilization_period", down_ms / 1000, held, hold)
     elif course.replicas > base:
         hold = _hold(memory, memory.lowest, -base, up_ms, now_ms)
-        held = base if hold.is_blind else min(course.replicas, max(base, hold.peak.replicas))
+        held = base if hold.is_blind else max(base, hold.peak.replicas)
         course.limit("upscale_stabilization_period", up_ms / 1000, max(held, 1), hold)
     return replace(memory, stepped_ms=now_ms)
 
@@ -201,5 +201,5 @@ def _panic_window_s(scaling: Autoscaling) -> float:
 
 
 def _ceil(value: float) -> int:
-    """Rounded up, except for what only the arithmetic of floats adds: 10 * 1.1 is 11, not 12."""
+    """Rounded up, except for what only the arithmetic of floats adds: 100 * 1.1 is 110, not 111."""
     return math.ceil(round(value, 9))
