@@ -39,15 +39,13 @@ wrk.body = '{"values": [5.1, 3.5, 1.4, 0.2], "id": 7}'
 wrk.headers["content-type"] = "application/json"
 """
 
-Samples = dict[str, dict[str, list[float]]]  # what is measured -> figure -> one value for each repetition
-
 
 def main() -> None:
     arguments = parse_arguments()
     if arguments.install:
         stage.install_peers()
         return
-    parts: dict[str, Callable[[int], Samples]] = {
+    parts: dict[str, Callable[[int], stage.Samples]] = {
         "replica": measure_replica,
         "gateway": measure_gateway,
         "start": measure_start,
@@ -57,7 +55,9 @@ def main() -> None:
     for name in arguments.only or parts:
         samples = parts[name](arguments.repetitions)
         results["parts"][name] = samples
-        print_table(name, samples)
+        stage.print_table(name, samples)
+        if "fastapi" in samples:
+            print_ratios(samples)
     if arguments.json:
         results["facts"]["load_at_end"] = os.getloadavg()
         Path(arguments.json).write_text(json.dumps(results, indent=1) + "\n")
@@ -73,7 +73,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 # --- parts ---------------------------------------------------------------------------------------------------
-def measure_replica(repetitions: int) -> Samples:
+def measure_replica(repetitions: int) -> stage.Samples:
     with contextlib.ExitStack() as running:
         targets = [
             running.enter_context(stage.lone_replica("replica, async handler", stage.ECHO_ASYNC)),
@@ -82,7 +82,7 @@ def measure_replica(repetitions: int) -> Samples:
         return interleaved(targets, repetitions, [saturate_with_client])
 
 
-def measure_gateway(repetitions: int) -> Samples:
+def measure_gateway(repetitions: int) -> stage.Samples:
     with contextlib.ExitStack() as running:
         targets = [
             running.enter_context(stage.hatchway_echo("hatchway, async handler", stage.ECHO_ASYNC)),
@@ -93,8 +93,8 @@ def measure_gateway(repetitions: int) -> Samples:
         return interleaved(targets, repetitions, [saturate, paced])
 
 
-def measure_start(repetitions: int) -> Samples:
-    samples: Samples = {}
+def measure_start(repetitions: int) -> stage.Samples:
+    samples: stage.Samples = {}
     for _ in range(repetitions):
         with stage.a_home() as home:
             for figure, seconds in start_once(home).items():
@@ -102,8 +102,8 @@ def measure_start(repetitions: int) -> Samples:
     return samples
 
 
-def measure_idle(repetitions: int) -> Samples:
-    samples: Samples = {}
+def measure_idle(repetitions: int) -> stage.Samples:
+    samples: stage.Samples = {}
     for _ in range(repetitions):
         with stage.a_home() as home:
             home.run("up")
@@ -119,9 +119,9 @@ def measure_idle(repetitions: int) -> Samples:
 # --- one measurement -----------------------------------------------------------------------------------------
 def interleaved(
     targets: list[stage.Target], repetitions: int, actions: list[Callable[[stage.Target], dict[str, float]]]
-) -> Samples:
+) -> stage.Samples:
     """Each action on each target in turn, again and again: what disturbs the machine disturbs all of them."""
-    samples: Samples = {target.name: {} for target in targets}
+    samples: stage.Samples = {target.name: {} for target in targets}
     for target in targets:
         run_client("saturate", target, 0.5, CONNECTIONS)  # warm
     for _ in range(repetitions):
@@ -210,18 +210,7 @@ def start_once(home: stage.Home) -> dict[str, float]:
 
 
 # --- telling -------------------------------------------------------------------------------------------------
-def print_table(part: str, samples: Samples) -> None:
-    figures = list(dict.fromkeys(figure for row in samples.values() for figure in row))
-    width = max(map(len, samples)) + 2
-    print(f"\n{part:<{width}}" + "".join(f"{figure:>28}" for figure in figures))
-    for name, row in samples.items():
-        cells = [_cell(row.get(figure, [])) for figure in figures]
-        print(f"{name:<{width}}" + "".join(f"{cell:>28}" for cell in cells))
-    if "fastapi" in samples:
-        print_ratios(samples)
-
-
-def print_ratios(samples: Samples) -> None:
+def print_ratios(samples: stage.Samples) -> None:
     """How Hatchway compares, by medians."""
     ours = samples["hatchway, async handler"]
     for peer in ("fastapi", "mosec"):
@@ -230,16 +219,6 @@ def print_ratios(samples: Samples) -> None:
             for figure, theirs in samples[peer].items()
         ]
         print(f"hatchway (async) / {peer}: " + ", ".join(ratios))
-
-
-def _cell(values: list[float]) -> str:
-    if not values:
-        return "-"
-    return f"{_short(statistics.median(values))} [{_short(min(values))}-{_short(max(values))}]"
-
-
-def _short(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.2f}"
 
 
 def facts() -> dict[str, Any]:

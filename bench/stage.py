@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,8 @@ PEERS = {
     "mosec": ["mosec"],
 }
 START_LIMIT_S = 60.0
+
+Samples = dict[str, dict[str, list[float]]]  # what is measured -> figure -> one value for each repetition
 
 ECHO_ASYNC = "async def predict(payload):\n    return payload\n"
 ECHO_SYNC = "def predict(payload):\n    return payload\n"
@@ -260,3 +263,22 @@ def _free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
+
+
+def print_table(part: str, samples: Samples) -> None:
+    figures = list(dict.fromkeys(figure for row in samples.values() for figure in row))
+    width = max(map(len, samples)) + 2
+    print(f"\n{part:<{width}}" + "".join(f"{figure:>28}" for figure in figures))
+    for name, row in samples.items():
+        cells = [_cell(row.get(figure, [])) for figure in figures]
+        print(f"{name:<{width}}" + "".join(f"{cell:>28}" for cell in cells))
+
+
+def _cell(values: list[float]) -> str:
+    if not values:
+        return "-"
+    return f"{_short(statistics.median(values))} [{_short(min(values))}-{_short(max(values))}]"
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.2f}"
