@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -194,6 +195,23 @@ async def test_a_killed_replica_is_started_again(
     again = await restarted(feed, backend)
     assert (again.id, again.reason) == (replica.id, "")
     assert again.pid != replica.pid
+
+
+@pytest.mark.parametrize("moved_s", [3600, -3600])
+async def test_a_wall_clock_that_is_moved_by_an_hour_changes_nothing(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path, moved_s: float
+) -> None:
+    offset_s = 0.0
+    backend = await start_backend(wall_clock=lambda: time.time() + offset_s)
+    await backend.apply(a_workload(project), 1)
+    replica = await one(feed, backend)
+    offset_s = moved_s
+    before = await feed.until(lambda: backend.observe()[0].rss_bytes)
+    await tell(replica, "globals()['kept'] = b'x' * 50_000_000")
+    await feed.until(lambda: (backend.observe()[0].rss_bytes or 0) > before + 40_000_000)  # it was looked at
+    assert (backend.observe()[0].pid, backend.observe()[0].restarts) == (replica.pid, 0)
+    os.kill(replica.pid or 0, signal.SIGKILL)
+    assert (await restarted(feed, backend)).restarts == 1
 
 
 async def test_a_replica_that_exits_says_with_which_code(

@@ -69,8 +69,8 @@ def _read(path: Path, marked: list[Marked], world: Surroundings, logs: ApiLogs) 
     if slot.process is None or not is_alive(slot.process):
         unrecorded = next((found for found in marked if found.leads), None)
         if unrecorded is not None:
-            slot.process, slot.ready_at = unrecorded.identity, None
-            slot.started_at = slot.started_at or world.now()
+            slot.process, slot.ready_since = unrecorded.identity, None
+            slot.started_at = slot.started_at or world.wall_clock()
             slot.save_process()
     if slot.process is None:
         for found in marked:  # left by a main process that ended
@@ -84,7 +84,7 @@ def _read(path: Path, marked: list[Marked], world: Surroundings, logs: ApiLogs) 
 def _complete(slot: Slot, world: Surroundings) -> Slot:
     slot.cgroup = world.cgroups.open(slot.id) if world.cgroups is not None and slot.process is not None else None
     slot.timeout_s = float((slot.folder.read_launch() or {}).get("timeout_s", slot.timeout_s))
-    slot.answered_at = world.now()
+    slot.answered_at = world.monotonic()
     if slot.folder.draining.exists():
         slot.state = "draining"
     elif slot.process is None and not slot.final:

@@ -60,17 +60,19 @@ class LocalBackend:
         hardware: Hardware | None = None,
         use_cgroups: bool = True,
         environ: Mapping[str, str] = os.environ,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         cgroups: Cgroups | None = find(settings.home_hash) if use_cgroups else None
         hardware = hardware or Hardware()
         self._world = Surroundings(
             settings=settings,
-            environments=Environments(settings, time.time),
-            templates=Templates(settings, main_file, time.time, hardware.read().total_bytes),
+            environments=Environments(settings, wall_clock),
+            templates=Templates(settings, main_file, time.monotonic, hardware.read().total_bytes),
             hardware=hardware,
             cgroups=cgroups,
             main_file=main_file,
-            now=time.time,
+            monotonic=time.monotonic,
+            wall_clock=wall_clock,
             on_change=on_change,
             environ=environ,
         )
@@ -255,7 +257,7 @@ class LocalBackend:
             if slot.process is not None:
                 slot.rss_bytes = rss_bytes(tree(slot.process.pid, processes))
             slot.log.stream.rotate()
-            silent_s = self._world.now() - slot.answered_at
+            silent_s = self._world.monotonic() - slot.answered_at
             if slot.state == "ready" and silent_s > slot.timeout_s + _STUCK_AFTER_S:
                 kill(slot, "Stuck", f"the replica has not answered for {silent_s:.0f} s", self._world)
 

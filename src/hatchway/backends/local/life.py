@@ -68,18 +68,18 @@ def account(slot: Slot, code: int | None, world: Surroundings) -> None:
     assert slot.process is not None
     kill_tree(slot.process, world.mark(slot))
     reason, message = _explain(slot, code)
-    now = world.now()
+    now = world.monotonic()
     slot.exits = restarts.forget_old(
-        [*slot.exits, restarts.Exit(now, code, None if slot.ready_at is None else now - slot.ready_at)]
+        [*slot.exits, restarts.Exit(now, code, None if slot.ready_since is None else now - slot.ready_since)]
     )
-    slot.process = slot.ready_at = slot.rss_bytes = slot.killed_for = None
+    slot.process = slot.ready_since = slot.rss_bytes = slot.killed_for = None
     slot.in_flight = slot.queued = 0
     slot.devices = ()
     slot.reason, slot.message = reason, message
     _clean_up_process(slot)
     if not slot.is_going:
         slot.state = "failed"
-        slot.log.say("ERROR", f"{reason}: {message}", now)
+        slot.log.say("ERROR", f"{reason}: {message}", world.wall_clock())
         slot.save()
         slot.save_process()
     world.made_room()
@@ -99,7 +99,7 @@ async def _sit_out(slot: Slot, world: Surroundings) -> None:
     """Wait until the slot may be started again after its last end."""
     decision = restarts.decide(slot.exits)
     if isinstance(decision, restarts.Restart):
-        await asyncio.sleep(max(0.0, decision.at - world.now()))
+        await asyncio.sleep(min(max(0.0, decision.at - world.monotonic()), restarts.LONGEST_DELAY_S))
         slot.restarts += 1
     slot.state = "starting"  # the reason stays until it is ready: it is why the replica is not
     slot.save()
@@ -151,7 +151,7 @@ async def refresh(slot: Slot, world: Surroundings) -> None:
     if not OLDEST_ADOPTED_VERSION <= stats.contract_version <= CONTRACT_VERSION:
         kill(slot, "ContractMismatch", f"it speaks version {stats.contract_version} of the replica contract", world)
     was_busy = slot.in_flight + slot.queued > 0
-    slot.answered_at, slot.handler = world.now(), stats.handler
+    slot.answered_at, slot.handler = world.monotonic(), stats.handler
     slot.in_flight, slot.queued = stats.in_flight, stats.queued
     if slot.state == "draining" and was_busy and stats.in_flight + stats.queued == 0:
         world.on_change(slot.api)
@@ -161,8 +161,8 @@ def become_ready(slot: Slot, world: Surroundings) -> None:
     if slot.state == "draining" or slot.process is None:
         return
     slot.state, slot.reason, slot.message = "ready", "", ""
-    if slot.ready_at is None:
-        slot.ready_at = world.now()
+    if slot.ready_since is None:
+        slot.ready_since = world.monotonic()
         slot.save_process()
     world.made_room()  # what was reserved for its start may be more than it uses
     world.on_change(slot.api)

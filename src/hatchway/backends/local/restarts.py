@@ -39,14 +39,14 @@ _REASONS = {
 class Exit:
     """One end of a replica's process. `code` is negative for a signal and None when nobody knows it."""
 
-    at: float  # seconds since the epoch
+    at: float  # on the monotonic clock of the machine
     code: int | None
     ready_s: float | None  # how long it had been ready; None: never
 
 
 @dataclass(frozen=True)
 class Restart:
-    at: float  # seconds since the epoch
+    at: float  # on the monotonic clock of the machine
 
 
 @dataclass(frozen=True)

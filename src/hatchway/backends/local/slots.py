@@ -115,9 +115,9 @@ class Slot:
     process: Identity | None = None
     cgroup: Cgroup | None = None
     oom_kills_before: int = 0
-    started_at: float | None = None
-    ready_at: float | None = None
-    answered_at: float = 0.0  # when it last answered on its control socket
+    started_at: float | None = None  # seconds since the epoch, to be shown
+    ready_since: float | None = None  # on the monotonic clock
+    answered_at: float = 0.0  # likewise: when it last answered on its control socket
     timeout_s: float = 60.0
     killed_for: tuple[str, str] | None = None  # (reason, message), when it was us who killed it
     restarts: int = 0
@@ -167,7 +167,7 @@ class Slot:
             {
                 "process": process,
                 "started_at": self.started_at,
-                "ready_at": self.ready_at,
+                "ready_since": self.ready_since,
                 "devices": list(self.devices),
                 "oom_kills_before": self.oom_kills_before,
                 "start": [self.start, self.start_reason],
@@ -185,7 +185,7 @@ class Slot:
     def restore_process(self, record: dict[str, Any]) -> None:
         process = record.get("process")
         self.process = None if process is None else Identity(**process)
-        self.started_at, self.ready_at = record.get("started_at"), record.get("ready_at")
+        self.started_at, self.ready_since = record.get("started_at"), record.get("ready_since")
         self.devices = tuple(record.get("devices", ()))
         self.oom_kills_before = int(record.get("oom_kills_before", 0))
         self.start, self.start_reason = record.get("start", ("", ""))

@@ -97,7 +97,7 @@ async def _start_process(slot: Slot, workload: Workload, runtime: Runtime, world
         slot.cgroup = world.cgroups.create(slot.id, slot.needs.memory_bytes, slot.needs.cpu)
         slot.oom_kills_before = 0 if slot.cgroup is None else slot.cgroup.oom_kills()
     slot.timeout_s = workload.spec.handler.timeout
-    slot.started_at = slot.answered_at = world.now()
+    slot.started_at, slot.answered_at = world.wall_clock(), world.monotonic()
     if not slot.start_reason:
         await _fork(slot, environment, world)
     if slot.process is None:

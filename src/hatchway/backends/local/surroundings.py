@@ -20,7 +20,8 @@ from hatchway.settings import Settings
 @dataclass
 class Surroundings:
     """The world of a slot. `starting` is held from admission until there is a process, so that nobody else takes the
-    room in between."""
+    room in between. Decisions go by the monotonic clock; the wall clock, which people move, is for showing.
+    """
 
     settings: Settings
     environments: Environments
@@ -28,7 +29,8 @@ class Surroundings:
     hardware: Hardware
     cgroups: Cgroups | None
     main_file: Path
-    now: Callable[[], float]
+    monotonic: Callable[[], float]  # of the machine since it booted: also comparable with a former engine's
+    wall_clock: Callable[[], float]
     on_change: Callable[[str], None]
     environ: Mapping[str, str]
     slots: dict[str, Slot] = field(default_factory=dict)
@@ -47,13 +49,13 @@ class Surroundings:
         """What the slot waits for; ("", "") for nothing."""
         if (slot.reason, slot.message) != (reason, message):
             if reason != slot.reason and reason == "NoCapacity":
-                slot.log.say("WARNING", f"{reason}: {message}", self.now())
+                slot.log.say("WARNING", f"{reason}: {message}", self.wall_clock())
             slot.reason, slot.message = reason, message
             self.on_change(slot.api)
 
     def fail(self, slot: Slot, reason: str, message: str) -> None:
         """The slot can never run: say so and stay."""
         slot.state, slot.final, slot.reason, slot.message = "failed", True, reason, message
-        slot.log.say("ERROR", f"{reason}: {message}", self.now())
+        slot.log.say("ERROR", f"{reason}: {message}", self.wall_clock())
         slot.save()
         self.on_change(slot.api)

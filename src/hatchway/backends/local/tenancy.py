@@ -51,5 +51,5 @@ def _to_tenant(slot: Slot) -> Tenant:
     used = 0 if slot.process is None else max(rss_bytes([slot.process.pid]), slot.rss_bytes or 0)
     promised = slot.needs.memory_bytes
     if promised is None:
-        promised = 0 if slot.ready_at is not None else PYTHON_BYTES
+        promised = 0 if slot.ready_since is not None else PYTHON_BYTES
     return Tenant(slot.needs.cpu, promised, used)
