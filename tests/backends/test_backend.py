@@ -255,7 +255,7 @@ async def test_a_program_that_ends_at_once_is_tried_again(
 async def test_a_replica_over_its_memory_is_ended_as_out_of_memory(
     start_backend: StartBackend, feed: ChangeFeed, project: Path, use_cgroups: bool
 ) -> None:
-    backend = await start_backend(use_cgroups=use_cgroups)
+    backend = await start_backend(hardware=Hardware() if use_cgroups else Hardware(find_cgroups=lambda _: None))
     await backend.apply(a_workload(project, compute={"mem": 90 * MIB}), 1)
     request = asyncio.create_task(
         tell(await one(feed, backend), f"global kept; kept = b'x' * {200 * MIB}; time.sleep(1000)")
@@ -268,7 +268,7 @@ async def test_a_replica_over_its_memory_is_ended_as_out_of_memory(
 
 
 async def test_memory_of_children_counts(start_backend: StartBackend, feed: ChangeFeed, project: Path) -> None:
-    backend = await start_backend(use_cgroups=False)
+    backend = await start_backend(hardware=Hardware(find_cgroups=lambda _: None))
     await backend.apply(a_workload(project, compute={"mem": 90 * MIB}), 1)
     child = f"import time; kept = b'x' * {200 * MIB}; time.sleep(1000)"
     await tell(await one(feed, backend), f"subprocess.Popen([sys.executable, '-c', {child!r}])")

@@ -9,7 +9,6 @@ import sysconfig
 from functools import cache
 from typing import Any
 
-
 _BEFORE = frozenset(sys.modules)  # what our own start has imported; a template's has, too
 
 

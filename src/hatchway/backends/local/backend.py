@@ -20,7 +20,6 @@ from hatchway.backends.local import control
 from hatchway.backends.local.adoption import adopt_slots
 from hatchway.backends.local.bytecode import find_stale
 from hatchway.backends.local.capacity import Needs
-from hatchway.backends.local.cgroups import Cgroups, find
 from hatchway.backends.local.environments import Environments
 from hatchway.backends.local.life import end, kill, live, refresh
 from hatchway.backends.local.logs import ApiLogs, Wanted
@@ -47,8 +46,7 @@ class LocalBackend:
     """Replicas as processes.
 
     `on_change(api)` is called in the event loop whenever a replica of the API changed state. Seams: `main_file` is
-    the program of a replica, `hardware` lists GPUs and says what is free, `environ` is what replicas inherit.
-    Without `use_cgroups` memory limits are left to the watch.
+    the program of a replica, `hardware` what the machine has, `environ` is what replicas inherit.
     """
 
     def __init__(
@@ -58,18 +56,16 @@ class LocalBackend:
         *,
         main_file: Path = REPLICA_MAIN,
         hardware: Hardware | None = None,
-        use_cgroups: bool = True,
         environ: Mapping[str, str] = os.environ,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        cgroups: Cgroups | None = find(settings.home_hash) if use_cgroups else None
         hardware = hardware or Hardware()
         self._world = Surroundings(
             settings=settings,
             environments=Environments(settings, wall_clock),
             templates=Templates(settings, main_file, time.monotonic, hardware.read().total_bytes),
             hardware=hardware,
-            cgroups=cgroups,
+            cgroups=hardware.find_cgroups(settings.home_hash),
             main_file=main_file,
             monotonic=time.monotonic,
             wall_clock=wall_clock,

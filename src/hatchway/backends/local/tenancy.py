@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from hatchway.backends.local import gpu
 from hatchway.backends.local.capacity import PYTHON_BYTES, DoesNotFit, Fits, Machine, Tenant, decide, read_machine
+from hatchway.backends.local.cgroups import Cgroups, find
 from hatchway.backends.local.memory import pss_bytes, rss_bytes
 from hatchway.backends.local.slots import Slot
 from hatchway.processes import table, tree
@@ -14,10 +15,14 @@ from hatchway.processes import table, tree
 
 @dataclass(frozen=True)
 class Hardware:
-    """What there is to share: the GPUs, and how much memory and how many cores there are now."""
+    """What there is to share: the GPUs, and how much memory and how many cores there are now.
+
+    Where no control groups can be made, memory limits are left to the watch.
+    """
 
     devices: gpu.Devices = field(default_factory=gpu.NvmlDevices)
     read: Callable[[], Machine] = read_machine
+    find_cgroups: Callable[[str], Cgroups | None] = find
 
 
 def admit(slot: Slot, others: Iterable[Slot], hardware: Hardware) -> Fits | DoesNotFit:
