@@ -191,13 +191,20 @@ async def served(plane: MemoryPlane, *, accepts_paths: bool = True) -> AsyncIter
     """The socket on which `plane` is served, for as long as the block lasts."""
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         path = Path(folder) / "engine.sock"
-        task = asyncio.create_task(serve(make_app(plane, accepts_paths=accepts_paths), path))
-        await asyncio.sleep(0)  # the socket listens before the server's first wait
-        try:
+        async with served_at(path, plane, accepts_paths=accepts_paths):
             yield path
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+
+
+@asynccontextmanager
+async def served_at(path: Path, plane: MemoryPlane, *, accepts_paths: bool = True) -> AsyncIterator[None]:
+    """`plane` is served on this socket for as long as the block lasts; other planes may be before and after."""
+    task = asyncio.create_task(serve(make_app(plane, accepts_paths=accepts_paths), path))
+    await asyncio.sleep(0)  # the socket listens before the server's first wait
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 class RunningPlane:

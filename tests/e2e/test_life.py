@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,38 @@ def test_a_killed_engine_loses_no_request_and_the_next_one_adopts_all(shell: She
     assert after["engine"]["pid"] != before["engine"]["pid"]
     assert after["gateway"] == before["gateway"]
     assert get(shell)["replica_list"][0]["pid"] == pid
+
+
+def test_a_deploy_outlives_the_engine_that_it_began_with(shell: Shell, write: Write, tmp_path: Path) -> None:
+    loading, proceed = tmp_path / "loading", tmp_path / "proceed"
+    for pipe in (loading, proceed):
+        os.mkfifo(pipe)
+    write("hatchway.yaml", f"name: echo\nhandler: {{path: handler.py, config: {{folder: {tmp_path}}}}}\n")
+    write(
+        "handler.py",
+        """
+        from pathlib import Path
+
+        class Handler:
+            def __init__(self, config):
+                folder = Path(config["folder"])
+                (folder / "loading").write_text("begun")
+                (folder / "proceed").read_text()
+
+            def predict(self, payload):
+                return payload
+        """,
+    )
+    with ThreadPoolExecutor() as pool:
+        deploying = pool.submit(shell.run, "hatchway deploy -o json", expect=None)
+        loading.read_text()  # opening a pipe waits for the other side
+        killed = shell.run("hatchway status -o json").json()["engine"]["pid"]
+        os.kill(killed, signal.SIGKILL)
+        proceed.write_text("go on")
+        done = deploying.result()
+    assert done.status == 0, done
+    assert done.json()[0]["status"] == "live"
+    assert shell.run("hatchway status -o json").json()["engine"]["pid"] != killed
 
 
 def test_what_is_deployed_comes_back_after_down(shell: Shell) -> None:
