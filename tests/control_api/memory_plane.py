@@ -61,6 +61,8 @@ class MemoryPlane:
         self.requests: list[DeployRequest] = []
         self.logs_asked: list[dict[str, Any]] = []
         self.uploads: list[str] = []  # "stream SHA" or "path PATH"
+        self.conflict = ""  # what every deploy is answered
+        self.prunes_due = 0  # so many deploys find that their files were pruned a moment before
         self.shutdowns: list[tuple[str, str | None]] = []
         self.engine = EngineStatus(pid=1, version=__version__)
         self.lives_by: Callable[[ApiStatus], list[ApiStatus]] = lambda api: [api]
@@ -81,6 +83,11 @@ class MemoryPlane:
     # --- the protocol ------------------------------------------------------------------------------------
     async def deploy(self, request: DeployRequest) -> list[DeployResult]:
         self.requests.append(request)
+        if self.prunes_due:
+            self.prunes_due -= 1
+            self.blobs.prune(())
+        if self.conflict:
+            raise Conflict(self.conflict)
         if not request.dry_run and self.blobs.missing(file.sha256 for api in request.apis for file in api.source.files):
             raise Conflict("files were not uploaded")
         return [self._deploy(str(api.document["name"]), dry_run=request.dry_run) for api in request.apis]

@@ -22,7 +22,7 @@ from hatchway.client.following import Feed, LogFeed, WatchFeed
 from hatchway.client.predictions import Prediction, body_of, prediction
 from hatchway.client.progress import OnProgress, silent
 from hatchway.client.waiting import Waiting
-from hatchway.errors import DeployFailed, EngineUnavailable, NotFound, PredictionFailed
+from hatchway.errors import DeployFailed, EngineUnavailable, HatchwayError, NotFound, PredictionFailed
 from hatchway.spec.status import ApiStatus, DeployResult, LogLine, Status
 
 T = TypeVar("T")
@@ -72,7 +72,11 @@ class AsyncClient:
         steps = Deploy(paths, names, dry_run, os.environ, self._cache_file, on_progress).steps()
         step = await asyncio.to_thread(advance, steps, None)  # a step may read gigabytes
         while isinstance(step, Call):
-            step = await asyncio.to_thread(advance, steps, await self._send(step))
+            try:
+                answer = await self._send(step)
+            except HatchwayError as error:
+                answer = error
+            step = await asyncio.to_thread(advance, steps, answer)
         results = step
         if dry_run or not wait:
             return results

@@ -21,7 +21,7 @@ from hatchway.client.following import Feed, LogFeed, WatchFeed
 from hatchway.client.predictions import Prediction, body_of, prediction
 from hatchway.client.progress import OnProgress, silent
 from hatchway.client.waiting import Waiting
-from hatchway.errors import DeployFailed, EngineUnavailable, NotFound, PredictionFailed
+from hatchway.errors import DeployFailed, EngineUnavailable, HatchwayError, NotFound, PredictionFailed
 from hatchway.spec.status import ApiStatus, DeployResult, LogLine, Status
 
 T = TypeVar("T")
@@ -75,7 +75,11 @@ class Client:
         steps = Deploy(paths, names, dry_run, os.environ, self._cache_file, on_progress).steps()
         step = advance(steps, None)
         while isinstance(step, Call):
-            step = advance(steps, self._send(step))
+            try:
+                answer = self._send(step)
+            except HatchwayError as error:
+                answer = error
+            step = advance(steps, answer)
         results = step
         if dry_run or not wait:
             return results
