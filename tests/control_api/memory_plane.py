@@ -61,6 +61,7 @@ class MemoryPlane:
         self.requests: list[DeployRequest] = []
         self.logs_asked: list[dict[str, Any]] = []
         self.uploads: list[str] = []  # "stream SHA" or "path PATH"
+        self.fails = False  # whether `status` finds what the engine did not expect
         self.conflict = ""  # what every deploy is answered
         self.prunes_due = 0  # so many deploys find that their files were pruned a moment before
         self.shutdowns: list[tuple[str, str | None]] = []
@@ -138,7 +139,9 @@ class MemoryPlane:
                 yield last
             await changed.wait()
 
-    def status(self) -> Status:
+    async def status(self) -> Status:
+        if self.fails:
+            raise FileNotFoundError("secret detail")
         return Status(
             engine=self.engine,
             gateway=GatewayStatus(pid=2, port=8484, url="http://127.0.0.1:8484"),
