@@ -30,13 +30,17 @@ def every_list(client: Client, socket: Path) -> Iterator[list[ApiStatus]]:
     An engine that goes away is followed by another one. Raises EngineUnavailable.
     """
     from hatchway.client.absence import Absence
+    from hatchway.client.connection import is_listening
 
     absence = Absence(socket)
     while True:
         try:
             apis = client.list()
         except EngineUnavailable as error:
-            time.sleep(absence.pause_s(error, time.monotonic()))
+            while True:
+                time.sleep(absence.pause_s(error, time.monotonic()))
+                if is_listening(socket):
+                    break
         else:
             absence.end()
             yield apis

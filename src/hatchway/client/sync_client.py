@@ -15,7 +15,7 @@ import httpx
 from hatchway.client import calls
 from hatchway.client.absence import PATIENCE_S, Absence
 from hatchway.client.calls import Call, Stream
-from hatchway.client.connection import ANSWER_TIMEOUT_S, BASE_URL, engine_errors, locate, raise_for
+from hatchway.client.connection import ANSWER_TIMEOUT_S, BASE_URL, engine_errors, is_listening, locate, raise_for
 from hatchway.client.deploying import Deploy, advance
 from hatchway.client.following import Feed, LogFeed, WatchFeed
 from hatchway.client.predictions import Prediction, body_of, prediction
@@ -182,5 +182,8 @@ class Client:
             except EngineUnavailable as error:
                 if not feed.has_begun:
                     raise
-                yield None
-                time.sleep(absence.pause_s(error, time.monotonic()))
+                while True:
+                    yield None
+                    time.sleep(absence.pause_s(error, time.monotonic()))
+                    if is_listening(self._socket):
+                        break
