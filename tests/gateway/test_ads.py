@@ -11,14 +11,17 @@ from pathlib import Path
 import httpx
 import pytest
 import uvloop
+from envoy.service.discovery.v3 import discovery_pb2
 
 from hatchway.gateway.ads import AdsServer
 from hatchway.gateway.envoy import Json, Resources, make_resources
 from hatchway.gateway.ports import choose_port
 from hatchway.gateway.process import EnvoyProcess
-from hatchway.gateway.routes import Route, RouteTable
+from hatchway.gateway.routes import Endpoint, Route, RouteTable
+from hatchway.gateway.wire import CLUSTER
 from hatchway.settings import Settings
-from tests.gateway.conftest import TIMEOUT_S, Replicas, a_route, running
+from tests.gateway.conftest import TIMEOUT_S, Bell, Replicas, a_route, running
+from tests.gateway.test_session import PlayedEnvoy
 
 
 class Served:
@@ -115,6 +118,55 @@ async def test_changes_are_told(settings: Settings, replicas: Replicas) -> None:
         gateway.ads.publish(gateway.resources(a_route("new")))
         await gateway.until(lambda: gateway.ads.is_settled("new") and gateway.ads.is_settled("iris"))
         assert set(gateway.changes) == {"new", "iris"}
+
+
+async def test_an_api_that_envoy_takes_over_while_it_is_still_being_sent_is_told_of() -> None:
+    def resources(*routes: Route) -> Resources:
+        return make_resources(RouteTable(routes), host="127.0.0.1", port=1)
+
+    told, requests = Bell(), Mailbox()
+    changes: list[tuple[str, bool]] = []
+
+    def on_change(api: str) -> None:
+        changes.append((api, ads.is_settled(api)))
+        told.ring()
+
+    ads, envoy = AdsServer(on_change), PlayedEnvoy(requests)
+    ads.publish(resources(Route("iris", "/iris", (Endpoint("/run/a"),))))
+    envoy.ask(CLUSTER)
+
+    async def converse() -> None:
+        async for response in ads.stream(requests.read()):
+            envoy.take(response)
+            await requests.all_read()
+
+    conversation = asyncio.create_task(converse())
+    await told.until(lambda: ads.is_settled("iris"))
+    changes.clear()
+    ads.publish(resources(Route("iris", "/iris", (Endpoint("/run/b"),))))
+    await told.until(lambda: len(changes) == 2)
+    assert changes == [("iris", False), ("iris", True)]
+    conversation.cancel()
+    with suppress(asyncio.CancelledError):
+        await conversation
+
+
+class Mailbox:
+    """What the played Envoy sends."""
+
+    def __init__(self) -> None:
+        self._requests: asyncio.Queue[discovery_pb2.DeltaDiscoveryRequest] = asyncio.Queue()
+
+    def receive(self, request: discovery_pb2.DeltaDiscoveryRequest) -> None:
+        self._requests.put_nowait(request)
+
+    async def read(self) -> AsyncIterator[discovery_pb2.DeltaDiscoveryRequest]:
+        while True:
+            yield await self._requests.get()
+            self._requests.task_done()
+
+    async def all_read(self) -> None:
+        await self._requests.join()
 
 
 async def test_nothing_is_served_before_something_was_published(tmp_path: Path) -> None:
