@@ -1,6 +1,7 @@
-"""An engine that does what the file `script` in its home says, one line per start: `serve`, `exit N` or `orphan`.
+"""An engine that does what the file `script` in its home says, one line per start.
 
     serve    answer every request on the control socket until SIGTERM
+    stumble  the same, but end with an error on SIGTERM
     orphan   start `sleep` in its own session, write its pid to `orphan`, then serve
     exit N   say so and end with that code
 
@@ -33,7 +34,7 @@ def main() -> None:
     if line.startswith("exit"):
         sys.stderr.write("the stand-in engine has had enough\n")
         sys.exit(int(line.split()[1]))
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(1 if line == "stumble" else 0))
     if line == "orphan":
         orphan = subprocess.Popen(["sleep", "1000"], start_new_session=True)
         (home / "orphan").write_text(str(orphan.pid))

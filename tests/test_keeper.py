@@ -198,6 +198,34 @@ def test_stop_leaves_no_process_and_no_socket(settings: Settings) -> None:
     assert not keeper.is_running(settings)
 
 
+def test_an_engine_that_fails_on_its_way_down_is_not_started_again(settings: Settings) -> None:
+    start(settings, "stumble")
+    keeper.stop(settings, timeout_s=PATIENCE_S)
+    assert find_marked(settings.home_hash) == []
+    assert len(starts(settings)) == 1
+
+
+def test_stop_ends_what_engine_and_keeper_left(settings: Settings) -> None:
+    start(settings, "orphan")
+    until((settings.home / "orphan").read_text)
+    for role in ("keeper", "engine"):
+        os.kill(the(role, settings).identity.pid, signal.SIGKILL)
+    until(lambda: not keeper.is_running(settings))
+    assert keeper.is_anything_left(settings)
+    keeper.stop(settings, timeout_s=PATIENCE_S)
+    assert not keeper.is_anything_left(settings)
+
+
+def test_a_home_is_lost_when_it_is_removed_under_an_engine(settings: Settings) -> None:
+    start(settings)
+    settings.database.touch()
+    assert not keeper.has_lost_home(settings)
+    shutil.rmtree(settings.home)
+    assert keeper.has_lost_home(settings)
+    keeper.stop(settings, timeout_s=PATIENCE_S)
+    assert not keeper.has_lost_home(settings)
+
+
 def test_stop_when_nothing_runs_does_nothing(settings: Settings) -> None:
     keeper.stop(settings, timeout_s=1)
     assert find_marked(settings.home_hash) == []

@@ -25,7 +25,16 @@ from typing import IO, NoReturn
 
 from hatchway.contract import PROCESS_VARIABLE
 from hatchway.errors import EngineUnavailable, HatchwayError
-from hatchway.processes import Identity, Mark, end_all, find_marked, is_alive, read_stat, wait_all_gone
+from hatchway.processes import (
+    Identity,
+    Mark,
+    end_all,
+    find_marked,
+    is_alive,
+    read_stat,
+    signal_process,
+    wait_all_gone,
+)
 from hatchway.rotation import LogStream
 from hatchway.settings import Settings
 
@@ -251,9 +260,24 @@ def foreground(settings: Settings, *, engine_module: str = ENGINE_MODULE) -> NoR
     os.execve(sys.executable, arguments, _keeper_environment(settings))
 
 
+def is_anything_left(settings: Settings) -> bool:
+    """Whether a process of the home lives, be it only a replica that its engine and keeper left behind."""
+    return bool(find_marked(settings.home_hash))
+
+
+def has_lost_home(settings: Settings) -> bool:
+    """Whether the home was removed under an engine that answers."""
+    return _answers(settings) and not settings.database.exists()
+
+
 def stop(settings: Settings, *, timeout_s: float) -> None:
-    """After the engine was asked to go down: wait until every process is gone, end stragglers, remove sockets."""
-    wait_all_gone(settings.home_hash, spare=frozenset(), timeout_s=timeout_s)
+    """Have the engine go down, end what is still there after `timeout_s`, and remove the sockets."""
+    # The keeper is told too, or it would follow an engine that fails on its way down by another one.
+    leaders = [found for found in find_marked(settings.home_hash) if found.mark.role in (ROLE, "engine")]
+    for leader in leaders:
+        signal_process(leader.identity, signal.SIGTERM)
+    if leaders:
+        wait_all_gone(settings.home_hash, spare=frozenset(), timeout_s=timeout_s)
     _end_everything(settings)
 
 

@@ -59,15 +59,15 @@ class Plane:
     def watch(self, name: str) -> AsyncIterator[ApiStatus]:
         return self._controller.watch(name)
 
-    def status(self) -> Status:
+    async def status(self) -> Status:
         home = self._settings.home
-        folders = [path for path in home.iterdir() if path.is_dir()]
+        disk = await asyncio.to_thread(disk_bytes_by_folder, home)  # a home may hold a hundred thousand files
         return Status(
             engine=EngineStatus(pid=os.getpid(), version=__version__),
             gateway=GatewayStatus(pid=self._gateway.pid, port=self._gateway.port, url=self._gateway.url),
             home=str(home),
             apis=dict(Counter(status.status for status in self._controller.list())),
-            disk_bytes={path.name: disk_bytes(path) for path in sorted(folders)},
+            disk_bytes=disk,
         )
 
     def logs(
@@ -90,6 +90,12 @@ class Plane:
 
     def request_shutdown(self, mode: ShutdownMode, python: str | None) -> None:
         self._request_shutdown(mode, python)
+
+
+def disk_bytes_by_folder(home: Path) -> dict[str, int]:
+    """Nothing for a home that was removed."""
+    folders = [path for path in home.iterdir() if path.is_dir()] if home.is_dir() else []
+    return {path.name: disk_bytes(path) for path in sorted(folders)}
 
 
 def disk_bytes(folder: Path) -> int:

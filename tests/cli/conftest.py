@@ -67,6 +67,7 @@ def cli(fresh: CommandLine, tmp_path: Path) -> Iterator[CommandLine]:
     with served_in_thread(tmp_path / "plane") as running:
         settings = fresh.settings
         settings.prepare()
+        settings.database.touch()
         settings.engine_socket.symlink_to(running.socket)
         fresh.running = running
         yield fresh

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+import signal
+import subprocess
 
 import pytest
 
 from hatchway import __version__
+from hatchway.contract import PROCESS_VARIABLE
+from hatchway.processes import Mark
 from tests.cli.conftest import CommandLine
 from tests.control_api.memory_plane import a_line, an_api
 
@@ -110,6 +115,44 @@ def test_down_asks_the_engine_to_end_everything_and_says_what_comes_back(cli: Co
     done = cli.run("down")
     assert done.stdout == "hatchway is down; 1 API comes back with: hatchway up\n"
     assert cli.engine.plane.shutdowns == [("down", None)]
+
+
+def test_down_does_not_need_an_engine_that_works(cli: CommandLine) -> None:
+    cli.engine.change(an_api())
+    cli.engine.plane.fails = True
+    done = cli.run("down")
+    assert (done.code, done.stdout) == (0, "hatchway is down\n")
+    assert "ending its processes" in done.stderr
+    assert not cli.settings.runtime_dir.exists()
+
+
+def test_of_a_home_that_was_removed_down_promises_nothing(cli: CommandLine) -> None:
+    cli.engine.change(an_api())
+    shutil.rmtree(cli.settings.home)
+    done = cli.run("down")
+    assert done.stdout == f"hatchway is down; nothing comes back, because {cli.settings.home} was removed\n"
+
+
+def test_a_home_that_was_removed_is_told_with_the_way_out(cli: CommandLine) -> None:
+    shutil.rmtree(cli.settings.home)
+    for command in (["get"], ["get", "iris"], ["up"]):
+        done = cli.run(*command)
+        assert done.code == 1
+        assert "was removed while hatchway runs in it" in done.stderr
+        assert "hatchway down" in done.stderr
+    done = cli.run("status", "-o", "json")
+    assert (done.code, done.json["apis"]) == (0, {"live": 0})
+    assert "hatchway down" in done.stderr
+    assert not cli.settings.home.exists()
+
+
+def test_processes_without_an_engine_are_seen_and_ended(fresh: CommandLine) -> None:
+    mark = Mark(fresh.settings.home_hash, "replica", "r")
+    with subprocess.Popen(["sleep", "1000"], env={PROCESS_VARIABLE: str(mark)}, start_new_session=True) as left:
+        assert "processes of it are left" in fresh.run("status").stderr
+        assert fresh.run("down").stdout == "hatchway is down\n"
+        assert left.wait() == -signal.SIGTERM
+    assert fresh.run("down").stdout == "hatchway is not running\n"
 
 
 def test_up_on_a_running_engine_says_so(cli: CommandLine) -> None:

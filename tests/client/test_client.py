@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 from pathlib import Path
 
 import pytest
 
 from hatchway import AsyncClient, Client
-from hatchway.errors import EngineUnavailable, HatchwayError, NotFound
+from hatchway.errors import EngineUnavailable, NotFound
 from hatchway.spec.status import ApiStatus, LogLine
-from tests.control_api.memory_plane import MemoryPlane, RunningPlane, a_line, an_api, served
+from tests.control_api.memory_plane import MemoryPlane, RunningPlane, a_line, an_api
 
 
 def test_results_are_typed(client: Client, running: RunningPlane) -> None:
@@ -96,21 +95,3 @@ async def test_the_async_client_watches_and_reads_logs(served_plane: tuple[Memor
             plane.change(gone="iris")
     plane.change(an_api())
     assert [line.message async for line in client.logs("iris")] == ["hello"]
-
-
-async def test_an_engine_that_goes_away_ends_a_watch_with_an_error(tmp_path: Path) -> None:
-    plane = MemoryPlane(tmp_path)
-    plane.change(an_api())
-    begun = asyncio.Event()
-
-    async def watch(client: AsyncClient) -> None:
-        async for _ in client.watch("iris"):
-            begun.set()
-
-    async with served(plane) as socket:
-        client = AsyncClient(socket=socket)
-        task = asyncio.create_task(watch(client))
-        await begun.wait()
-    with pytest.raises(HatchwayError):
-        await task
-    await client.close()

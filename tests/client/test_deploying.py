@@ -9,7 +9,8 @@ import pytest
 
 from hatchway import AsyncClient, Client
 from hatchway.client import Hashing, LogSeen, ProgressEvent, StatusSeen, Uploading
-from hatchway.errors import DeployFailed, InvalidSpec, NotFound, TimedOut
+from hatchway.client.deploying import MAX_REPEATS
+from hatchway.errors import Conflict, DeployFailed, InvalidSpec, NotFound, TimedOut
 from hatchway.spec.status import ApiStatus
 from tests.control_api.memory_plane import MemoryPlane, RunningPlane, a_line
 
@@ -114,3 +115,32 @@ def test_log_lines_of_the_start_are_progress(client: Client, running: RunningPla
 
     client.deploy(project, names=["iris"], on_progress=on_progress)
     assert messages == ["loading the model"]
+
+
+# --- a prune between the upload and the deploy -----------------------------------------------------------------
+def test_files_that_were_pruned_are_sent_again(client: Client, running: RunningPlane, project: Path) -> None:
+    running.plane.prunes_due = MAX_REPEATS
+    assert [result.status for result in client.deploy(project)] == ["live", "live"]
+    assert running.plane.uploads == [f"path {project / 'handler.py'}"] * (MAX_REPEATS + 1)
+
+
+async def test_the_async_client_sends_them_again_too(
+    served_plane: tuple[MemoryPlane, AsyncClient], project: Path
+) -> None:
+    plane, client = served_plane
+    plane.prunes_due = 1
+    assert [result.status for result in await client.deploy(project)] == ["live", "live"]
+
+
+def test_files_are_not_sent_again_for_ever(client: Client, running: RunningPlane, project: Path) -> None:
+    running.plane.prunes_due = 100
+    with pytest.raises(Conflict, match="not uploaded"):
+        client.deploy(project)
+    assert len(running.plane.requests) == MAX_REPEATS + 1
+
+
+def test_another_conflict_is_told_at_once(client: Client, running: RunningPlane, project: Path) -> None:
+    running.plane.conflict = "endpoint /iris is served by another API"
+    with pytest.raises(Conflict, match="served by another"):
+        client.deploy(project)
+    assert len(running.plane.requests) == 1

@@ -61,6 +61,9 @@ class MemoryPlane:
         self.requests: list[DeployRequest] = []
         self.logs_asked: list[dict[str, Any]] = []
         self.uploads: list[str] = []  # "stream SHA" or "path PATH"
+        self.fails = False  # whether `status` finds what the engine did not expect
+        self.conflict = ""  # what every deploy is answered
+        self.prunes_due = 0  # so many deploys find that their files were pruned a moment before
         self.shutdowns: list[tuple[str, str | None]] = []
         self.engine = EngineStatus(pid=1, version=__version__)
         self.lives_by: Callable[[ApiStatus], list[ApiStatus]] = lambda api: [api]
@@ -81,6 +84,11 @@ class MemoryPlane:
     # --- the protocol ------------------------------------------------------------------------------------
     async def deploy(self, request: DeployRequest) -> list[DeployResult]:
         self.requests.append(request)
+        if self.prunes_due:
+            self.prunes_due -= 1
+            self.blobs.prune(())
+        if self.conflict:
+            raise Conflict(self.conflict)
         if not request.dry_run and self.blobs.missing(file.sha256 for api in request.apis for file in api.source.files):
             raise Conflict("files were not uploaded")
         return [self._deploy(str(api.document["name"]), dry_run=request.dry_run) for api in request.apis]
@@ -131,7 +139,9 @@ class MemoryPlane:
                 yield last
             await changed.wait()
 
-    def status(self) -> Status:
+    async def status(self) -> Status:
+        if self.fails:
+            raise FileNotFoundError("secret detail")
         return Status(
             engine=self.engine,
             gateway=GatewayStatus(pid=2, port=8484, url="http://127.0.0.1:8484"),
@@ -191,13 +201,20 @@ async def served(plane: MemoryPlane, *, accepts_paths: bool = True) -> AsyncIter
     """The socket on which `plane` is served, for as long as the block lasts."""
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         path = Path(folder) / "engine.sock"
-        task = asyncio.create_task(serve(make_app(plane, accepts_paths=accepts_paths), path))
-        await asyncio.sleep(0)  # the socket listens before the server's first wait
-        try:
+        async with served_at(path, plane, accepts_paths=accepts_paths):
             yield path
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+
+
+@asynccontextmanager
+async def served_at(path: Path, plane: MemoryPlane, *, accepts_paths: bool = True) -> AsyncIterator[None]:
+    """`plane` is served on this socket for as long as the block lasts; other planes may be before and after."""
+    task = asyncio.create_task(serve(make_app(plane, accepts_paths=accepts_paths), path))
+    await asyncio.sleep(0)  # the socket listens before the server's first wait
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 class RunningPlane:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,41 @@ from tests.shell import Shell
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 Write = Callable[[str, str], None]
+
+
+class SlowStart:
+    """A handler that says when it begins to load, and loads until it is let go on. Opening a pipe waits for both."""
+
+    HANDLER = """
+        from pathlib import Path
+
+        class Handler:
+            def __init__(self, config):
+                Path(config["begun"]).write_text("yes")
+                Path(config["go_on"]).read_text()
+
+            def predict(self, payload):
+                return payload
+        """
+
+    def __init__(self, folder: Path, write: Write) -> None:
+        self._begun, self._go_on = folder / "begun", folder / "go_on"
+        for pipe in (self._begun, self._go_on):
+            os.mkfifo(pipe)
+        config = f"{{begun: {self._begun}, go_on: {self._go_on}}}"
+        write("hatchway.yaml", f"name: echo\nhandler: {{path: handler.py, config: {config}}}\n")
+        write("handler.py", self.HANDLER)
+
+    def wait_until_begun(self) -> None:
+        self._begun.read_text()
+
+    def let_go_on(self) -> None:
+        self._go_on.write_text("yes")
+
+
+@pytest.fixture
+def slow_start(tmp_path: Path, write: Write) -> SlowStart:
+    return SlowStart(tmp_path, write)
 
 
 def deploy(shell: Shell, *, expect: int = 0) -> dict[str, Any]:
@@ -171,6 +208,40 @@ def test_a_killed_engine_loses_no_request_and_the_next_one_adopts_all(shell: She
     assert after["engine"]["pid"] != before["engine"]["pid"]
     assert after["gateway"] == before["gateway"]
     assert get(shell)["replica_list"][0]["pid"] == pid
+
+
+def test_a_deploy_outlives_the_engine_that_it_began_with(shell: Shell, slow_start: SlowStart) -> None:
+    with ThreadPoolExecutor() as pool:
+        deploying = pool.submit(shell.run, "hatchway deploy -o json", expect=None)
+        slow_start.wait_until_begun()
+        killed = shell.run("hatchway status -o json").json()["engine"]["pid"]
+        os.kill(killed, signal.SIGKILL)
+        slow_start.let_go_on()
+        done = deploying.result()
+    assert done.status == 0, done
+    assert done.json()[0]["status"] == "live"
+    assert shell.run("hatchway status -o json").json()["engine"]["pid"] != killed
+
+
+def test_down_ends_everything_of_a_home_that_was_removed(shell: Shell) -> None:
+    deploy(shell)
+    shutil.rmtree(shell.home)
+    assert "was removed" in shell.run("hatchway get", expect=1).stderr
+    assert "was removed" in shell.run("hatchway down").stdout
+    assert shell.processes() == []
+    assert shell.sockets() == []
+    assert shell.run("hatchway down").stdout == "hatchway is not running\n"
+
+
+def test_down_ends_a_deploy_that_waits(shell: Shell, slow_start: SlowStart) -> None:
+    with ThreadPoolExecutor() as pool:
+        deploying = pool.submit(shell.run, "hatchway deploy", expect=None)
+        slow_start.wait_until_begun()
+        shell.run("hatchway down")
+        done = deploying.result()
+    assert done.status == 1, done
+    assert "hatchway was taken down" in done.stderr
+    assert "hatchway up" in done.stderr
 
 
 def test_what_is_deployed_comes_back_after_down(shell: Shell) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
 
+from hatchway.errors import GatewayError
 from hatchway.gateway.envoy import Limits
 from hatchway.gateway.gateway import Gateway
 from hatchway.gateway.routes import Endpoint, Route, RouteTable
@@ -33,23 +35,45 @@ def settings() -> Iterator[Settings]:
     shutil.rmtree(folder)
 
 
-class Running:
-    """A started gateway whose `run` is a task, and a client for it."""
+class Bell:
+    """Rung when something has happened; each ring wakes all who wait for one then."""
 
-    def __init__(self, gateway: Gateway, run: asyncio.Task[None], client: httpx.AsyncClient, settings: Settings):
-        self.gateway = gateway
-        self.run = run
-        self.client = client
-        self.settings = settings
+    def __init__(self) -> None:
+        self._rung = asyncio.Event()
+
+    def ring(self) -> None:
+        self._rung.set()
+        self._rung = asyncio.Event()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(TIMEOUT_S):
+            while not condition():
+                await self._rung.wait()
+
+
+@dataclass(frozen=True)
+class Running:
+    """A started gateway whose `run` is a task, and a client for it. `changed` rings with its `on_change`."""
+
+    gateway: Gateway
+    run: asyncio.Task[None]
+    client: httpx.AsyncClient
+    settings: Settings
+    changed: Bell
 
     async def serve(self, *routes: Route) -> None:
         """Apply a table of these and wait until Envoy has it."""
         self.gateway.apply(RouteTable(routes))
         for route in routes:
-            await self._or_fail(self.gateway.wait_settled(route.api, TIMEOUT_S))
+            await self.settled(route.api)
 
-    async def gone(self, api: str) -> None:
-        await self._or_fail(self.gateway.wait_settled(api, TIMEOUT_S))
+    async def settled(self, api: str) -> None:
+        """Until Envoy has the API's newest configuration, or has removed it. Raises what ended `run`, GatewayError."""
+        await self._or_fail(
+            self.changed.until(lambda: self.gateway.settled(api) or self.gateway.rejections.get(api) is not None)
+        )
+        if (message := self.gateway.rejections.get(api)) is not None:
+            raise GatewayError(f"Envoy refused the configuration of {api}: {message}")
 
     async def _or_fail(self, waiting: Awaitable[None]) -> None:
         task = asyncio.ensure_future(waiting)
@@ -63,12 +87,13 @@ class Running:
 @asynccontextmanager
 async def running(settings: Settings, *, limits: Limits | None = None) -> AsyncIterator[Running]:
     """Leaves Envoy running, as an engine does that is replaced."""
-    gateway = Gateway(settings, lambda api: None, limits=limits)
+    changed = Bell()
+    gateway = Gateway(settings, lambda api: changed.ring(), limits=limits)
     await gateway.start()
     run = asyncio.create_task(gateway.run())
     try:
         async with httpx.AsyncClient(base_url=gateway.url, timeout=TIMEOUT_S) as client:
-            yield Running(gateway, run, client, settings)
+            yield Running(gateway, run, client, settings, changed)
     finally:
         run.cancel()
         with suppress(asyncio.CancelledError):

@@ -59,11 +59,12 @@ Answer = Callable[[Request], Awaitable[None]]
 
 
 class StubReplica:
-    """Answers with `answer`; `seen` are the requests so far."""
+    """Answers with `answer`; `seen` are the requests so far, `has_seen` is set once there is one."""
 
     def __init__(self, address: str, answer: Answer) -> None:
         self.address = address
         self.seen: list[Request] = []
+        self.has_seen = asyncio.Event()
         self._answer = answer
 
     @asynccontextmanager
@@ -89,6 +90,7 @@ class StubReplica:
             while True:
                 request = await _read_request(reader, writer)
                 self.seen.append(request)
+                self.has_seen.set()
                 await self._answer(request)
                 if request.headers.get("upgrade"):
                     break

@@ -17,7 +17,7 @@ from hatchway.gateway.gateway import Gateway
 from hatchway.gateway.routes import Endpoint, RouteTable
 from hatchway.settings import Settings
 from hatchway.spec.api import Cors
-from tests.gateway.conftest import TIMEOUT_S, Replicas, Running, a_route, echo, running
+from tests.gateway.conftest import Replicas, Running, a_route, echo, running
 from tests.gateway.stub_replica import Answer, Request, StubReplica
 
 MIB = 1024 * 1024
@@ -80,15 +80,16 @@ async def test_an_unknown_path_gets_a_json_404_that_lists_nothing(gateway: Runni
 
 async def test_a_gateway_without_any_api_listens_and_answers_404(gateway: Running) -> None:
     gateway.gateway.apply(RouteTable())
-    await gateway.gateway.wait_listening(TIMEOUT_S)
-    response = await gateway.client.get("/")
+    retrying = httpx.AsyncHTTPTransport(retries=6)  # of connections; with no API there is nothing to be settled
+    async with httpx.AsyncClient(transport=retrying, base_url=gateway.gateway.url) as client:
+        response = await client.get("/")
     assert (response.status_code, error_of(response)["kind"]) == (404, "not_found")
 
 
 async def test_when_the_last_api_is_gone_everything_is_404(gateway: Running, replicas: Replicas) -> None:
     await gateway.serve(a_route("iris", await replicas.start()))
     await gateway.serve()
-    await gateway.gone("iris")
+    await gateway.settled("iris")
     assert (await gateway.client.get("/iris")).status_code == 404
 
 
@@ -461,8 +462,7 @@ async def test_a_draining_endpoint_gets_no_new_request_and_finishes_what_it_has(
     old, new = await replicas.start(waiting), await replicas.start()
     await gateway.serve(a_route("iris", old))
     begun = asyncio.create_task(gateway.client.get("/iris"))
-    while not old.seen:  # noqa: ASYNC110  # the request is somewhere in Envoy
-        await asyncio.sleep(0.01)
+    await old.has_seen.wait()
     route = a_route("iris", old, new)
     await gateway.serve(replace(route, endpoints=(Endpoint(old.address, is_draining=True), Endpoint(new.address))))
     assert {(await gateway.client.get("/iris")).text for _ in range(10)} == {"GET /"}

@@ -25,7 +25,7 @@ from hatchway.gateway.routes import Endpoint, RouteTable
 from hatchway.processes import find_marked
 from hatchway.settings import Settings
 from tests.gateway import stub_replica
-from tests.gateway.conftest import TIMEOUT_S, Replicas, Running, a_route, running
+from tests.gateway.conftest import TIMEOUT_S, Bell, Replicas, Running, a_route, running
 from tests.gateway.stub_replica import Request
 
 
@@ -45,31 +45,48 @@ async def test_a_new_engine_adopts_envoy_and_no_request_notices(settings: Settin
     async with running(settings) as first:
         await first.serve(a_route("iris", replica))
         pid, port = first.gateway.pid, first.gateway.port
-    async with httpx.AsyncClient() as client, under_load(client, f"http://127.0.0.1:{port}/iris") as statuses:
+    async with httpx.AsyncClient() as client, under_load(client, f"http://127.0.0.1:{port}/iris") as load:
         async with running(settings) as second:
             assert (second.gateway.pid, second.gateway.port) == (pid, port)
             await second.serve(a_route("iris", replica))
         async with running(settings) as third:
             await third.serve(a_route("iris", replica))
-    assert set(statuses) == {200}
+    assert set(load.statuses) == {200}
     assert envoys(settings) == [pid]
 
 
+class Load:
+    """`statuses` of the answers so far (0: the connection broke)."""
+
+    def __init__(self) -> None:
+        self.statuses: list[int] = []
+        self._arrived = Bell()
+
+    def keep(self, status: int) -> None:
+        self.statuses.append(status)
+        self._arrived.ring()
+
+    async def wait_for(self, count: int) -> None:
+        """Until so many more have arrived."""
+        goal = len(self.statuses) + count
+        await self._arrived.until(lambda: len(self.statuses) >= goal)
+
+
 @asynccontextmanager
-async def under_load(client: httpx.AsyncClient, url: str, n_clients: int = 8) -> AsyncIterator[list[int]]:
-    """Closed-loop clients; yields the statuses of their answers (0: the connection broke)."""
-    statuses: list[int] = []
+async def under_load(client: httpx.AsyncClient, url: str, n_clients: int = 8) -> AsyncIterator[Load]:
+    """Closed-loop clients."""
+    load = Load()
 
     async def call() -> None:
         while True:
             try:
-                statuses.append((await client.post(url, content=b"x", timeout=TIMEOUT_S)).status_code)
+                load.keep((await client.post(url, content=b"x", timeout=TIMEOUT_S)).status_code)
             except httpx.TransportError:
-                statuses.append(0)
+                load.keep(0)
 
     tasks = [asyncio.create_task(call()) for _ in range(n_clients)]
     try:
-        yield statuses
+        yield load
     finally:
         for task in tasks:
             task.cancel()
@@ -91,7 +108,7 @@ async def test_what_changed_while_there_was_no_engine_is_put_right(settings: Set
     async with running(settings) as second:
         await second.serve(a_route("iris", new))
         assert (await second.client.get("/iris")).status_code == 200
-        await second.gone("gone")
+        await second.settled("gone")
         assert (await second.client.get("/gone")).status_code == 404
         assert len(new.seen) == 1
 
@@ -99,25 +116,33 @@ async def test_what_changed_while_there_was_no_engine_is_put_right(settings: Set
 async def test_an_envoy_with_another_bootstrap_is_replaced_after_its_requests_in_flight(
     settings: Settings, replicas: Replicas
 ) -> None:
-    async def slow(request: Request) -> None:
-        await asyncio.sleep(0.5)
+    go_on = asyncio.Event()
+
+    async def waiting(request: Request) -> None:
+        await go_on.wait()
         await request.respond(200, b"done")
 
-    replica = await replicas.start(slow)
+    async def go_on_when_it_drains(port: int) -> None:
+        await until(lambda: refuses(port))
+        go_on.set()
+
+    replica = await replicas.start(waiting)
     async with running(settings) as first:
         await first.serve(a_route("iris", replica))
         old_pid = first.gateway.pid
         begun = asyncio.create_task(first.client.get("/iris"))
-        await until(lambda: replica.seen != [])
+        await replica.has_seen.wait()
         record = settings.gateway_dir / "envoy.json"
         record.write_text(json.dumps({**json.loads(record.read_text()), "bootstrap": "of an older engine"}))
         first.run.cancel()
+        draining = asyncio.create_task(go_on_when_it_drains(first.gateway.port))
         async with running(settings) as second:
             await second.serve(a_route("iris", replica))
             assert second.gateway.pid != old_pid
             assert second.gateway.port == first.gateway.port
             assert (await begun).text == "done"
             assert envoys(settings) == [second.gateway.pid]
+            await draining
 
 
 async def test_an_envoy_that_nobody_wrote_down_is_ended(settings: Settings) -> None:
@@ -143,9 +168,9 @@ async def test_envoy_is_started_again_when_it_dies(settings: Settings, replicas:
         old = gateway.gateway.pid
         assert old is not None
         os.kill(old, signal.SIGKILL)
-        await until(lambda: gateway.gateway.pid != old)
-        await until(lambda: not gateway.gateway.settled("iris"))
-        await gateway.gateway.wait_settled("iris", TIMEOUT_S)
+        await gateway.changed.until(lambda: not gateway.gateway.settled("iris"))
+        await gateway.settled("iris")
+        assert gateway.gateway.pid != old
         assert (await gateway.client.get("/iris")).status_code == 200
 
 
@@ -160,7 +185,7 @@ async def test_stopping_waits_for_requests_in_flight_and_leaves_nothing(settings
     async with running(settings) as gateway:
         await gateway.serve(a_route("iris", replica))
         begun = asyncio.create_task(gateway.client.get("/iris"))
-        await until(lambda: replica.seen != [])
+        await replica.has_seen.wait()
         gateway.run.cancel()
         stop = asyncio.create_task(gateway.gateway.stop())
         await until(lambda: refuses(gateway.gateway.port))
@@ -185,7 +210,7 @@ async def test_stopping_does_not_wait_for_ever(settings: Settings, replicas: Rep
     async with running(settings) as gateway:
         await gateway.serve(a_route("iris", replica))
         begun = asyncio.create_task(gateway.client.get("/iris"))
-        await until(lambda: replica.seen != [])
+        await replica.has_seen.wait()
         await gateway.gateway.stop(drain_timeout_s=0.1)
         with pytest.raises(httpx.TransportError):
             await begun
@@ -303,13 +328,12 @@ async def test_a_killed_replica_costs_only_what_it_was_doing(settings: Settings)
     async with running(settings) as gateway, killable(settings, "a") as first, killable(settings, "b") as second:
         await gateway.serve(replace(a_route("iris"), endpoints=(first.endpoint, second.endpoint)))
         n_clients = 8
-        async with under_load(gateway.client, "/iris", n_clients) as statuses:
-            await until(lambda: len(statuses) > 100)
+        async with under_load(gateway.client, "/iris", n_clients) as load:
+            await load.wait_for(100)
             first.process.kill()
             await first.process.wait()
-            at_kill = len(statuses)
-            await until(lambda: len(statuses) > at_kill + 500)
-    failed = [status for status in statuses if status != 200]
+            await load.wait_for(500)
+    failed = [status for status in load.statuses if status != 200]
     assert len(failed) <= n_clients
     assert set(failed) <= {503}
 
@@ -317,10 +341,9 @@ async def test_a_killed_replica_costs_only_what_it_was_doing(settings: Settings)
 async def test_a_killed_replica_costs_an_idempotent_api_nothing(settings: Settings) -> None:
     async with running(settings) as gateway, killable(settings, "a") as first, killable(settings, "b") as second:
         await gateway.serve(replace(a_route("iris", idempotent=True), endpoints=(first.endpoint, second.endpoint)))
-        async with under_load(gateway.client, "/iris") as statuses:
-            await until(lambda: len(statuses) > 100)
+        async with under_load(gateway.client, "/iris") as load:
+            await load.wait_for(100)
             first.process.kill()
             await first.process.wait()
-            at_kill = len(statuses)
-            await until(lambda: len(statuses) > at_kill + 500)
-    assert set(statuses) == {200}
+            await load.wait_for(500)
+    assert set(load.statuses) == {200}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Protocol
 
 import pytest
 from envoy.service.discovery.v3 import discovery_pb2
@@ -29,12 +30,18 @@ def a(name: str, *addresses: str, endpoint: str | None = None) -> Route:
     return Route(name, endpoint or f"/{name}", tuple(Endpoint(address) for address in addresses))
 
 
+class Hears(Protocol):
+    """Who is told what Envoy says: a session, or somebody on the way to one."""
+
+    def receive(self, request: discovery_pb2.DeltaDiscoveryRequest) -> None: ...
+
+
 class PlayedEnvoy:
     """Asks and acknowledges in the order of the real one. `refuses(type, name)` gives the reason of a NACK or None."""
 
     def __init__(
         self,
-        session: Session,
+        session: Hears,
         has: dict[str, dict[str, str]] | None = None,
         refuses: Callable[[str, str], bool] | None = None,
     ) -> None:
@@ -46,6 +53,7 @@ class PlayedEnvoy:
 
     def converge(self, state: Wanted) -> list[tuple[str, ...]]:
         """Exchange messages until both are silent. Returns what was sent: type, names, and "-name" for removals."""
+        assert isinstance(self.session, Session)
         self.log = []
         if not self._open:
             self.ask(CLUSTER)
@@ -54,7 +62,7 @@ class PlayedEnvoy:
                     self.ask(type_url, *(self.has[type_url] if type_url in (ENDPOINTS, ROUTES) else ()))
         while responses := self.session.step(state):
             for response in responses:
-                self._take(response)
+                self.take(response)
         return self.log
 
     def ask(self, type_url: str, *names: str) -> None:
@@ -66,7 +74,7 @@ class PlayedEnvoy:
             )
         )
 
-    def _take(self, response: discovery_pb2.DeltaDiscoveryResponse) -> None:
+    def take(self, response: discovery_pb2.DeltaDiscoveryResponse) -> None:
         kind = response.type_url
         names = [resource.name for resource in response.resources]
         self.log.append((SHORT[kind], *names, *(f"-{name}" for name in response.removed_resources)))

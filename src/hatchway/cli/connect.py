@@ -36,6 +36,11 @@ def engine(out: Output, settings: Settings | None = None) -> Client:
     from hatchway.client import Client
 
     settings = settings or settings_here()
+    if keeper.has_lost_home(settings):
+        raise EngineUnavailable(
+            f"{settings.home} was removed while hatchway runs in it",
+            hint="end what is left with `hatchway down`, then deploy again",
+        )
     if not keeper.is_running(settings):
         out.note(Cell("starting the engine …", "dim"))
     keeper.start(settings, timeout_s=START_TIMEOUT_S)  # also waits for one that is on its way

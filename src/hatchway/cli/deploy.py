@@ -19,7 +19,7 @@ from hatchway.cli.curl import curl_line
 from hatchway.cli.names import api_name, complete_api
 from hatchway.cli.output import Cell, Format, FormatOption, Output, status_cell
 from hatchway.cli.progress import Progress, open_progress, reporter
-from hatchway.errors import DeployFailed, HatchwayError, TimedOut, UsageError
+from hatchway.errors import DeployFailed, EngineUnavailable, HatchwayError, NotFound, TimedOut, UsageError
 
 if TYPE_CHECKING:
     from hatchway.client import AsyncClient, Client
@@ -156,14 +156,21 @@ async def _wait_for(
         async with asyncio.timeout(timeout_s):
             result = await client.wait(result, timeout_s=timeout_s, on_progress=reporter(progress))
     except TimeoutError:
-        reason = (await client.get(result.name)).reason
+        reason = await _reason_now(client, result.name)
         error = TimedOut(
             f"{result.name} was not live within {timeout_s:g} s{': ' * bool(reason)}{reason}",
             hint=f"it goes on in the background: hatchway get {result.name}",
         )
-    except (DeployFailed, TimedOut) as exc:
+    except (DeployFailed, TimedOut, EngineUnavailable) as exc:
         error = exc
     return Finish(result, time.monotonic() - began, error)
+
+
+async def _reason_now(client: AsyncClient, name: str) -> str:
+    try:
+        return (await client.get(name)).reason
+    except EngineUnavailable:
+        return "the engine does not answer"
 
 
 def _with_status_now(client: Client, finish: Finish) -> Finish:
@@ -172,8 +179,10 @@ def _with_status_now(client: Client, finish: Finish) -> Finish:
         return finish
     try:
         status = client.get(finish.result.name).status
-    except HatchwayError:
+    except NotFound:
         status = "deleting"
+    except EngineUnavailable:
+        status = finish.result.status
     changed = finish.result.model_copy(update={"status": status, "message": finish.error.message})
     return replace(finish, result=changed)
 

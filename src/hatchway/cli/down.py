@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from hatchway.cli.connect import settings_here
 from hatchway.cli.output import Output
-from hatchway.errors import EngineUnavailable
+from hatchway.errors import EngineUnavailable, HatchwayError
+
+if TYPE_CHECKING:
+    from hatchway.settings import Settings
 
 EXAMPLES = ("hatchway down",)
 
@@ -17,13 +22,21 @@ def down() -> None:
     The engine, the gateway and all replicas end; what is deployed stays deployed.
     """
     from hatchway import keeper
-    from hatchway.client import Client
 
     out = Output.open()
     settings = settings_here()
-    if not keeper.is_running(settings):
+    if not keeper.is_running(settings) and not keeper.is_anything_left(settings):
         out.line("hatchway is not running")
         return
+    apis = ask_engine(settings, out) if keeper.is_running(settings) else 0
+    keeper.stop(settings, timeout_s=STOP_TIMEOUT_S)
+    out.line(f"hatchway is down{what_comes_back(settings, apis)}")
+
+
+def ask_engine(settings: Settings, out: Output) -> int:
+    """Ask it to end everything. Returns how many APIs there are, as far as it can tell."""
+    from hatchway.client import Client
+
     apis = 0
     try:
         with Client(socket=settings.engine_socket) as client:
@@ -31,6 +44,14 @@ def down() -> None:
             client.shut_down("down")
     except EngineUnavailable:
         out.note("the engine does not answer; ending its processes")
-    keeper.stop(settings, timeout_s=STOP_TIMEOUT_S)
-    kept = f"; {apis} API{' comes' if apis == 1 else 's come'} back with: hatchway up" if apis else ""
-    out.line(f"hatchway is down{kept}")
+    except HatchwayError as error:
+        out.note(f"{error.message}; ending its processes")
+    return apis
+
+
+def what_comes_back(settings: Settings, apis: int) -> str:
+    if not apis:
+        return ""
+    if not settings.database.exists():
+        return f"; nothing comes back, because {settings.home} was removed"
+    return f"; {apis} API{' comes' if apis == 1 else 's come'} back with: hatchway up"

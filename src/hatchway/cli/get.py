@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hatchway.cli.connect import engine_if_used, engine_of
+from hatchway.cli.connect import engine_if_used, engine_of, settings_here
 from hatchway.cli.curl import curl_line
 from hatchway.cli.names import api_name, complete_api
 from hatchway.cli.output import Cell, Format, FormatOption, Output, format_age, format_bytes, status_cell, to_text
@@ -52,7 +52,9 @@ def show_list(out: Output, *, watch: bool) -> None:
         return
     with client:
         if watch:
-            show_changes(out, every_list(client), lambda apis, now: list_lines(out, apis, now))
+            show_changes(
+                out, every_list(client, settings_here().engine_socket), lambda apis, now: list_lines(out, apis, now)
+            )
         else:
             print_list(out, client.list())
 

@@ -24,11 +24,15 @@ def status(output: FormatOption = Format.table) -> None:
         if out.is_table:
             out.line(Cell("not running", "yellow"), "  start it with: hatchway up")
             out.line("home  ", str(settings.home))
+            if keeper.is_anything_left(settings):
+                out.note("processes of it are left; hatchway up takes them over, hatchway down ends them")
         else:
             out.data({"engine": None, "gateway": None, "home": str(settings.home), "apis": {}, "disk_bytes": {}})
         return
     with Client(socket=settings.engine_socket) as client:
         found = client.status()
+    if keeper.has_lost_home(settings):
+        out.note(f"{settings.home} was removed; end what is left with: hatchway down")
     if out.is_table:
         show(out, found)
     else:

@@ -7,8 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from hatchway.cli.output import Output
+from hatchway.errors import EngineUnavailable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Group
     from rich.text import Text
 
@@ -21,11 +24,27 @@ REDRAWS_PER_S = 2  # so that ages count on while nothing happens
 Render = Callable[["Sequence[ApiStatus]", float], "Iterable[Text]"]
 
 
-def every_list(client: Client) -> Iterator[list[ApiStatus]]:
-    """The list again and again: the engine tells of changes of one API, but not of APIs that come and go."""
+def every_list(client: Client, socket: Path) -> Iterator[list[ApiStatus]]:
+    """The list again and again: the engine tells of changes of one API, but not of APIs that come and go.
+
+    An engine that goes away is followed by another one. Raises EngineUnavailable.
+    """
+    from hatchway.client.absence import Absence
+    from hatchway.client.connection import is_listening
+
+    absence = Absence(socket)
     while True:
-        yield client.list()
-        time.sleep(POLL_S)
+        try:
+            apis = client.list()
+        except EngineUnavailable as error:
+            while True:
+                time.sleep(absence.pause_s(error, time.monotonic()))
+                if is_listening(socket):
+                    break
+        else:
+            absence.end()
+            yield apis
+            time.sleep(POLL_S)
 
 
 def every_state(client: Client, name: str) -> Iterator[list[ApiStatus]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
@@ -13,13 +14,15 @@ from typing import Any, Literal, Self, TypeVar
 import httpx
 
 from hatchway.client import calls
+from hatchway.client.absence import PATIENCE_S, Absence
 from hatchway.client.calls import Call, Stream
-from hatchway.client.connection import ANSWER_TIMEOUT_S, BASE_URL, engine_errors, locate, raise_for
+from hatchway.client.connection import ANSWER_TIMEOUT_S, BASE_URL, engine_errors, is_listening, locate, raise_for
 from hatchway.client.deploying import Deploy, advance
+from hatchway.client.following import Feed, LogFeed, WatchFeed
 from hatchway.client.predictions import Prediction, body_of, prediction
 from hatchway.client.progress import OnProgress, silent
 from hatchway.client.waiting import Waiting
-from hatchway.errors import DeployFailed, PredictionFailed
+from hatchway.errors import DeployFailed, EngineUnavailable, HatchwayError, NotFound, PredictionFailed
 from hatchway.spec.status import ApiStatus, DeployResult, LogLine, Status
 
 T = TypeVar("T")
@@ -29,8 +32,8 @@ class AsyncClient:
     """`Client` for asyncio: the same methods, awaited."""
 
     def __init__(self, *, socket: Path | None = None) -> None:
-        path, self._cache_file = locate(socket)
-        transport = httpx.AsyncHTTPTransport(uds=str(path))
+        self._socket, self._cache_file = locate(socket)
+        transport = httpx.AsyncHTTPTransport(uds=str(self._socket))
         self._http = httpx.AsyncClient(transport=transport, base_url=BASE_URL, timeout=ANSWER_TIMEOUT_S)
 
     async def __aenter__(self) -> Self:
@@ -69,7 +72,11 @@ class AsyncClient:
         steps = Deploy(paths, names, dry_run, os.environ, self._cache_file, on_progress).steps()
         step = await asyncio.to_thread(advance, steps, None)  # a step may read gigabytes
         while isinstance(step, Call):
-            step = await asyncio.to_thread(advance, steps, await self._send(step))
+            try:
+                answer = await self._send(step)
+            except HatchwayError as error:
+                answer = error
+            step = await asyncio.to_thread(advance, steps, answer)
         results = step
         if dry_run or not wait:
             return results
@@ -80,15 +87,18 @@ class AsyncClient:
     ) -> DeployResult:
         """See `Client.wait`."""
         waiting = Waiting(result, timeout_s, on_progress, time.monotonic())
-        async for event in self._items(calls.watch(result.name, logs=True, since_s=1)):
-            decided = waiting.see(event, time.monotonic())
-            if decided is not None:
-                return decided
+        feed = WatchFeed(result.name, logs=True, since_s=1.0, has_begun=True)  # the engine has just answered
+        following = self._follow(feed, waiting.limit_s)
+        async with aclosing(following):
+            async for event in following:
+                decided = waiting.see(event, time.monotonic())
+                if decided is not None:
+                    return decided
         raise DeployFailed(f"{result.name} was deleted")
 
     async def watch(self, name: str, *, logs: bool = False) -> AsyncIterator[ApiStatus | LogLine]:
         """See `Client.watch`."""
-        async for event in self._items(calls.watch(name, logs=logs)):
+        async for event in self._follow(WatchFeed(name, logs=logs)):
             if event is not None:
                 yield event
 
@@ -102,8 +112,11 @@ class AsyncClient:
         follow: bool = False,
     ) -> AsyncIterator[LogLine]:
         """See `Client.logs`."""
-        asked = calls.logs(name, replica=replica, since=since, request_id=request_id, follow=follow)
-        async for line in self._items(asked):
+        if follow:
+            lines = self._follow(LogFeed(name, replica=replica, since=since, request_id=request_id))
+        else:
+            lines = self._items(calls.logs(name, replica=replica, since=since, request_id=request_id, follow=False))
+        async for line in lines:
             if line is not None:
                 yield line
 
@@ -145,7 +158,7 @@ class AsyncClient:
         with engine_errors():
             return call.result(await self._http.send(call.request(self._http)))
 
-    async def _items(self, stream: Stream[T]) -> AsyncIterator[T | None]:
+    async def _items(self, stream: Stream[T]) -> AsyncGenerator[T | None, None]:
         with engine_errors():
             answer = await self._http.send(stream.request(self._http), stream=True)
             try:
@@ -156,3 +169,26 @@ class AsyncClient:
                     yield stream.read(line)
             finally:
                 await answer.aclose()
+
+    async def _follow(self, feed: Feed[T], patience_s: float = PATIENCE_S) -> AsyncGenerator[T | None, None]:
+        """What is new, over the engines that come and go; None for a moment without news."""
+        absence = Absence(self._socket, patience_s)
+        while not feed.is_over:
+            try:
+                async with aclosing(self._items(feed.stream(time.time()))) as items:
+                    async for item in items:
+                        absence.end()
+                        yield feed.see(item)
+                feed.close()
+            except NotFound:
+                if not feed.has_begun:
+                    raise
+                return  # deleted while nobody could tell
+            except EngineUnavailable as error:
+                if not feed.has_begun:
+                    raise
+                while True:
+                    yield None
+                    await asyncio.sleep(absence.pause_s(error, time.monotonic()))
+                    if is_listening(self._socket):
+                        break

@@ -12,10 +12,11 @@ import httpx
 from pydantic import BaseModel, TypeAdapter
 
 from hatchway.client.connection import ANSWER_TIMEOUT_S, raise_for
-from hatchway.client.events import Events, log_line
+from hatchway.client.events import Deleted, Events, log_line
 from hatchway.spec.status import ApiStatus, LogLine, Status
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 M = TypeVar("M", bound=BaseModel)
 
 LONG_TIMEOUT_S = 3600.0  # for what moves gigabytes
@@ -42,11 +43,11 @@ class Call(Generic[T]):
 
 
 @dataclass(frozen=True)
-class Stream(Generic[T]):
+class Stream(Generic[T_co]):
     """One request whose answer comes line by line. `read` makes an item of a line, or None when it says nothing yet."""
 
     path: str
-    read: Callable[[str], T | None]
+    read: Callable[[str], T_co | None]
     params: Mapping[str, str]
     is_endless: bool
 
@@ -91,16 +92,21 @@ def shut_down(mode: str, python: str | None) -> Call[None]:
     return Call("POST", "/v1/shutdown", lambda _: None, json={"mode": mode, "python": python})
 
 
-def watch(name: str, *, logs: bool, since_s: float | None = None) -> Stream[ApiStatus | LogLine]:
+def watch(name: str, *, logs: bool, since_s: float) -> Stream[ApiStatus | LogLine | Deleted]:
     """`since_s`: with log lines that are so old already."""
-    since = {} if since_s is None else {"since": f"{since_s:g}s"}
-    return Stream(_api(name, "/watch"), Events().feed, {"logs": "1", **since} if logs else {}, is_endless=True)
+    params = {"logs": "1", "since": age(since_s)} if logs else {}
+    return Stream(_api(name, "/watch"), Events().feed, params, is_endless=True)
 
 
 def logs(name: str, *, replica: str | None, since: str | None, request_id: str | None, follow: bool) -> Stream[LogLine]:
     given = {"replica": replica, "since": since, "request_id": request_id, "follow": "1" if follow else None}
     params = {name: value for name, value in given.items() if value is not None}
     return Stream(_api(name, "/logs"), log_line, params, is_endless=follow)
+
+
+def age(seconds: float) -> str:
+    """As the control API reads it."""
+    return f"{max(0.0, seconds):.3f}s"
 
 
 def _api(name: str, verb: str = "") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,10 +17,23 @@ BASE_URL = "http://engine"  # a name for the Host header: the socket decides who
 ANSWER_TIMEOUT_S = 60.0
 
 
-def locate(socket: Path | None) -> tuple[Path, Path]:
+def locate(path: Path | None) -> tuple[Path, Path]:
     """(the engine's socket, the cache of what was read before), by default those of the environment's home."""
     settings = Settings.from_environment(os.environ)
-    return socket or settings.engine_socket, settings.home / "project-cache.db"
+    return path or settings.engine_socket, settings.home / "project-cache.db"
+
+
+def is_listening(path: Path) -> bool:
+    """Whether somebody takes connections: a look that costs less, and leaves less behind, than a request that fails."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except BlockingIOError:  # so many do that one more has to wait
+            return True
+        except OSError:
+            return False
+        return True
 
 
 @contextmanager

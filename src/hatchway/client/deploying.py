@@ -12,12 +12,14 @@ from urllib.parse import quote_from_bytes
 
 from hatchway.client.calls import LONG_TIMEOUT_S, Call, many
 from hatchway.client.progress import Hashing, OnProgress, Uploading
-from hatchway.errors import NotFound
+from hatchway.errors import Conflict, HatchwayError, NotFound
 from hatchway.project import Cache, Project, collect, git_commit, interpreter, load_project
 from hatchway.spec.deploy import ApiDocument, DeployRequest
 from hatchway.spec.load import check_files
 from hatchway.spec.revision import Source
 from hatchway.spec.status import DeployResult
+
+MAX_REPEATS = 2  # of a deploy whose files were pruned between their upload and it
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Deploy:
     on_progress: OnProgress
 
     def steps(self) -> Generator[Call[Any], Any, list[DeployResult]]:
-        """Yields what is to be sent, is given the answers, returns the results."""
+        """Yields what is to be sent, is given the answers and thrown the errors, returns the results."""
         documents: list[ApiDocument] = []
         contents: dict[str, Path] = {}
         for path in self.paths or (".",):
@@ -39,20 +41,33 @@ class Deploy:
             documents += found
             contents |= paths
         self._check_names(documents)
-        if not self.dry_run:
-            missing = yield Call(
-                "POST", "/v1/blobs/missing", lambda body: json.loads(body)["missing"], json={"hashes": sorted(contents)}
-            )
-            for sha256 in missing:
-                path = contents[sha256]
-                self.on_progress(Uploading(path.name, path.stat().st_size))
-                headers = {"x-hatchway-source-path": quote_from_bytes(os.fsencode(path.resolve()))}
-                yield Call("PUT", f"/v1/blobs/{sha256}", lambda _: None, headers=headers, timeout_s=LONG_TIMEOUT_S)
         request = DeployRequest(apis=tuple(documents), dry_run=self.dry_run)
-        results = yield Call(
+        deploy = Call(
             "POST", "/v1/deploy", many(DeployResult), json=request.model_dump(mode="json"), timeout_s=LONG_TIMEOUT_S
         )
-        return list(results)
+        if self.dry_run:
+            return list((yield deploy))
+        yield from self._upload(contents)
+        for _ in range(MAX_REPEATS):
+            try:
+                return list((yield deploy))
+            except Conflict:
+                # A prune may have taken the files before anything needed them; else the conflict is another one.
+                if not (yield from self._upload(contents)):
+                    raise
+        return list((yield deploy))
+
+    def _upload(self, contents: Mapping[str, Path]) -> Generator[Call[Any], Any, bool]:
+        """Send what the engine has not. Returns whether there was anything."""
+        missing = yield Call(
+            "POST", "/v1/blobs/missing", lambda body: json.loads(body)["missing"], json={"hashes": sorted(contents)}
+        )
+        for sha256 in missing:
+            path = contents[sha256]
+            self.on_progress(Uploading(path.name, path.stat().st_size))
+            headers = {"x-hatchway-source-path": quote_from_bytes(os.fsencode(path.resolve()))}
+            yield Call("PUT", f"/v1/blobs/{sha256}", lambda _: None, headers=headers, timeout_s=LONG_TIMEOUT_S)
+        return bool(missing)
 
     def _documents(self, project: Project) -> tuple[list[ApiDocument], Mapping[str, Path]]:
         wanted = [api for api in project.apis if self.names is None or api.spec.name in self.names]
@@ -92,8 +107,8 @@ class Deploy:
 
 
 def advance(steps: Generator[Call[Any], Any, list[DeployResult]], answer: object) -> Call[Any] | Sequence[DeployResult]:
-    """The next call, or the results at the end: a StopIteration cannot leave a thread."""
+    """The next call, or the results at the end: a StopIteration cannot leave a thread. `answer` may be an error."""
     try:
-        return steps.send(answer)
+        return steps.throw(answer) if isinstance(answer, HatchwayError) else steps.send(answer)
     except StopIteration as end:
         return list(end.value)

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 
 from hatchway.errors import from_dict
 from hatchway.spec.status import ApiStatus, LogLine
+
+
+@dataclass(frozen=True)
+class Deleted:
+    """The API that was watched is gone."""
 
 
 class Events:
@@ -15,7 +21,7 @@ class Events:
         self._event = ""
         self._data: list[str] = []
 
-    def feed(self, line: str) -> ApiStatus | LogLine | None:
+    def feed(self, line: str) -> ApiStatus | LogLine | Deleted | None:
         """The event that a line completes; None for the rest. Raises the error that the engine sent."""
         if line.startswith("event:"):
             self._event = line[6:].strip()
@@ -28,6 +34,8 @@ class Events:
                 return ApiStatus.model_validate_json(data)
             if event == "log":
                 return LogLine.model_validate_json(data)
+            if event == "deleted":
+                return Deleted()
             if event == "error":
                 raise from_dict(json.loads(data))
         return None

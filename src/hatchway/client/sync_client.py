@@ -13,13 +13,15 @@ from typing import Any, Literal, Self, TypeVar
 import httpx
 
 from hatchway.client import calls
+from hatchway.client.absence import PATIENCE_S, Absence
 from hatchway.client.calls import Call, Stream
-from hatchway.client.connection import ANSWER_TIMEOUT_S, BASE_URL, engine_errors, locate, raise_for
+from hatchway.client.connection import ANSWER_TIMEOUT_S, BASE_URL, engine_errors, is_listening, locate, raise_for
 from hatchway.client.deploying import Deploy, advance
+from hatchway.client.following import Feed, LogFeed, WatchFeed
 from hatchway.client.predictions import Prediction, body_of, prediction
 from hatchway.client.progress import OnProgress, silent
 from hatchway.client.waiting import Waiting
-from hatchway.errors import DeployFailed, PredictionFailed
+from hatchway.errors import DeployFailed, EngineUnavailable, HatchwayError, NotFound, PredictionFailed
 from hatchway.spec.status import ApiStatus, DeployResult, LogLine, Status
 
 T = TypeVar("T")
@@ -32,8 +34,8 @@ class Client:
     """
 
     def __init__(self, *, socket: Path | None = None) -> None:
-        path, self._cache_file = locate(socket)
-        transport = httpx.HTTPTransport(uds=str(path))
+        self._socket, self._cache_file = locate(socket)
+        transport = httpx.HTTPTransport(uds=str(self._socket))
         self._http = httpx.Client(transport=transport, base_url=BASE_URL, timeout=ANSWER_TIMEOUT_S)
 
     def __enter__(self) -> Self:
@@ -73,7 +75,11 @@ class Client:
         steps = Deploy(paths, names, dry_run, os.environ, self._cache_file, on_progress).steps()
         step = advance(steps, None)
         while isinstance(step, Call):
-            step = advance(steps, self._send(step))
+            try:
+                answer = self._send(step)
+            except HatchwayError as error:
+                answer = error
+            step = advance(steps, answer)
         results = step
         if dry_run or not wait:
             return results
@@ -84,7 +90,8 @@ class Client:
     ) -> DeployResult:
         """Wait until a deploy is decided, by default for the API's ready_timeout. Raises DeployFailed, TimedOut."""
         waiting = Waiting(result, timeout_s, on_progress, time.monotonic())
-        for event in self._items(calls.watch(result.name, logs=True, since_s=1)):
+        feed = WatchFeed(result.name, logs=True, since_s=1.0, has_begun=True)  # the engine has just answered
+        for event in self._follow(feed, waiting.limit_s):
             decided = waiting.see(event, time.monotonic())
             if decided is not None:
                 return decided
@@ -92,7 +99,7 @@ class Client:
 
     def watch(self, name: str, *, logs: bool = False) -> Iterator[ApiStatus | LogLine]:
         """The status now and whenever it changes, and with `logs` new log lines; ends when the API is gone."""
-        return (event for event in self._items(calls.watch(name, logs=logs)) if event is not None)
+        return (event for event in self._follow(WatchFeed(name, logs=logs)) if event is not None)
 
     def logs(
         self,
@@ -104,8 +111,11 @@ class Client:
         follow: bool = False,
     ) -> Iterator[LogLine]:
         """Log lines, oldest first; `since` is an age like "10m". Raises NotFound."""
-        asked = calls.logs(name, replica=replica, since=since, request_id=request_id, follow=follow)
-        return (line for line in self._items(asked) if line is not None)
+        if follow:
+            lines = self._follow(LogFeed(name, replica=replica, since=since, request_id=request_id))
+        else:
+            lines = self._items(calls.logs(name, replica=replica, since=since, request_id=request_id, follow=False))
+        return (line for line in lines if line is not None)
 
     def start(self, name: str) -> ApiStatus:
         """Run what was stopped, or try again what failed. Raises NotFound."""
@@ -155,3 +165,25 @@ class Client:
                     raise_for(answer)
                 for line in answer.iter_lines():
                     yield stream.read(line)
+
+    def _follow(self, feed: Feed[T], patience_s: float = PATIENCE_S) -> Iterator[T | None]:
+        """What is new, over the engines that come and go; None for a moment without news."""
+        absence = Absence(self._socket, patience_s)
+        while not feed.is_over:
+            try:
+                for item in self._items(feed.stream(time.time())):
+                    absence.end()
+                    yield feed.see(item)
+                feed.close()
+            except NotFound:
+                if not feed.has_begun:
+                    raise
+                return  # deleted while nobody could tell
+            except EngineUnavailable as error:
+                if not feed.has_begun:
+                    raise
+                while True:
+                    yield None
+                    time.sleep(absence.pause_s(error, time.monotonic()))
+                    if is_listening(self._socket):
+                        break

@@ -8,7 +8,7 @@ from hatchway.spec.status import ApiStatus, DeployResult, LogLine
 from hatchway.spec.values import parse_duration
 
 DEPLOY_MARGIN_S = 30.0  # beyond the APIs' ready_timeout, after which the engine itself gives up
-LONGEST_WAIT_S = 3600.0  # while nothing is known of the API
+DEFAULT_READY_TIMEOUT = "300s"
 
 
 def outcome(result: DeployResult, status: ApiStatus) -> DeployResult | None:
@@ -48,21 +48,20 @@ class Waiting:
             if decided is not None:
                 return decided
         # The status of now comes first, so that even a limit of no time tells what stands in the way.
-        if self._last is not None and now - self._since >= self._limit_s():
+        if self._last is not None and now - self._since >= self.limit_s:
             raise TimedOut(
-                f"{self._result.name} was not live within {self._limit_s():g} s{self._why()}",
+                f"{self._result.name} was not live within {self.limit_s:g} s{self._why()}",
                 hint=f"it goes on in the background: hatchway get {self._result.name}",
             )
         return None
 
-    def _limit_s(self) -> float:
+    @property
+    def limit_s(self) -> float:
+        """How long to wait in all, as far as is known by now."""
         if self._timeout_s is not None:
             return self._timeout_s
-        return LONGEST_WAIT_S if self._last is None else _ready_timeout_s(self._last) + DEPLOY_MARGIN_S
+        strategy = {} if self._last is None else self._last.spec.get("update_strategy", {})
+        return parse_duration(strategy.get("ready_timeout", DEFAULT_READY_TIMEOUT)) + DEPLOY_MARGIN_S
 
     def _why(self) -> str:
         return f": {self._last.reason}: {self._last.message}" if self._last is not None and self._last.reason else ""
-
-
-def _ready_timeout_s(status: ApiStatus) -> float:
-    return parse_duration(status.spec.get("update_strategy", {}).get("ready_timeout", "300s"))

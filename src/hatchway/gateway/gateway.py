@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 
-from hatchway.errors import GatewayError, StorageError, TimedOut
+from hatchway.errors import GatewayError, StorageError
 from hatchway.gateway.ads import AdsServer
 from hatchway.gateway.envoy import Limits, make_resources
 from hatchway.gateway.ports import choose_port, ip_address
@@ -96,26 +96,6 @@ class Gateway:
         """Make this table the newest. Cheap; may be called before `run`, after `start`."""
         self._ads.publish(make_resources(table, host=self._host, port=self._port, limits=self._limits))
         self._is_applied.set()
-
-    async def wait_listening(self, timeout_s: float) -> None:
-        """Return when clients can connect. `run` must be running; raises TimedOut."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                while not self._ads.is_listening:
-                    await self._ads.wait_change()
-        except TimeoutError:
-            raise TimedOut(f"Envoy did not open port {self._port} within {timeout_s:g} s") from None
-
-    async def wait_settled(self, api: str, timeout_s: float) -> None:
-        """Raises TimedOut, or GatewayError when Envoy refused the API's newest configuration."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                while not self.settled(api):
-                    if (message := self.rejections.get(api)) is not None:
-                        raise GatewayError(f"Envoy refused the configuration of {api}: {message}")
-                    await self._ads.wait_change()
-        except TimeoutError:
-            raise TimedOut(f"Envoy did not take over the configuration of {api} within {timeout_s:g} s") from None
 
     async def in_flight(self) -> dict[str, int]:
         """Address -> requests in flight there, draining endpoints included. Raises GatewayError."""
