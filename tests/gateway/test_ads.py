@@ -11,12 +11,14 @@ from pathlib import Path
 import httpx
 import pytest
 import uvloop
+from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
 
 from hatchway.gateway.ads import AdsServer
-from hatchway.gateway.envoy import Json, Resources, make_resources
+from hatchway.gateway.envoy import ROUTE_CONFIGURATION, Json, Resources, cluster_name, make_resources
 from hatchway.gateway.ports import choose_port
 from hatchway.gateway.process import EnvoyProcess
-from hatchway.gateway.routes import Route, RouteTable
+from hatchway.gateway.routes import Endpoint, Route, RouteTable
+from hatchway.gateway.wire import CLUSTER, ENDPOINTS, LISTENER, ROUTES
 from hatchway.settings import Settings
 from tests.gateway.conftest import TIMEOUT_S, Replicas, a_route, running
 
@@ -115,6 +117,49 @@ async def test_changes_are_told(settings: Settings, replicas: Replicas) -> None:
         gateway.ads.publish(gateway.resources(a_route("new")))
         await gateway.until(lambda: gateway.ads.is_settled("new") and gateway.ads.is_settled("iris"))
         assert set(gateway.changes) == {"new", "iris"}
+
+
+class PromptEnvoy:
+    """Answers a response while it is still being sent, as a real one does on a busy machine."""
+
+    def __init__(self, *clusters: str) -> None:
+        self._requests: asyncio.Queue[DeltaDiscoveryRequest] = asyncio.Queue()
+        for type_url, names in {CLUSTER: (), ENDPOINTS: clusters, LISTENER: (), ROUTES: (ROUTE_CONFIGURATION,)}.items():
+            self._requests.put_nowait(DeltaDiscoveryRequest(type_url=type_url, resource_names_subscribe=names))
+
+    async def listen(self, ads: AdsServer) -> None:
+        async for response in ads.stream(self._sent()):
+            self._requests.put_nowait(DeltaDiscoveryRequest(type_url=response.type_url, response_nonce=response.nonce))
+            await self._requests.join()
+
+    async def _sent(self) -> AsyncIterator[DeltaDiscoveryRequest]:
+        while True:
+            yield await self._requests.get()
+            self._requests.task_done()  # asked for the next one: this one was taken in
+
+
+async def test_whoever_saw_an_api_unsettled_hears_that_it_is_settled() -> None:
+    changes: list[str] = []
+    ads = AdsServer(changes.append)
+
+    def publish(*addresses: str) -> None:
+        route = Route("iris", "/iris", tuple(Endpoint(address) for address in addresses))
+        ads.publish(make_resources(RouteTable((route,)), host="127.0.0.1", port=1))
+
+    async def settled() -> None:
+        async with asyncio.timeout(TIMEOUT_S):
+            while not ads.is_settled("iris"):
+                await ads.wait_change()
+
+    publish()
+    listening = asyncio.create_task(PromptEnvoy(cluster_name("iris")).listen(ads))
+    await settled()
+    changes.clear()
+    publish("/tmp/replica.sock")
+    assert not ads.is_settled("iris")
+    await settled()
+    assert changes == ["iris", "iris"]  # that it was not, and that it is
+    listening.cancel()
 
 
 async def test_nothing_is_served_before_something_was_published(tmp_path: Path) -> None:

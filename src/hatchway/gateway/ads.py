@@ -85,7 +85,7 @@ class AdsServer:
             raise RuntimeError("nothing was published")
         _unlink(socket)
         server = grpc.aio.server(options=_GRPC_OPTIONS)
-        ads_pb2_grpc.add_AggregatedDiscoveryServiceServicer_to_server(_Servicer(self._stream), server)
+        ads_pb2_grpc.add_AggregatedDiscoveryServiceServicer_to_server(_Servicer(self.stream), server)
         try:
             server.add_insecure_port(f"unix:{socket}")
         except RuntimeError as exc:
@@ -97,7 +97,7 @@ class AdsServer:
             await server.stop(grace=None)
 
     # --- streams -----------------------------------------------------------------------------------------
-    async def _stream(self, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async def stream(self, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
         """One stream of Envoy. A newer one takes over: then Envoy has given this one up, or is another process."""
         session = self._session = Session(self._table)
         self._wake.set()  # the stream before this one ends
@@ -106,10 +106,11 @@ class AdsServer:
         try:
             while not reader.done() and self._session is session:
                 wake.clear()
-                for response in session.step(self._newest()):
-                    yield response
+                responses = session.step(self._newest())
                 self._table = session.table
-                self._report()
+                self._report()  # before they are sent: Envoy may answer while they are, and "unsettled" go untold
+                for response in responses:
+                    yield response
                 await wake.wait()
         finally:
             reader.cancel()
