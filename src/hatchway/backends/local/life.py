@@ -22,7 +22,7 @@ from hatchway.backends.local.environments import Environments, Runtime
 from hatchway.backends.local.exits import wait_exit, wait_gone
 from hatchway.backends.local.launch import REPLICA_ROLE, make_environment, make_launch
 from hatchway.backends.local.slots import Slot
-from hatchway.contract import CONTRACT_VERSION, OLDEST_ADOPTED_VERSION
+from hatchway.contract import CONTRACT_VERSION, OLDEST_ADOPTED_VERSION, Launch
 from hatchway.errors import EnvironmentFailed, StorageError
 from hatchway.processes import Command, Mark, kill_tree, signal_process, spawn, table, tree
 from hatchway.settings import Settings
@@ -30,6 +30,7 @@ from hatchway.settings import Settings
 _READY_WAIT_S = 20.0
 _SOCKET_POLL_S = 0.03  # a socket that appears makes no event
 _CAPACITY_LOOK_S = 2.0  # memory is also freed by others, without an event
+_STORAGE_LOOK_S = 2.0  # so are disks
 
 
 @dataclass
@@ -154,6 +155,7 @@ async def _start(slot: Slot, world: Surroundings) -> None:
         fail(slot, "EnvironmentFailed", f"{exc.message} ({exc.hint})" if exc.hint else exc.message, world)
         return
     before = slot.reason, slot.message
+    await _lay_out(slot, make_launch(slot, workload, runtime), world)
     while isinstance(verdict := _admit(slot, world), DoesNotFit):
         if not verdict.ever:
             fail(slot, "NoCapacity", verdict.message, world)
@@ -183,12 +185,23 @@ async def _prepare(slot: Slot, workload: Workload, world: Surroundings) -> Runti
         slot.reason, slot.message = before
 
 
+async def _lay_out(slot: Slot, launch: Launch, world: Surroundings) -> None:
+    """Write what the process will read, as soon as the disk takes it."""
+    while True:
+        try:
+            slot.folder.create()
+            slot.folder.empty_tmp()
+            slot.folder.take_last_words()
+            slot.folder.write_launch(launch)
+        except OSError as exc:
+            _tell(slot, "NoStorage", f"cannot write to {slot.folder.path}: {exc.strerror}", world)
+            await asyncio.sleep(_STORAGE_LOOK_S)
+        else:
+            return
+
+
 def _spawn(slot: Slot, workload: Workload, runtime: Runtime, world: Surroundings) -> None:
-    slot.folder.create()
-    slot.folder.empty_tmp()
-    slot.folder.take_last_words()
     _remove_sockets(slot)
-    slot.folder.write_launch(make_launch(slot, workload, runtime))
     mark = world.mark(slot)
     argv = [runtime.python.executable, str(world.main_file), str(slot.folder.launch)]
     environment = make_environment(world.environ, slot, workload, runtime.python, mark, world.settings.bytecode_dir)

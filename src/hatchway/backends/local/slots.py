@@ -2,7 +2,8 @@
 
 A slot outlives its process, which is restarted in it. Its folder holds `slot.json` (what it is, how it fared),
 `process.json` (who runs in it), the launch file, last words, a temporary folder, and the markers `draining` and
-`stopping`. Each file is replaced in one step.
+`stopping`. Each file is replaced in one step. But for the launch file they are read by the next engine only: where one
+cannot be written (the disk is full), that is logged and this engine goes on.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import logging
 import secrets
 import shutil
 from dataclasses import dataclass, field
@@ -24,6 +26,8 @@ from hatchway.backends.local.restarts import Exit
 from hatchway.contract import LastWords, Launch
 from hatchway.processes import Identity
 from hatchway.spec.status import ReplicaState
+
+log = logging.getLogger(__name__)
 
 # No vowels, no look-alikes: ids are read aloud and never spell words.
 _ID_LETTERS = "23456789bcdfghjkmnpqrstvwxz"
@@ -64,16 +68,25 @@ class SlotFolder:
         self.tmp.mkdir(mode=0o700, exist_ok=True)
 
     def write_launch(self, launch: Launch) -> None:
-        write_whole(self.launch, launch.to_json())
+        """Raises OSError. A replica that is started again needs no room on the disk: the file is there already."""
+        text = launch.to_json()
+        if not self.launch.exists() or self.launch.read_text() != text:
+            _write_whole(self.launch, text)
+
+    def mark_draining(self) -> None:
+        _note(self.draining, "")
+
+    def mark_stopping(self, kill_after_s: float) -> None:
+        _note(self.stopping, str(kill_after_s))
 
     def write_slot(self, record: dict[str, Any]) -> None:
-        write_whole(self._slot, json.dumps(record))
+        _note(self._slot, json.dumps(record))
 
     def read_slot(self) -> dict[str, Any] | None:
         return _read(self._slot)
 
     def write_process(self, record: dict[str, Any]) -> None:
-        write_whole(self._process, json.dumps(record))
+        _note(self._process, json.dumps(record))
 
     def read_process(self) -> dict[str, Any] | None:
         return _read(self._process)
@@ -202,7 +215,15 @@ class Slot:
         )
 
 
-def write_whole(path: Path, text: str) -> None:
+def _note(path: Path, text: str) -> None:
+    """Write what only the next engine reads."""
+    try:
+        _write_whole(path, text)
+    except OSError as exc:
+        log.warning("cannot write %s: %s", path, exc.strerror)
+
+
+def _write_whole(path: Path, text: str) -> None:
     """Replace a file in one step, readable only by this user."""
     unfinished = path.with_name(path.name + ".unfinished")
     unfinished.touch(mode=0o600)
