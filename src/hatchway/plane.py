@@ -59,15 +59,14 @@ class Plane:
     def watch(self, name: str) -> AsyncIterator[ApiStatus]:
         return self._controller.watch(name)
 
-    def status(self) -> Status:
+    async def status(self) -> Status:
         home = self._settings.home
-        folders = [path for path in home.iterdir() if path.is_dir()]
         return Status(
             engine=EngineStatus(pid=os.getpid(), version=__version__),
             gateway=GatewayStatus(pid=self._gateway.pid, port=self._gateway.port, url=self._gateway.url),
             home=str(home),
             apis=dict(Counter(status.status for status in self._controller.list())),
-            disk_bytes={path.name: disk_bytes(path) for path in sorted(folders)},
+            disk_bytes=await asyncio.to_thread(disk_bytes, home),
         )
 
     def logs(
@@ -92,9 +91,13 @@ class Plane:
         self._request_shutdown(mode, python)
 
 
-def disk_bytes(folder: Path) -> int:
-    """What a folder takes on the disk; a file with several links in it counts once."""
+def disk_bytes(home: Path) -> dict[str, int]:
+    """What each folder of a home takes on the disk. A file with several links counts once, in the first of them."""
     seen: set[tuple[int, int]] = set()
+    return {path.name: _disk_bytes(path, seen) for path in sorted(home.iterdir()) if path.is_dir()}
+
+
+def _disk_bytes(folder: Path, seen: set[tuple[int, int]]) -> int:
     total = 0
     for root, _, names in os.walk(folder):
         for name in names:

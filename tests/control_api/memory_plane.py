@@ -131,7 +131,7 @@ class MemoryPlane:
                 yield last
             await changed.wait()
 
-    def status(self) -> Status:
+    async def status(self) -> Status:
         return Status(
             engine=self.engine,
             gateway=GatewayStatus(pid=2, port=8484, url="http://127.0.0.1:8484"),

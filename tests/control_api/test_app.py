@@ -56,7 +56,7 @@ async def events(response: httpx.Response) -> AsyncIterator[tuple[str, Any]]:
 async def test_status_and_apis_are_told_as_the_contract_says(http: httpx.AsyncClient, plane: MemoryPlane) -> None:
     plane.change(an_api("b"))
     plane.change(an_api("a"))
-    assert (await http.get("/v1/status")).json() == plane.status().model_dump(mode="json")
+    assert (await http.get("/v1/status")).json() == (await plane.status()).model_dump(mode="json")
     assert [api["name"] for api in (await http.get("/v1/apis")).json()] == ["a", "b"]
     assert (await http.get("/v1/apis/a")).json() == an_api("a").model_dump(mode="json")
 

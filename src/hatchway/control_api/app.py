@@ -69,7 +69,7 @@ class Endpoints:
 
     # --- reading -----------------------------------------------------------------------------------------
     async def status(self, request: Request) -> Response:
-        return _answer(self._plane.status())
+        return _answer(await self._plane.status())
 
     async def list_apis(self, request: Request) -> Response:
         return _answers(self._plane.list())
