@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import pytest
 from hatchway.settings import DEFAULT_GATEWAY_PORT, Settings
 from tests.e2e.conftest import HANDLER, YAML
 from tests.e2e.load import requests_to
+from tests.e2e.ports import taken
 from tests.e2e.verbs import deploy, get, until
 from tests.shell import Shell, a_shell
 
@@ -33,19 +33,6 @@ def project(folder: Path) -> Path:
 
 
 # --- the gateway's port ----------------------------------------------------------------------------------------
-@contextmanager
-def taken(port: int) -> Iterator[int]:
-    """Somebody listens on the port; which one it is where it is 0."""
-    with socket.socket() as listener:
-        try:
-            listener.bind(("127.0.0.1", port))
-            listener.listen()
-        except OSError:
-            yield port  # by somebody else, then
-        else:
-            yield listener.getsockname()[1]
-
-
 def test_a_default_port_that_is_taken_is_replaced_announced_and_remembered(shell: Shell) -> None:
     del shell.environ["HATCHWAY_GATEWAY_PORT"]
     with taken(DEFAULT_GATEWAY_PORT):
