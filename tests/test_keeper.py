@@ -133,6 +133,15 @@ def test_a_killed_engine_is_started_again(settings: Settings) -> None:
     assert the("engine", settings).identity != first.identity
 
 
+def test_an_engine_that_cannot_start_for_a_while_is_tried_again_once_one_was_up(settings: Settings) -> None:
+    """The disk may be full now: without a keeper nobody would look after the replicas when it no longer is."""
+    start(settings, "serve", "exit 78", "exit 78", "serve")
+    first, came_up = the("engine", settings), time.monotonic()
+    until(lambda: time.monotonic() - came_up > keeper.CALM_AFTER_S)  # then it counts as having been up
+    os.kill(first.identity.pid, signal.SIGKILL)
+    until(lambda: len(starts(settings)) == 4 and answers(settings))
+
+
 def test_orphans_of_a_killed_engine_run_on_and_their_ends_are_written_down(settings: Settings) -> None:
     start(settings, "orphan")
     pid = int(until((settings.home / "orphan").read_text))

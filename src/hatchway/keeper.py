@@ -39,7 +39,7 @@ from hatchway.rotation import LogStream
 from hatchway.settings import Settings
 
 EXIT_HANDOVER = 75  # the engine wants to be started again, with the interpreter that handover.json names
-EXIT_CANNOT_START = 78  # it would fail again: the home, the port or another engine is in its way
+EXIT_CANNOT_START = 78  # the home, the port or another engine is in its way: it would fail again for a while
 
 ROLE = "keeper"
 ENGINE_MODULE = "hatchway.engine"
@@ -89,7 +89,8 @@ class Keeper:
         while True:
             started = time.monotonic()
             code = self._run_engine()
-            if code in (0, EXIT_CANNOT_START) or self.is_ending:
+            # Once an engine was up there are replicas to look after, and a disk that is full now will not always be.
+            if code == 0 or self.is_ending or (code == EXIT_CANNOT_START and not self._was_up):
                 return 0 if code in (0, -signal.SIGTERM, -signal.SIGINT) else 1
             if code == EXIT_HANDOVER:
                 self._hand_over()

@@ -61,13 +61,12 @@ class Plane:
 
     async def status(self) -> Status:
         home = self._settings.home
-        disk = await asyncio.to_thread(disk_bytes_by_folder, home)  # a home may hold a hundred thousand files
         return Status(
             engine=EngineStatus(pid=os.getpid(), version=__version__),
             gateway=GatewayStatus(pid=self._gateway.pid, port=self._gateway.port, url=self._gateway.url),
             home=str(home),
             apis=dict(Counter(status.status for status in self._controller.list())),
-            disk_bytes=disk,
+            disk_bytes=await asyncio.to_thread(disk_bytes, home),
         )
 
     def logs(
@@ -92,15 +91,16 @@ class Plane:
         self._request_shutdown(mode, python)
 
 
-def disk_bytes_by_folder(home: Path) -> dict[str, int]:
-    """Nothing for a home that was removed."""
-    folders = [path for path in home.iterdir() if path.is_dir()] if home.is_dir() else []
-    return {path.name: disk_bytes(path) for path in sorted(folders)}
+def disk_bytes(home: Path) -> dict[str, int]:
+    """What each folder of a home takes on the disk; nothing for a home that was removed.
 
-
-def disk_bytes(folder: Path) -> int:
-    """What a folder takes on the disk; a file with several links in it counts once."""
+    A file with several links counts once, in the first of them.
+    """
     seen: set[tuple[int, int]] = set()
+    return {path.name: _disk_bytes(path, seen) for path in sorted(home.glob("*")) if path.is_dir()}
+
+
+def _disk_bytes(folder: Path, seen: set[tuple[int, int]]) -> int:
     total = 0
     for root, _, names in os.walk(folder):
         for name in names:

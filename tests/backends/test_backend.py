@@ -226,6 +226,35 @@ async def test_a_replica_that_exits_says_with_which_code(
     assert any("exit code 3" in line.message for line in await lines(backend))
 
 
+async def test_a_replica_comes_back_though_nothing_can_be_written_about_it(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path, settings: Settings
+) -> None:
+    backend = await start_backend()
+    await backend.apply(a_workload(project), 1)
+    replica = await one(feed, backend)
+    folder = settings.replicas_dir / replica.id
+    for name in ("slot.json", "process.json"):  # a folder in its place: a file that cannot be written, for root too
+        (folder / f"{name}.unfinished").mkdir()
+    assert replica.pid is not None
+    os.kill(replica.pid, signal.SIGKILL)
+    again = await restarted(feed, backend)
+    assert (again.id, again.state) == (replica.id, "ready")
+
+
+async def test_a_replica_waits_for_a_disk_that_takes_its_launch_file(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path, settings: Settings
+) -> None:
+    backend = await start_backend()
+    await backend.apply(a_workload(project), 1)
+    replica = next(iter(backend.observe()))
+    obstacle = settings.replicas_dir / replica.id / "launch.json.unfinished"
+    obstacle.mkdir()  # before the slot's task had its first turn
+    waits = await feed.until(lambda: next((r for r in backend.observe() if r.reason == "NoStorage"), None))
+    assert (waits.state, waits.final) == ("starting", False)
+    obstacle.rmdir()
+    assert (await one(feed, backend)).id == replica.id
+
+
 async def test_a_handler_that_cannot_load_is_final_and_says_why(
     start_backend: StartBackend, feed: ChangeFeed, project: Path
 ) -> None:

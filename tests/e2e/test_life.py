@@ -9,12 +9,12 @@ import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from tests.e2e.load import requests_to
+from tests.e2e.verbs import condition, deploy, get, until
 from tests.shell import Shell
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
@@ -55,36 +55,6 @@ class SlowStart:
 @pytest.fixture
 def slow_start(tmp_path: Path, write: Write) -> SlowStart:
     return SlowStart(tmp_path, write)
-
-
-def deploy(shell: Shell, *, expect: int = 0) -> dict[str, Any]:
-    found: dict[str, Any] = shell.run("hatchway deploy -o json", expect=expect).json()[0]
-    return found
-
-
-def get(shell: Shell, name: str = "echo") -> dict[str, Any]:
-    found: dict[str, Any] = shell.run(f"hatchway get {name} -o json").json()
-    return found
-
-
-def condition(status: dict[str, Any], kind: str) -> dict[str, Any]:
-    return next(each for each in status["conditions"] if each["type"] == kind)
-
-
-def until(shell: Shell, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    """Watch the API until something holds of its status."""
-    from hatchway import Client
-
-    with Client(socket=engine_socket(shell)) as client:
-        for status in client.watch("echo"):
-            found: dict[str, Any] = status.model_dump(mode="json")
-            if holds(found):
-                return found
-    raise AssertionError("the API is gone")
-
-
-def engine_socket(shell: Shell) -> Path:
-    return next(Path(shell.environ["XDG_RUNTIME_DIR"]).rglob("engine.sock"))
 
 
 def test_a_deploy_ends_with_an_api_that_answers(shell: Shell) -> None:

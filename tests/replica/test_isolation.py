@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from hatchway.contract import EXIT_OLD_PYTHON
+from tests.old_packages import OLD, pins
 from tests.replica.running import Running
 
 UV = shutil.which("uv") or str(Path(sys.executable).parent / "uv")
@@ -66,9 +67,7 @@ def server_packages(folder: Path, python: str = sys.executable) -> str:
 
 @pytest.mark.timeout(180)
 def test_the_users_versions_load_beside_ours(tmp_path: Path) -> None:
-    python = an_environment(
-        tmp_path / "env", "orjson==3.10.0", "httptools==0.6.1", "uvloop==0.21.0", "pydantic==1.10.24"
-    )
+    python = an_environment(tmp_path / "env", *pins())
     handler = VERSIONS + (
         "\n    def handle_put(self, payload):\n        import pydantic\n"
         "        class M(pydantic.BaseModel):\n            x: float\n"
@@ -77,12 +76,12 @@ def test_the_users_versions_load_beside_ours(tmp_path: Path) -> None:
     ours = server_packages(tmp_path / "ours")
     with Running({"handler.py": handler}, {"server_packages": ours}, python=python) as replica:
         got = replica.post(1).json()
-        assert (got["orjson"], got["dumps"], got["parsed"]) == ("3.10.0", '{"a":1}', "/a")
+        assert (got["orjson"], got["dumps"], got["parsed"]) == (OLD["orjson"], '{"a":1}', "/a")
         assert str(tmp_path / "env") in got["httptools"]
         assert str(tmp_path / "env") in got["uvloop"]
         assert (got["before"], got["first"]) == ([], replica.launch.project_dir)
         answer = replica.request("PUT", "/", b'{"x": 1}', {"content-type": "application/json"})
-        assert answer.json() == {"m": {"x": 1.0}, "v": "1.10.24"}
+        assert answer.json() == {"m": {"x": 1.0}, "v": OLD["pydantic"]}
         assert replica.request("GET").text == "none"  # and no hatchway of ours is seen
 
 
@@ -90,9 +89,7 @@ def test_the_users_versions_load_beside_ours(tmp_path: Path) -> None:
 @pytest.mark.parametrize("link", ["hardlink", "copy", "symlink"])
 def test_the_users_copy_may_be_the_same_file_as_ours(tmp_path: Path, link: str) -> None:
     python = an_environment(tmp_path / "env")
-    wanted = [
-        f"{name}=={version}" for name, version in (("httptools", "0.6.4"), ("uvloop", "0.21.0"), ("orjson", "3.10.15"))
-    ]
+    wanted = pins("httptools", "uvloop", "orjson")
     for target in ("--python", "--target"):
         where = python if target == "--python" else str(tmp_path / "ours")
         interpreter = [] if target == "--python" else ["--python", python]
@@ -100,7 +97,7 @@ def test_the_users_copy_may_be_the_same_file_as_ours(tmp_path: Path, link: str) 
     fields = {"server_packages": str(tmp_path / "ours")}
     with Running({"handler.py": VERSIONS}, fields, python=python) as replica:
         got = replica.post(1).json()
-        assert (got["dumps"], got["parsed"], got["orjson"]) == ('{"a":1}', "/a", "3.10.15")
+        assert (got["dumps"], got["parsed"], got["orjson"]) == ('{"a":1}', "/a", OLD["orjson"])
 
 
 def test_our_packages_may_come_from_the_users_environment() -> None:

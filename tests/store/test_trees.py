@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,28 @@ def test_a_tree_has_the_files_with_their_executable_bits(trees: Trees, blobs: Bl
     assert os.access(tree / "run.sh", os.X_OK)
     assert not (tree / "pkg/handler.py").stat().st_mode & 0o111
     assert all_files(trees.folder) == ["handler.py", "run.sh"]
+
+
+def test_two_who_build_the_same_tree_at_once_both_get_it(tmp_path: Path) -> None:
+    """As two shells do that deploy the same project."""
+
+    class Slow(Blobs):
+        meanwhile: Callable[[], object] | None = None
+
+        def place(self, sha256: str, target: Path, *, is_executable: bool) -> None:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            if meanwhile is not None:
+                meanwhile()
+            super().place(sha256, target, is_executable=is_executable)
+
+    blobs = Slow(tmp_path / "blobs")
+    trees = Trees(tmp_path / "revisions", blobs)
+    add(blobs, b"code")
+    files = [a_file("handler.py", b"code")]
+    blobs.meanwhile = lambda: trees.materialise("iris", "r1", files)
+    tree = trees.materialise("iris", "r1", files)
+    assert (tree / "handler.py").read_bytes() == b"code"
+    assert all_files(trees.folder) == ["handler.py"]
 
 
 def test_an_empty_project_is_an_empty_tree(trees: Trees) -> None:

@@ -32,7 +32,7 @@ class Workload:
 class Replica:
     """One replica as the backend sees it now.
 
-    `reason` is a stable word when something stands in the way: NoCapacity, BuildingEnvironment,
+    `reason` is a stable word when something stands in the way: NoCapacity, NoStorage, BuildingEnvironment,
     EnvironmentFailed, CrashLoop, OutOfMemory, Stuck, Unknown, or what the replica's last words say (ImportError,
     HandlerNotFound, BadSignature, InitFailed, WarmupFailed, ...).
     """

@@ -41,12 +41,24 @@ def engine(out: Output, settings: Settings | None = None) -> Client:
             f"{settings.home} was removed while hatchway runs in it",
             hint="end what is left with `hatchway down`, then deploy again",
         )
-    if not keeper.is_running(settings):
+    was_running = keeper.is_running(settings)
+    if not was_running:
         out.note(Cell("starting the engine …", "dim"))
     keeper.start(settings, timeout_s=START_TIMEOUT_S)  # also waits for one that is on its way
     client = Client(socket=settings.engine_socket)
     match_versions(client, settings, out)
+    if not was_running:
+        announce_port(client, settings, out)
     return client
+
+
+def announce_port(client: Client, settings: Settings, out: Output) -> None:
+    """Say so when the gateway is not where everybody looks for it first."""
+    from hatchway.settings import DEFAULT_GATEWAY_PORT
+
+    port = client.status().gateway.port
+    if settings.gateway_port is None and port != DEFAULT_GATEWAY_PORT:
+        out.note(f"note: the gateway listens on port {port}, because port {DEFAULT_GATEWAY_PORT} was taken")
 
 
 def engine_if_used(out: Output) -> Client | None:

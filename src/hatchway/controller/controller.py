@@ -70,8 +70,10 @@ class Controller:
     # --- writing -----------------------------------------------------------------------------------------
     async def deploy(self, request: DeployRequest) -> Sequence[DeployResult]:
         """Record what is wanted, all of it or nothing. Raises InvalidSpec, Conflict, StorageError."""
-        decisions = self._deploys.decide(request)
-        if not request.dry_run:
+        if request.dry_run:
+            return [self._result(decision) for decision in self._deploys.decide(request)]
+        async with self._reconciler.writing:
+            decisions = self._deploys.decide(request)
             for decision in decisions:
                 await self._deploys.carry_out(decision)
                 if decision.is_retry:
@@ -111,6 +113,10 @@ class Controller:
 
     async def prune(self) -> Mapping[str, int]:
         """Remove old revisions, and what none that is kept needs. Returns the bytes freed, by folder of the home."""
+        async with self._reconciler.writing:
+            return await self._prune()
+
+    async def _prune(self) -> Mapping[str, int]:
         kept: set[tuple[str, str]] = set()
         blobs: set[str] = set()
         for record in self._world.store.apis():

@@ -64,6 +64,8 @@ class Reconciler:
         self._specs: dict[tuple[str, int], RealtimeApi] = {}
         self._workloads: dict[tuple[str, str], Workload] = {}
         self._observed: dict[str, int] = {}
+        # Held by whoever adds or removes files and records of APIs, so that no deploy meets a deletion halfway.
+        self.writing = asyncio.Lock()
 
     # --- reading -----------------------------------------------------------------------------------------
     def wish(self, record: ApiRecord) -> Wish:
@@ -102,10 +104,9 @@ class Reconciler:
         self._observed[api] = record.generation
         look_again_s = await self._act(record, step)
         self._record(record, step, before)
-        if step.is_gone:
-            await self._forget(api)
+        is_forgotten = step.is_gone and await self._forget(api)
         self._world.changes.publish(api)
-        return None if step.is_gone else look_again_s
+        return None if is_forgotten else look_again_s
 
     def prime(self) -> None:
         """After adoption: tell the gateway of everything that serves, before it listens to us for the first time."""
@@ -214,15 +215,22 @@ class Reconciler:
             if failure is not None:
                 self._event(record.name, failure.reason, f"revision {failure.revision} failed: {failure.message}")
 
-    async def _forget(self, api: str) -> None:
+    async def _forget(self, api: str) -> bool:
+        """Remove every trace of a deleted API. False when it was deployed anew meanwhile, and so stays."""
         await self._world.backend.forget(api)
-        await asyncio.to_thread(self._world.trees.remove, api)
-        self._world.variables.remove(api)
-        self._world.store.remove_api(api)
-        self._world.store.remember(_failure_key(api), "")
+        async with self.writing:
+            record = self._world.store.api(api)
+            if record is not None and record.wanted != "deleted":
+                return False
+            await asyncio.to_thread(self._world.trees.remove, api)
+            self._world.variables.remove(api)
+            self._world.store.remove_api(api)
+            self._world.store.remember(_failure_key(api), "")
         self._memories.pop(api, None)
         self._observed.pop(api, None)
+        self._specs = {key: spec for key, spec in self._specs.items() if key[0] != api}
         self._workloads = {key: workload for key, workload in self._workloads.items() if key[0] != api}
+        return True
 
     def _recall_failure(self, api: str) -> Failure | None:
         kept = self._world.store.recall(_failure_key(api))

@@ -98,7 +98,12 @@ class Trees:
                 self._place(file, place)
             sync_disk_of(building)
             target.parent.mkdir(exist_ok=True)
-            building.rename(target)
+            try:
+                building.rename(target)
+            except OSError:
+                if not target.is_dir():
+                    raise
+                return  # somebody was faster: the same revision has the same files
             sync_folder(target.parent)
         finally:
             with self._blobs.links_change():

@@ -24,7 +24,7 @@ from hatchway.backends.local.environments import Environments
 from hatchway.backends.local.life import end, kill, live, refresh
 from hatchway.backends.local.logs import ApiLogs, Wanted
 from hatchway.backends.local.memory import rss_bytes
-from hatchway.backends.local.slots import Slot, SlotFolder, make_id, write_whole
+from hatchway.backends.local.slots import Slot, SlotFolder, make_id
 from hatchway.backends.local.surroundings import Surroundings
 from hatchway.backends.local.templates import Templates
 from hatchway.backends.local.tenancy import Hardware
@@ -128,7 +128,7 @@ class LocalBackend:
         slot = self._world.slots.get(replica_id)
         if slot is None or slot.is_going:
             return
-        slot.folder.draining.touch()
+        slot.folder.mark_draining()
         slot.state, slot.reason, slot.message = "draining", "", ""
         if slot.process is None:
             self._begin_end(slot, 0)
@@ -218,7 +218,7 @@ class LocalBackend:
         if slot.stopping:
             return
         slot.stopping = True
-        write_whole(slot.folder.stopping, str(kill_after_s))
+        slot.folder.mark_stopping(kill_after_s)
         former = self._tasks.get(slot.id)
         if former is not None:
             former.cancel()

@@ -11,6 +11,7 @@ import asyncio
 import heapq
 import json
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,10 +50,11 @@ class ReplicaLog:
         return self.stream.live
 
     def say(self, level: str, message: str, now: float) -> None:
-        """Append a line of the engine's own."""
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Append a line of the engine's own. One that cannot be written is lost: a full disk ends no replica."""
         record = {LOG_TIME: to_text(now), LOG_LEVEL: level, LOG_STREAM: "replica", LOG_MESSAGE: message}
-        self.stream.append(json.dumps(record))
+        with suppress(OSError):
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.stream.append(json.dumps(record))
 
 
 class ApiLogs:

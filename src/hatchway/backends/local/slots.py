@@ -2,7 +2,8 @@
 
 A slot outlives its process, which is restarted in it. Its folder holds `slot.json` (what it is, how it fared),
 `process.json` (who runs in it), the launch file, last words, a temporary folder, and the markers `draining` and
-`stopping`. Each file is replaced in one step.
+`stopping`. Each file is replaced in one step. But for the launch file they are read by the next engine only: where one
+cannot be written (the disk is full), that is logged and this engine goes on.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import contextlib
 import dataclasses
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -27,6 +29,8 @@ from hatchway.backends.local.restarts import Exit
 from hatchway.contract import LastWords, Launch
 from hatchway.processes import Identity
 from hatchway.spec.status import ReplicaState, StartKind
+
+log = logging.getLogger(__name__)
 
 # No vowels, no look-alikes: ids are read aloud and never spell words.
 _ID_LETTERS = "23456789bcdfghjkmnpqrstvwxz"
@@ -67,16 +71,25 @@ class SlotFolder:
         self.tmp.mkdir(mode=0o700, exist_ok=True)
 
     def write_launch(self, launch: Launch) -> None:
-        write_whole(self.launch, launch.to_json())
+        """Raises OSError. A replica that is started again needs no room on the disk: the file is there already."""
+        text = launch.to_json()
+        if not self.launch.exists() or self.launch.read_text() != text:
+            write_whole(self.launch, text)
+
+    def mark_draining(self) -> None:
+        _note(self.draining, "")
+
+    def mark_stopping(self, kill_after_s: float) -> None:
+        _note(self.stopping, str(kill_after_s))
 
     def write_slot(self, record: dict[str, Any]) -> None:
-        write_whole(self._slot, json.dumps(record))
+        _note(self._slot, json.dumps(record))
 
     def read_slot(self) -> dict[str, Any] | None:
         return _read(self._slot)
 
     def write_process(self, record: dict[str, Any]) -> None:
-        write_whole(self._process, json.dumps(record))
+        _note(self._process, json.dumps(record))
 
     def read_process(self) -> dict[str, Any] | None:
         return _read(self._process)
@@ -215,6 +228,14 @@ class Slot:
             start_reason=self.start_reason,
             final=self.final,
         )
+
+
+def _note(path: Path, text: str) -> None:
+    """Write what only the next engine reads."""
+    try:
+        write_whole(path, text)
+    except OSError as exc:
+        log.warning("cannot write %s: %s", path, exc.strerror)
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -15,11 +15,12 @@ from hatchway.backends.local.recipe import Recipe
 from hatchway.backends.local.slots import Slot
 from hatchway.backends.local.surroundings import Surroundings
 from hatchway.backends.local.templates import TemplateLost
-from hatchway.contract import ForkRequest
+from hatchway.contract import ForkRequest, Launch
 from hatchway.errors import EnvironmentFailed, StorageError
 from hatchway.processes import Command, Identity, find_marked, kill_tree, spawn
 
 _CAPACITY_LOOK_S = 2.0  # memory is also freed by others, without an event
+_STORAGE_LOOK_S = 2.0  # so are disks
 
 
 async def start(slot: Slot, world: Surroundings) -> None:
@@ -35,6 +36,7 @@ async def start(slot: Slot, world: Surroundings) -> None:
         slot.recipe = _recipe(workload, runtime, world)
         slot.start_reason = await world.templates.obstacle(slot.recipe)
     before = slot.reason, slot.message
+    await _lay_out(slot, make_launch(slot, workload, runtime), world)
     while True:
         async with world.starting:
             verdict = tenancy.admit(slot, world.slots.values(), world.hardware)
@@ -65,6 +67,21 @@ async def _prepare(slot: Slot, workload: Workload, world: Surroundings) -> Runti
         slot.reason, slot.message = before
 
 
+async def _lay_out(slot: Slot, launch: Launch, world: Surroundings) -> None:
+    """Write what the process will read, as soon as the disk takes it."""
+    while True:
+        try:
+            slot.folder.create()
+            slot.folder.empty_tmp()
+            slot.folder.take_last_words()
+            slot.folder.write_launch(launch)
+        except OSError as exc:
+            world.tell(slot, "NoStorage", f"cannot write to {slot.folder.path}: {exc.strerror}")
+            await asyncio.sleep(_STORAGE_LOOK_S)
+        else:
+            return
+
+
 def _reason_to_spawn(workload: Workload) -> str:
     """Why no replica of the workload is ever forked, or ""."""
     if sys.platform != "linux":
@@ -86,11 +103,7 @@ def _recipe(workload: Workload, runtime: Runtime, world: Surroundings) -> Recipe
 
 
 async def _start_process(slot: Slot, workload: Workload, runtime: Runtime, world: Surroundings) -> None:
-    slot.folder.create()
-    slot.folder.empty_tmp()
-    slot.folder.take_last_words()
     slot.remove_sockets()
-    slot.folder.write_launch(make_launch(slot, workload, runtime))
     mark = world.mark(slot)
     environment = make_environment(world.environ, slot, workload, runtime.python, mark, world.settings.bytecode_dir)
     if world.cgroups is not None:

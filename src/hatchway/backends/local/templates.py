@@ -81,8 +81,12 @@ class Templates:
         path = self._memory_file(api)
         known = _read_memory(path)
         if known is None or known.key != key:
-            self._settings.templates_dir.mkdir(mode=0o700, exist_ok=True)
-            write_whole(path, json.dumps({"key": key, "modules": recipe.modules}))
+            try:
+                self._settings.templates_dir.mkdir(mode=0o700, exist_ok=True)
+                write_whole(path, json.dumps({"key": key, "modules": recipe.modules}))
+            except OSError as exc:
+                log.warning("cannot write %s: %s", path, exc.strerror)
+                return  # it is learned from the next replica
             self._drop_unneeded()
         self._ensure(recipe)
 
