@@ -25,6 +25,7 @@ class Deploy:
     paths: Sequence[str | Path]
     names: Sequence[str] | None
     dry_run: bool
+    force: bool
     environ: Mapping[str, str]
     cache_file: Path
     on_progress: OnProgress
@@ -48,7 +49,7 @@ class Deploy:
                 self.on_progress(Uploading(path.name, path.stat().st_size))
                 headers = {"x-hatchway-source-path": quote_from_bytes(os.fsencode(path.resolve()))}
                 yield Call("PUT", f"/v1/blobs/{sha256}", lambda _: None, headers=headers, timeout_s=LONG_TIMEOUT_S)
-        request = DeployRequest(apis=tuple(documents), dry_run=self.dry_run)
+        request = DeployRequest(apis=tuple(documents), dry_run=self.dry_run, force=self.force)
         results = yield Call(
             "POST", "/v1/deploy", many(DeployResult), json=request.model_dump(mode="json"), timeout_s=LONG_TIMEOUT_S
         )
