@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 from hatchway import __version__
@@ -14,8 +14,8 @@ from hatchway.control_api.plane import ShutdownMode
 from hatchway.controller.controller import Controller
 from hatchway.gateway.gateway import Gateway
 from hatchway.settings import Settings
-from hatchway.spec.deploy import DeployRequest
-from hatchway.spec.status import ApiStatus, DeployResult, EngineStatus, GatewayStatus, LogLine, Status
+from hatchway.spec.deploy import DeployRequest, ScaleRequest
+from hatchway.spec.status import ApiStatus, DeployResult, EngineStatus, GatewayStatus, HistoryEntry, LogLine, Status
 from hatchway.store.blobs import Blobs
 
 
@@ -38,8 +38,8 @@ class Plane:
         self._blobs = blobs
         self._request_shutdown = request_shutdown
 
-    async def deploy(self, request: DeployRequest) -> list[DeployResult]:
-        return list(await self._controller.deploy(request))
+    async def deploy(self, request: DeployRequest, by: str) -> list[DeployResult]:
+        return list(await self._controller.deploy(request, by))
 
     def list(self) -> list[ApiStatus]:
         return [*self._controller.list()]
@@ -47,11 +47,23 @@ class Plane:
     def get(self, name: str) -> ApiStatus:
         return self._controller.get(name)
 
-    async def start(self, name: str) -> ApiStatus:
-        return await self._controller.start(name)
+    def history(self, name: str) -> Sequence[HistoryEntry]:
+        return self._controller.history(name)
 
-    async def stop(self, name: str) -> ApiStatus:
-        return await self._controller.stop(name)
+    async def start(self, name: str, by: str) -> ApiStatus:
+        return await self._controller.start(name, by)
+
+    async def stop(self, name: str, by: str) -> ApiStatus:
+        return await self._controller.stop(name, by)
+
+    async def restart(self, name: str, by: str) -> DeployResult:
+        return await self._controller.restart(name, by)
+
+    async def rollback(self, name: str, to: str | None, by: str) -> DeployResult:
+        return await self._controller.rollback(name, to, by)
+
+    async def scale(self, name: str, request: ScaleRequest, by: str) -> ApiStatus:
+        return await self._controller.scale(name, request, by)
 
     async def delete(self, name: str) -> ApiStatus:
         return await self._controller.delete(name)

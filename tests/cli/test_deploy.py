@@ -166,6 +166,14 @@ def test_a_dry_run_shows_the_plan_and_changes_nothing(cli: CommandLine) -> None:
     assert cli.engine.plane.apis == {}
 
 
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize("flags", [(), ("--dry-run",)])
+def test_force_reaches_the_engine(cli: CommandLine, flags: tuple[str, ...]) -> None:
+    for more in ((), ("--force",)):
+        assert cli.run("deploy", "iris", *flags, *more).code == 0
+    assert [request.force for request in cli.engine.plane.requests] == [False, True]
+
+
 def test_an_invalid_yaml_is_exit_code_2_with_every_mistake_on_stderr(cli: CommandLine, project: Path) -> None:
     (project / "hatchway.yaml").write_text("- name: Iris\n  handler: {path: handler.py}\n  comptue: {cpu: 1}\n")
     done = cli.run("deploy", "-o", "json")

@@ -12,7 +12,8 @@ from hatchway.errors import HatchwayError, all_errors
 from tests.cli.conftest import CommandLine
 
 VERBS = [
-    "init", "deploy", "get", "predict", "logs", "stop", "start", "delete", "up", "down", "status", "prune", "version",
+    "init", "deploy", "get", "predict", "logs", "history", "rollback", "restart", "scale", "stop", "start", "delete",
+    "up", "down", "status", "prune", "version",
 ]  # fmt: skip
 
 

@@ -2,11 +2,22 @@ from __future__ import annotations
 
 import io
 import json
+from datetime import datetime
 
 import pytest
 import yaml
 
-from hatchway.cli.output import Cell, Format, Output, aligned, format_age, format_bytes, printable, to_plain
+from hatchway.cli.output import (
+    Cell,
+    Format,
+    Output,
+    aligned,
+    format_age,
+    format_bytes,
+    format_moment,
+    printable,
+    to_plain,
+)
 from hatchway.errors import InvalidSpec, NotFound
 from hatchway.spec.status import ReplicaCounts
 
@@ -14,6 +25,15 @@ from hatchway.spec.status import ReplicaCounts
 def an_output(form: Format = Format.table) -> tuple[Output, io.StringIO, io.StringIO]:
     stdout, stderr = io.StringIO(), io.StringIO()
     return Output(form, stdout, stderr), stdout, stderr
+
+
+def test_a_moment_is_told_by_the_clock_and_far_away_with_its_date() -> None:
+    moment = "2026-01-01T12:00:00.000Z"
+    seconds = datetime.fromisoformat(moment).timestamp()
+    local = datetime.fromtimestamp(seconds)
+    assert format_moment(moment, seconds + 3600) == f"{local:%H:%M}"
+    assert format_moment(moment, seconds - 13 * 3600) == f"{local:%Y-%m-%d %H:%M}"
+    assert format_moment("soon", 0) == "soon"
 
 
 def test_a_pipe_gets_no_colour_and_no_trailing_blanks() -> None:

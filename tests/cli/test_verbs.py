@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import shutil
 import signal
+import socket
 import subprocess
+import time
 
 import pytest
 
 from hatchway import __version__
+from hatchway.cli.output import format_moment
 from hatchway.contract import PROCESS_VARIABLE
 from hatchway.processes import Mark
+from hatchway.spec.status import ApiStatus, Condition, HistoryEntry
 from tests.cli.conftest import CommandLine
-from tests.control_api.memory_plane import a_line, an_api
+from tests.control_api.memory_plane import NOON, a_line, an_api
 
 
 # --- logs ------------------------------------------------------------------------------------------------------
@@ -56,12 +61,12 @@ def test_stop_and_start(cli: CommandLine) -> None:
     assert done.stdout.startswith("iris is live")
 
 
-@pytest.mark.parametrize("verb", ["stop", "start", "delete"])
+@pytest.mark.parametrize("verb", ["stop", "start", "delete", "restart", "rollback", "history"])
 def test_an_unknown_name_is_exit_code_3(cli: CommandLine, verb: str) -> None:
     assert cli.run(verb, "nobody").code == 3
 
 
-@pytest.mark.parametrize("verb", ["stop", "start", "delete", "logs"])
+@pytest.mark.parametrize("verb", ["stop", "start", "delete", "logs", "restart", "rollback", "history"])
 def test_a_name_is_unknown_where_nothing_was_ever_deployed(fresh: CommandLine, verb: str) -> None:
     assert fresh.run(verb, "iris").code == 3
     assert not fresh.settings.home.exists()
@@ -82,6 +87,123 @@ def test_one_wrong_name_deletes_nothing_and_the_names_there_are_are_told(cli: Co
     assert "there is no API named irsi" in done.stderr
     assert "hint: there are: iris" in done.stderr
     assert "iris" in cli.engine.plane.apis
+
+
+# --- restart, rollback ------------------------------------------------------------------------------------------
+def slow(api: ApiStatus) -> list[ApiStatus]:
+    return [api.model_copy(update={"status": "updating", "reason": "Restarting"})]
+
+
+def failing(api: ApiStatus) -> list[ApiStatus]:
+    updated = Condition(type="Updated", state="false", reason="ImportError", message="no torch")
+    return [api.model_copy(update={"conditions": (updated,)})]
+
+
+def test_a_restart_is_waited_for(cli: CommandLine) -> None:
+    cli.engine.change(an_api())
+    done = cli.run("restart", "iris")
+    assert done.code == 0
+    assert done.stdout.startswith("iris is live  restarted, ")
+
+
+def test_a_restart_that_fails_is_exit_code_1_and_says_what_serves(cli: CommandLine) -> None:
+    cli.engine.change(an_api())
+    cli.engine.plane.lives_by = failing
+    done = cli.run("restart", "iris")
+    assert done.code == 1
+    assert "error: iris: ImportError: no torch" in done.stderr
+    assert "iris is still live, with replicas from before" in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["restart", "rollback"])
+def test_too_slow_is_exit_code_4_and_without_waiting_it_is_0(cli: CommandLine, verb: str) -> None:
+    cli.engine.change(an_api())
+    cli.engine.plane.lives_by = slow
+    done = cli.run(verb, "iris", "--timeout", "0.1", "-o", "json")
+    assert done.code == 4
+    assert done.json["status"] == "updating"
+    assert "within 0.1 s: Restarting" in done.stderr
+    assert cli.run(verb, "iris", "--no-wait").code == 0
+
+
+def test_a_rollback_says_to_what_and_which_settings_stay(cli: CommandLine) -> None:
+    cli.engine.change(an_api())
+    done = cli.run("rollback", "iris")
+    assert done.code == 0
+    assert done.stdout.startswith("iris is live  rolled back to revision r0, ")
+    assert "stays as it is now: autoscaling.max_replicas 4 -> 8" in done.stdout
+
+
+def test_a_rollback_to_an_unknown_revision_is_exit_code_3_with_those_there_are(cli: CommandLine) -> None:
+    cli.engine.change(an_api())
+    assert cli.run("rollback", "iris", "--to", "r1", "-o", "json").json["revision"] == "r1"
+    done = cli.run("rollback", "iris", "--to", "nope")
+    assert done.code == 3
+    assert "there are: r1" in done.stderr
+
+
+# --- scale -----------------------------------------------------------------------------------------------------
+def test_scaling_says_until_when_and_get_shows_it(cli: CommandLine) -> None:
+    cli.engine.change(an_api())
+    until = format_moment(NOON, time.time())
+    assert cli.run("scale", "iris", "3", "--for", "2h").stdout == f"iris is scaled to 3 until {until}\n"
+    shown = cli.run("get", "iris").stdout
+    assert f"to 3 until {until} by {getpass.getuser()}@" in shown
+    assert cli.run("get", "iris", "-o", "json").json["scaled"]["replicas"] == 3
+    assert cli.run("scale", "iris", "--for", "0").stdout == "iris is no longer scaled to a fixed number\n"
+    assert cli.run("scale", "iris", "3", "--for", "30m", "-o", "json").json["scaled"]["until"] == NOON
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["iris", "3", "--for", "soon"], "--for soon is not a duration"),
+        (["iris", "101", "--for", "1h"], "autoscaling.max_replicas"),
+        (["iris", "3"], "--for"),
+    ],
+)
+def test_wrong_numbers_and_durations_are_exit_code_2(cli: CommandLine, arguments: list[str], told: str) -> None:
+    cli.engine.change(an_api())
+    done = cli.run("scale", *arguments)
+    assert done.code == 2
+    assert told in done.stderr
+
+
+# --- history ---------------------------------------------------------------------------------------------------
+FAILED = HistoryEntry(
+    at="2026-01-01T00:00:00.000Z", by="ada@lab", action="rolled_back", revision="r1", git_commit="a" * 40,
+    changes=("handler.py changed", "python 3.11.7 -> 3.12.1"), outcome="failed", took_s=2.5, reason="ImportError",
+    message="no torch",
+)  # fmt: skip
+
+
+def test_the_history_shows_who_what_and_what_became_of_it(cli: CommandLine) -> None:
+    cli.engine.change(an_api())
+    scaled = FAILED.model_copy(
+        update={"action": "scaled", "outcome": "done", "took_s": None, "reason": "", "changes": ()}
+    )
+    cli.engine.plane.entries = [FAILED, scaled]
+    _, first, second, why, last = cli.run("history", "iris").stdout.splitlines()
+    for shown in ("ada@lab", "rolled back", "r1", "a" * 12, "failed after 2.5 s", "handler.py changed"):
+        assert shown in first
+    assert second.strip() == "python 3.11.7 -> 3.12.1"
+    assert why.strip() == "ImportError: no torch"
+    assert "scaled" in last
+    assert last.endswith("done")
+    found = cli.run("history", "iris", "-o", "json").json
+    assert found[0] == FAILED.model_dump(mode="json")
+    assert found[0].keys() == HISTORY_KEYS
+
+
+HISTORY_KEYS = {
+    "at", "by", "action", "revision", "git_commit", "changes", "outcome", "took_s", "reason", "message",
+}  # fmt: skip
+
+
+def test_the_engine_is_told_who_asks(cli: CommandLine) -> None:
+    cli.engine.change(an_api())
+    cli.run("stop", "iris")
+    assert cli.engine.plane.asked_by == [f"{getpass.getuser()}@{socket.gethostname()}"]
 
 
 # --- up, down, status, prune, version --------------------------------------------------------------------------

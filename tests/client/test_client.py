@@ -20,6 +20,11 @@ def test_results_are_typed(client: Client, running: RunningPlane) -> None:
     assert client.get("iris") == an_api()
     assert client.stop("iris").status == "stopped"
     assert client.start("iris").status == "live"
+    assert client.restart("iris").status == "live"
+    assert client.rollback("iris", to="r1", wait=False).status == "updating"
+    assert client.scale("iris", 3, for_s=60).scaled is not None
+    assert client.scale("iris", for_s=0).scaled is None
+    assert client.history("iris") == []
     assert client.delete("iris").status == "deleting"
     assert client.prune() == {"blobs": 0}
     client.shut_down("handover", python="/x/python")
@@ -82,6 +87,16 @@ def test_watching_ends_when_the_api_is_gone(client: Client, running: RunningPlan
         else:
             running.change(gone="iris")
     assert seen == ["starting", "live"]
+
+
+async def test_the_async_client_has_the_same_verbs(served_plane: tuple[MemoryPlane, AsyncClient]) -> None:
+    plane, client = served_plane
+    plane.change(an_api())
+    assert (await client.restart("iris")).status == "live"
+    assert (await client.rollback("iris")).revision == "r0"
+    assert (await client.scale("iris", 3, for_s=60)).scaled is not None
+    assert await client.history("iris") == []
+    assert all("@" in by for by in plane.asked_by)
 
 
 async def test_the_async_client_watches_and_reads_logs(served_plane: tuple[MemoryPlane, AsyncClient]) -> None:

@@ -6,27 +6,32 @@ import asyncio
 import queue
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from hatchway import __version__
 from hatchway.control_api.app import ShutdownMode, make_app, serve
-from hatchway.errors import Conflict, NotFound
-from hatchway.spec.deploy import DeployRequest
+from hatchway.errors import Conflict, NotFound, UsageError
+from hatchway.spec.deploy import DeployRequest, ScaleRequest
 from hatchway.spec.status import (
     ApiStatus,
     Condition,
+    DeployAction,
     DeployResult,
     EngineStatus,
     GatewayStatus,
+    HistoryEntry,
     LogLine,
     ReplicaCounts,
     RevisionStatus,
+    ScaledStatus,
     Status,
 )
 from hatchway.store.blobs import Blobs
+
+NOON = "2026-01-01T12:00:00.000Z"
 
 
 def an_api(name: str = "iris", **fields: Any) -> ApiStatus:
@@ -59,6 +64,8 @@ class MemoryPlane:
         self.apis: dict[str, ApiStatus] = {}
         self.lines: list[LogLine] = []
         self.requests: list[DeployRequest] = []
+        self.asked_by: list[str] = []
+        self.entries: list[HistoryEntry] = []
         self.logs_asked: list[dict[str, Any]] = []
         self.uploads: list[str] = []  # "stream SHA" or "path PATH"
         self.fails = False  # whether `status` finds what the engine did not expect
@@ -82,8 +89,9 @@ class MemoryPlane:
         self._changed = asyncio.Event()
 
     # --- the protocol ------------------------------------------------------------------------------------
-    async def deploy(self, request: DeployRequest) -> list[DeployResult]:
+    async def deploy(self, request: DeployRequest, by: str) -> list[DeployResult]:
         self.requests.append(request)
+        self.asked_by.append(by)
         if self.prunes_due:
             self.prunes_due -= 1
             self.blobs.prune(())
@@ -97,10 +105,7 @@ class MemoryPlane:
         revision = f"r{len(self.requests) + 1}"
         if not dry_run:
             api = an_api(name, revision=revision, revisions=(RevisionStatus(id=revision, created_at="", active=True),))
-            first, *later = self.lives_by(api)
-            self.change(first)
-            for delay, status in enumerate(later, 1):
-                asyncio.get_running_loop().call_later(0.02 * delay, self.change, status)
+            self._live(api)
         return DeployResult(
             name=name, kind="RealtimeAPI", status="starting", revision=revision, endpoint=f"http://x/{name}",
             message="created", action="created",
@@ -114,11 +119,51 @@ class MemoryPlane:
             raise NotFound(f"there is no API named {name}", hint="`hatchway get` lists what is deployed")
         return self.apis[name]
 
-    async def start(self, name: str) -> ApiStatus:
+    def history(self, name: str) -> Sequence[HistoryEntry]:
+        self.get(name)
+        return self.entries
+
+    async def start(self, name: str, by: str) -> ApiStatus:
+        self.asked_by.append(by)
         return self._with_status(name, "live")
 
-    async def stop(self, name: str) -> ApiStatus:
+    async def stop(self, name: str, by: str) -> ApiStatus:
+        self.asked_by.append(by)
         return self._with_status(name, "stopped")
+
+    async def restart(self, name: str, by: str) -> DeployResult:
+        self.asked_by.append(by)
+        return self._replace(self.get(name), "restarted", "restarted")
+
+    async def rollback(self, name: str, to: str | None, by: str) -> DeployResult:
+        self.asked_by.append(by)
+        api = self.get(name)
+        if to not in (None, *(revision.id for revision in api.revisions)):
+            raise NotFound(f"{name} has no revision {to}", hint="there are: r1")
+        earlier = api.model_copy(update={"revision": to or "r0"})
+        return self._replace(earlier, "rolled_back", f"rolled back to revision {earlier.revision}")
+
+    def _replace(self, api: ApiStatus, action: DeployAction, message: str) -> DeployResult:
+        self._live(api)
+        return DeployResult(
+            name=api.name, kind=api.kind, status="updating", revision=api.revision, endpoint=api.endpoint,
+            message=message, action=action, kept=("autoscaling.max_replicas 4 -> 8",),
+        )  # fmt: skip
+
+    def _live(self, api: ApiStatus) -> None:
+        first, *later = self.lives_by(api)
+        self.change(first)
+        for delay, status in enumerate(later, 1):
+            asyncio.get_running_loop().call_later(0.02 * delay, self.change, status)
+
+    async def scale(self, name: str, request: ScaleRequest, by: str) -> ApiStatus:
+        self.asked_by.append(by)
+        replicas = request.replicas or 0
+        if replicas > 100:
+            raise UsageError(f"{replicas} is above autoscaling.max_replicas of {name} (100)")
+        scaled = ScaledStatus(replicas=replicas, until=NOON, by=by) if request.for_s else None
+        self.change(self.get(name).model_copy(update={"scaled": scaled}))
+        return self.get(name)
 
     async def delete(self, name: str) -> ApiStatus:
         status = self.get(name)

@@ -69,10 +69,30 @@ async def test_stop_start_and_delete_answer_the_status_after(http: httpx.AsyncCl
     assert (await http.get("/v1/apis")).json() == []
 
 
+async def test_verbs_reach_the_plane_with_who_asks(http: httpx.AsyncClient, plane: MemoryPlane) -> None:
+    plane.change(an_api())
+    http.headers["x-hatchway-by"] = "%C3%A4da@lab%0A" + "x" * 300
+    assert (await http.post("/v1/apis/iris/restart")).json()["action"] == "restarted"
+    assert (await http.post("/v1/apis/iris/rollback", json={"to": "r1"})).json()["revision"] == "r1"
+    assert (await http.post("/v1/apis/iris/scale", json={"replicas": 3, "for_s": 60})).json()["scaled"]["replicas"] == 3
+    assert (await http.get("/v1/apis/iris/history")).json() == []
+    (by,) = set(plane.asked_by)
+    assert by.startswith("äda@labxxx")
+    assert len(by) == 200
+
+
+@pytest.mark.parametrize("body", [{}, {"replicas": 1, "for_s": -1}, {"for_s": "1h"}, {"for_s": 1, "extra": 1}])
+async def test_a_wrong_scale_is_a_400(http: httpx.AsyncClient, plane: MemoryPlane, body: dict[str, Any]) -> None:
+    plane.change(an_api())
+    assert (await http.post("/v1/apis/iris/scale", json=body)).status_code == 400
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [
         ("GET", "/v1/apis/x"),
+        ("GET", "/v1/apis/x/history"),
+        ("POST", "/v1/apis/x/restart"),
         ("GET", "/v1/apis/x/watch"),
         ("GET", "/v1/apis/x/logs"),
         ("POST", "/v1/apis/x/start"),

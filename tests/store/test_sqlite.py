@@ -12,13 +12,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hatchway.errors import StorageError
 from hatchway.spec.revision import Interpreter, ProjectFile, Source
 from hatchway.store import sqlite
-from hatchway.store.sqlite import ApiRecord, Event, RevisionRecord, Store
+from hatchway.store.sqlite import ApiRecord, Deed, Event, RevisionRecord, Scaled, Store
 
 SOURCE = Source(
     files=(ProjectFile(path="handler.py", mode=0o644, size=3, sha256="ab" * 32),),
@@ -31,11 +32,17 @@ SOURCE = Source(
 
 def an_api(name: str = "iris", revision: str = "r1", generation: int = 1) -> ApiRecord:
     document = {"name": name, "handler": {"path": "handler.py", "env": {"KEY": "${SECRET}"}}, "größe": [1, 2.5, None]}
-    return ApiRecord(name, "RealtimeAPI", document, revision, "running", generation, 1000.5, "r0")
+    scaled = Scaled(3, until=2000.5, by="ada@lab")
+    return ApiRecord(name, "RealtimeAPI", document, revision, "running", generation, 1000.5, "r0", ("a", "b"), scaled)
 
 
 def a_revision(id: str = "r1", api: str = "iris", created_at: float = 1.0) -> RevisionRecord:
     return RevisionRecord(id, api, {"name": api}, SOURCE, "digest", created_at)
+
+
+def a_deed(api: str = "iris", **fields: Any) -> Deed:
+    usual: dict[str, Any] = {"at": 1.0, "action": "deployed", "by": "ada@lab", "revision": "r1", "changes": ("x", "y")}
+    return Deed(api, **{**usual, **fields})
 
 
 @pytest.fixture
@@ -228,3 +235,56 @@ def test_a_copy_of_the_folder_at_any_moment_opens(store: Store, path: Path, tmp_
     shutil.copytree(path.parent, tmp_path / "copy")  # with its -wal file, as after a power cut
     with Store(tmp_path / "copy" / "engine.db") as copy:
         assert copy.apis() == [an_api()]
+
+
+def test_what_was_done_is_kept_newest_first_and_bounded(store: Store) -> None:
+    for number in range(sqlite.DEEDS_KEPT + 5):
+        store.add_deed(a_deed(at=float(number)))
+    store.add_deed(a_deed("other"))
+    kept = store.deeds("iris")
+    assert len(kept) == sqlite.DEEDS_KEPT
+    assert kept[0] == a_deed(at=204.0)
+    assert kept[1] == a_deed(at=203.0, outcome="replaced", settled_at=204.0)
+    store.remove_api("iris")
+    assert store.deeds("iris") == []
+    assert store.deeds("other") == [a_deed("other")]
+
+
+def test_only_what_is_pending_is_settled(store: Store) -> None:
+    store.add_deed(a_deed(at=1.0))
+    store.settle_deed("iris", "live", 4.0)
+    store.settle_deed("iris", "failed", 9.0, reason="ImportError", message="too late")
+    store.add_deed(a_deed(at=10.0))
+    store.add_deed(a_deed(at=11.0, action="scaled", outcome="done"))  # takes nobody's place
+    store.settle_deed("iris", "failed", 12.0, reason="ImportError", message="no torch")
+    assert store.deeds("iris") == [
+        a_deed(at=11.0, action="scaled", outcome="done"),
+        a_deed(at=10.0, outcome="failed", settled_at=12.0, reason="ImportError", message="no torch"),
+        a_deed(at=1.0, outcome="live", settled_at=4.0),
+    ]
+
+
+def test_a_revision_remembers_when_it_was_last_live(store: Store) -> None:
+    store.save_deploy(an_api(), a_revision())
+    assert store.revisions("iris")[0].live_at is None
+    live = dataclasses.replace(an_api(), live_revision="r1")
+    store.save_live(live, 7.0)
+    assert store.api("iris") == live
+    assert store.revisions("iris")[0].live_at == 7.0
+
+
+def test_a_home_of_the_first_release_is_brought_up_to_date(path: Path) -> None:
+    with sqlite3.connect(path, isolation_level=None) as db:
+        for statement in sqlite.MIGRATIONS[0]:
+            db.execute(statement)
+        db.execute("INSERT INTO apis VALUES ('iris', 'RealtimeAPI', '{}', 'r2', 'running', 3, 5.0, 'r1')")
+        for number, id in enumerate(("r1", "r2"), 1):
+            db.execute(
+                "INSERT INTO revisions VALUES ('iris', ?, '{}', ?, '', ?)", (id, SOURCE.model_dump_json(), number)
+            )
+        db.execute("PRAGMA user_version = 1")
+    db.close()
+    with Store(path) as store:
+        assert store.apis() == [ApiRecord("iris", "RealtimeAPI", {}, "r2", "running", 3, 5.0, "r1")]
+        assert [(one.id, one.live_at) for one in store.revisions("iris")] == [("r2", None), ("r1", 1.0)]
+        assert store.deeds("iris") == []

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from hatchway.spec.api import RealtimeApi
+from hatchway.spec.api import Compute, RealtimeApi
 from hatchway.spec.revision import Interpreter
 from hatchway.spec.status import LogLine, ReplicaState, StartKind
 
@@ -92,6 +92,11 @@ class Backend(Protocol):
 
     async def stop_all(self, *, kill_after_s: float) -> None:
         """End every replica and return when all are gone (for `down`)."""
+        ...
+
+    async def shortage(self, api: str, compute: Compute, *, new: int, old: int) -> str | None:
+        """What is lacking for `new` replicas that ask for `compute` beside `old` of the ready ones of `api` and all
+        of other APIs, even if nothing else ran here. None: nothing, or it is not known (a cluster may grow)."""
         ...
 
     def logs(

@@ -12,13 +12,23 @@ import typer
 from hatchway.cli.connect import engine_if_used, engine_of, settings_here
 from hatchway.cli.curl import curl_line
 from hatchway.cli.names import api_name, complete_api
-from hatchway.cli.output import Cell, Format, FormatOption, Output, format_age, format_bytes, status_cell, to_text
+from hatchway.cli.output import (
+    Cell,
+    Format,
+    FormatOption,
+    Output,
+    format_age,
+    format_bytes,
+    format_moment,
+    status_cell,
+    to_text,
+)
 from hatchway.cli.watch import every_list, every_state, show_changes
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from hatchway.spec.status import ApiStatus
+    from hatchway.spec.status import ApiStatus, ScaledStatus
 
 EXAMPLES = ("hatchway get", "hatchway get iris", "hatchway get iris --watch", "hatchway get iris -o json")
 
@@ -126,6 +136,9 @@ def detail_lines(out: Output, api: ApiStatus, now: float) -> Iterator[Text]:
         yield from (to_text(line) for line in api.message.splitlines())
     counts = api.replicas
     extra = [f"{count} {word}" for word, count in (("starting", counts.starting), ("failed", counts.failed)) if count]
+    scaled: list[list[str | Cell]] = []
+    if api.scaled is not None:
+        scaled.append([Cell("scaled", "dim"), scaled_text(api.scaled, now)])
     yield to_text("")
     yield from out.table_lines(
         (),
@@ -133,6 +146,7 @@ def detail_lines(out: Output, api: ApiStatus, now: float) -> Iterator[Text]:
             [Cell("endpoint", "dim"), api.endpoint],
             [Cell("revision", "dim"), api.revision],
             [Cell("replicas", "dim"), ", ".join([f"{counts.ready} of {counts.desired} ready", *extra])],
+            *scaled,
             [Cell("in flight", "dim"), str(api.in_flight)],
         ],
     )
@@ -147,6 +161,12 @@ def detail_lines(out: Output, api: ApiStatus, now: float) -> Iterator[Text]:
     yield to_text("")
     yield to_text(Cell("call it", "bold"))
     yield to_text("  ", curl_line(api.endpoint, api.spec))
+
+
+def scaled_text(scaled: ScaledStatus, now: float) -> str:
+    """ "to 3 until 14:05 by ada@lab"."""
+    by = f" by {scaled.by}" if scaled.by else ""
+    return f"to {scaled.replicas} until {format_moment(scaled.until, now)}{by}"
 
 
 def section(out: Output, title: str, headers: Sequence[str], rows: Sequence[Sequence[str | Cell]]) -> Iterator[Text]:
@@ -196,7 +216,7 @@ def revision_rows(api: ApiStatus, now: float) -> list[list[str | Cell]]:
             revision.id,
             format_age(revision.created_at, now),
             (revision.git_commit or "")[:12],
-            Cell("wanted", "green") if revision.active else "",
+            Cell("wanted", "green") if revision.active else Cell("was live" if revision.live_at else "", "dim"),
         ]
         for revision in api.revisions
     ]

@@ -19,7 +19,25 @@ from typing import ParamSpec
 
 import typer
 
-from hatchway.cli import delete, deploy, down, get, init, logs, predict, prune, start, status, stop, up, version
+from hatchway.cli import (
+    delete,
+    deploy,
+    down,
+    get,
+    history,
+    init,
+    logs,
+    predict,
+    prune,
+    restart,
+    rollback,
+    scale,
+    start,
+    status,
+    stop,
+    up,
+    version,
+)
 from hatchway.cli.output import Output
 from hatchway.errors import HatchwayError
 
@@ -73,6 +91,10 @@ for _name, _module in {
     "get": get,
     "predict": predict,
     "logs": logs,
+    "history": history,
+    "rollback": rollback,
+    "restart": restart,
+    "scale": scale,
     "stop": stop,
     "start": start,
     "delete": delete,

@@ -244,6 +244,18 @@ def format_age(started: str | None, now: float) -> str:
     return f"{seconds}s"
 
 
+def format_moment(moment: str, now: float) -> str:
+    """ISO 8601 `moment` on the clock of this place: "14:05", with the date when it is half a day or more from `now`."""
+    from datetime import datetime
+
+    try:
+        local = datetime.fromisoformat(moment).astimezone()
+    except ValueError:
+        return moment
+    is_near = abs(local.timestamp() - now) < 12 * 3600
+    return local.strftime("%H:%M" if is_near else "%Y-%m-%d %H:%M")
+
+
 def printable(lines: Iterable[str]) -> Iterable[str]:
     """Without control characters but tabs: what a handler prints must not drive the user's terminal."""
     for line in lines:

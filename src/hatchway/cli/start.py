@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
-import typer
-
 from hatchway.cli.connect import engine_of
-from hatchway.cli.deploy import follow, show_finishes
+from hatchway.cli.finishes import finish_one
 from hatchway.cli.names import NameArgument, api_name
 from hatchway.cli.output import Output
-from hatchway.cli.progress import open_progress
 
 EXAMPLES = ("hatchway start iris",)
 
@@ -21,7 +16,6 @@ def start(name: NameArgument) -> None:
 
     out = Output.open()
     wanted = api_name(name)
-    began = time.monotonic()
     with engine_of(wanted, out) as client:
         api = client.start(wanted)
         started = DeployResult(
@@ -32,8 +26,4 @@ def start(name: NameArgument) -> None:
             endpoint=api.endpoint,
             message="started",
         )
-        with open_progress(out) as progress:
-            (finish,) = follow(client, [started], progress, began=began, timeout_s=None)
-        show_finishes(out, client, [finish])
-    if finish.error is not None:
-        raise typer.Exit(finish.error.exit_code)
+        finish_one(out, client, started, wait=True, timeout_s=None)

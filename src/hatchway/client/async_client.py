@@ -16,14 +16,22 @@ import httpx
 from hatchway.client import calls
 from hatchway.client.absence import PATIENCE_S, Absence
 from hatchway.client.calls import Call, Stream
-from hatchway.client.connection import ANSWER_TIMEOUT_S, BASE_URL, engine_errors, is_listening, locate, raise_for
+from hatchway.client.connection import (
+    ANSWER_TIMEOUT_S,
+    BASE_URL,
+    engine_errors,
+    identity,
+    is_listening,
+    locate,
+    raise_for,
+)
 from hatchway.client.deploying import Deploy, advance
 from hatchway.client.following import Feed, LogFeed, WatchFeed
 from hatchway.client.predictions import Prediction, body_of, prediction
 from hatchway.client.progress import OnProgress, silent
 from hatchway.client.waiting import Waiting
 from hatchway.errors import DeployFailed, EngineUnavailable, HatchwayError, NotFound, PredictionFailed
-from hatchway.spec.status import ApiStatus, DeployResult, LogLine, Status
+from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, Status
 
 T = TypeVar("T")
 
@@ -34,7 +42,9 @@ class AsyncClient:
     def __init__(self, *, socket: Path | None = None) -> None:
         self._socket, self._cache_file = locate(socket)
         transport = httpx.AsyncHTTPTransport(uds=str(self._socket))
-        self._http = httpx.AsyncClient(transport=transport, base_url=BASE_URL, timeout=ANSWER_TIMEOUT_S)
+        self._http = httpx.AsyncClient(
+            transport=transport, base_url=BASE_URL, headers=identity(), timeout=ANSWER_TIMEOUT_S
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -64,12 +74,13 @@ class AsyncClient:
         *paths: str | Path,
         names: Sequence[str] | None = None,
         dry_run: bool = False,
+        force: bool = False,
         wait: bool = True,
         timeout_s: float | None = None,
         on_progress: OnProgress = silent,
     ) -> Sequence[DeployResult]:
         """See `Client.deploy`. While files are read and sent, `on_progress` is called in a thread."""
-        steps = Deploy(paths, names, dry_run, os.environ, self._cache_file, on_progress).steps()
+        steps = Deploy(paths, names, dry_run, force, os.environ, self._cache_file, on_progress).steps()
         step = await asyncio.to_thread(advance, steps, None)  # a step may read gigabytes
         while isinstance(step, Call):
             try:
@@ -127,6 +138,34 @@ class AsyncClient:
     async def stop(self, name: str) -> ApiStatus:
         """See `Client.stop`."""
         return await self._send(calls.change(name, "stop"))
+
+    async def restart(
+        self, name: str, *, wait: bool = True, timeout_s: float | None = None, on_progress: OnProgress = silent
+    ) -> DeployResult:
+        """See `Client.restart`."""
+        result = await self._send(calls.restart(name))
+        return await self.wait(result, timeout_s=timeout_s, on_progress=on_progress) if wait else result
+
+    async def rollback(
+        self,
+        name: str,
+        *,
+        to: str | None = None,
+        wait: bool = True,
+        timeout_s: float | None = None,
+        on_progress: OnProgress = silent,
+    ) -> DeployResult:
+        """See `Client.rollback`."""
+        result = await self._send(calls.rollback(name, to))
+        return await self.wait(result, timeout_s=timeout_s, on_progress=on_progress) if wait else result
+
+    async def scale(self, name: str, replicas: int | None = None, *, for_s: float) -> ApiStatus:
+        """See `Client.scale`."""
+        return await self._send(calls.scale(name, replicas, for_s))
+
+    async def history(self, name: str) -> Sequence[HistoryEntry]:
+        """See `Client.history`."""
+        return await self._send(calls.history(name))
 
     async def delete(self, name: str) -> ApiStatus:
         """See `Client.delete`."""

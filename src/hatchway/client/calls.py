@@ -13,7 +13,8 @@ from pydantic import BaseModel, TypeAdapter
 
 from hatchway.client.connection import ANSWER_TIMEOUT_S, raise_for
 from hatchway.client.events import Deleted, Events, log_line
-from hatchway.spec.status import ApiStatus, LogLine, Status
+from hatchway.spec.deploy import RollbackRequest, ScaleRequest
+from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, Status
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -78,6 +79,24 @@ def get(name: str) -> Call[ApiStatus]:
 
 def change(name: str, verb: Literal["start", "stop"]) -> Call[ApiStatus]:
     return Call("POST", _api(name, f"/{verb}"), one(ApiStatus))
+
+
+def restart(name: str) -> Call[DeployResult]:
+    return Call("POST", _api(name, "/restart"), one(DeployResult))
+
+
+def rollback(name: str, to: str | None) -> Call[DeployResult]:
+    request = RollbackRequest(to=to)
+    return Call("POST", _api(name, "/rollback"), one(DeployResult), json=request.model_dump(), timeout_s=LONG_TIMEOUT_S)
+
+
+def scale(name: str, replicas: int | None, for_s: float) -> Call[ApiStatus]:
+    request = ScaleRequest(replicas=replicas, for_s=for_s)
+    return Call("POST", _api(name, "/scale"), one(ApiStatus), json=request.model_dump())
+
+
+def history(name: str) -> Call[list[HistoryEntry]]:
+    return Call("GET", _api(name, "/history"), many(HistoryEntry))
 
 
 def delete(name: str) -> Call[ApiStatus]:

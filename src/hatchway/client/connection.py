@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 
 from hatchway.errors import EngineUnavailable, TimedOut, from_dict
 from hatchway.settings import Settings
+from hatchway.spec.deploy import HEADER_BY
 
 BASE_URL = "http://engine"  # a name for the Host header: the socket decides who is asked
 ANSWER_TIMEOUT_S = 60.0
@@ -34,6 +37,15 @@ def is_listening(path: Path) -> bool:
         except OSError:
             return False
         return True
+
+
+def identity() -> dict[str, str]:
+    """The header that says who we are, for the history of what was done."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # a user id without an entry in the list of users
+        user = str(os.getuid())
+    return {HEADER_BY: quote(f"{user}@{socket.gethostname()}", safe="@")}
 
 
 @contextmanager

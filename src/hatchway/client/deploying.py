@@ -27,6 +27,7 @@ class Deploy:
     paths: Sequence[str | Path]
     names: Sequence[str] | None
     dry_run: bool
+    force: bool
     environ: Mapping[str, str]
     cache_file: Path
     on_progress: OnProgress
@@ -41,7 +42,7 @@ class Deploy:
             documents += found
             contents |= paths
         self._check_names(documents)
-        request = DeployRequest(apis=tuple(documents), dry_run=self.dry_run)
+        request = DeployRequest(apis=tuple(documents), dry_run=self.dry_run, force=self.force)
         deploy = Call(
             "POST", "/v1/deploy", many(DeployResult), json=request.model_dump(mode="json"), timeout_s=LONG_TIMEOUT_S
         )

@@ -15,14 +15,22 @@ import httpx
 from hatchway.client import calls
 from hatchway.client.absence import PATIENCE_S, Absence
 from hatchway.client.calls import Call, Stream
-from hatchway.client.connection import ANSWER_TIMEOUT_S, BASE_URL, engine_errors, is_listening, locate, raise_for
+from hatchway.client.connection import (
+    ANSWER_TIMEOUT_S,
+    BASE_URL,
+    engine_errors,
+    identity,
+    is_listening,
+    locate,
+    raise_for,
+)
 from hatchway.client.deploying import Deploy, advance
 from hatchway.client.following import Feed, LogFeed, WatchFeed
 from hatchway.client.predictions import Prediction, body_of, prediction
 from hatchway.client.progress import OnProgress, silent
 from hatchway.client.waiting import Waiting
 from hatchway.errors import DeployFailed, EngineUnavailable, HatchwayError, NotFound, PredictionFailed
-from hatchway.spec.status import ApiStatus, DeployResult, LogLine, Status
+from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, Status
 
 T = TypeVar("T")
 
@@ -36,7 +44,7 @@ class Client:
     def __init__(self, *, socket: Path | None = None) -> None:
         self._socket, self._cache_file = locate(socket)
         transport = httpx.HTTPTransport(uds=str(self._socket))
-        self._http = httpx.Client(transport=transport, base_url=BASE_URL, timeout=ANSWER_TIMEOUT_S)
+        self._http = httpx.Client(transport=transport, base_url=BASE_URL, headers=identity(), timeout=ANSWER_TIMEOUT_S)
 
     def __enter__(self) -> Self:
         return self
@@ -64,15 +72,17 @@ class Client:
         *paths: str | Path,
         names: Sequence[str] | None = None,
         dry_run: bool = False,
+        force: bool = False,
         wait: bool = True,
         timeout_s: float | None = None,
         on_progress: OnProgress = silent,
     ) -> Sequence[DeployResult]:
         """Deploy YAML files or folders (default: here), and wait until all their APIs are live.
 
-        Raises InvalidSpec, DeployFailed, TimedOut.
+        `force`: also in the place of another update that goes on.
+        Raises InvalidSpec, Conflict, NoCapacity, DeployFailed, TimedOut.
         """
-        steps = Deploy(paths, names, dry_run, os.environ, self._cache_file, on_progress).steps()
+        steps = Deploy(paths, names, dry_run, force, os.environ, self._cache_file, on_progress).steps()
         step = advance(steps, None)
         while isinstance(step, Call):
             try:
@@ -124,6 +134,43 @@ class Client:
     def stop(self, name: str) -> ApiStatus:
         """Let the replicas finish and end; the API is kept. Raises NotFound."""
         return self._send(calls.change(name, "stop"))
+
+    def restart(
+        self, name: str, *, wait: bool = True, timeout_s: float | None = None, on_progress: OnProgress = silent
+    ) -> DeployResult:
+        """Replace all replicas by new ones of the same revision, new before old. The rest is as with `deploy`.
+
+        Raises NotFound, Conflict, NoCapacity, DeployFailed, TimedOut.
+        """
+        result = self._send(calls.restart(name))
+        return self.wait(result, timeout_s=timeout_s, on_progress=on_progress) if wait else result
+
+    def rollback(
+        self,
+        name: str,
+        *,
+        to: str | None = None,
+        wait: bool = True,
+        timeout_s: float | None = None,
+        on_progress: OnProgress = silent,
+    ) -> DeployResult:
+        """Go back to the revision that was live before, or `to` one. The rest is as with `deploy`.
+
+        Raises NotFound, Conflict, NoCapacity, DeployFailed, TimedOut.
+        """
+        result = self._send(calls.rollback(name, to))
+        return self.wait(result, timeout_s=timeout_s, on_progress=on_progress) if wait else result
+
+    def scale(self, name: str, replicas: int | None = None, *, for_s: float) -> ApiStatus:
+        """Run so many replicas for a while, whatever the load; 0 seconds end that.
+
+        Raises NotFound, UsageError outside autoscaling.min_replicas and max_replicas, Conflict.
+        """
+        return self._send(calls.scale(name, replicas, for_s))
+
+    def history(self, name: str) -> Sequence[HistoryEntry]:
+        """Who did what to an API, and what became of it; the newest first. Raises NotFound."""
+        return self._send(calls.history(name))
 
     def delete(self, name: str) -> ApiStatus:
         """Stop an API and forget it. Returns at once; `watch` ends when it is gone. Raises NotFound."""

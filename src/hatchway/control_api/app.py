@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote, unquote_to_bytes
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.applications import Starlette
@@ -36,7 +36,7 @@ from hatchway.control_api.plane import ControlPlane, ShutdownMode
 from hatchway.control_api.serving import serve
 from hatchway.control_api.streams import Stream, as_events, as_lines
 from hatchway.errors import HatchwayError, InvalidSpec, UsageError
-from hatchway.spec.deploy import DeployRequest
+from hatchway.spec.deploy import HEADER_BY, DeployRequest, RollbackRequest, ScaleRequest
 from hatchway.spec.values import Wrong, parse_duration
 from hatchway.store.trees import check_manifest
 
@@ -46,6 +46,7 @@ log = logging.getLogger(__name__)
 
 MAX_JSON_BYTES = 64 * 1024 * 1024  # the manifest of some 300,000 files
 PROBLEMS_SHOWN = 10
+LONGEST_BY = 200  # characters of user@host that are kept
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -99,15 +100,29 @@ class Endpoints:
         )
         return Stream([as_lines(lines)], media_type="application/x-ndjson", keep_alive=b"\n")
 
+    async def history(self, request: Request) -> Response:
+        return _answers(self._plane.history(request.path_params["name"]))
+
     async def openapi(self, request: Request) -> Response:
         return JSONResponse(openapi_document())
 
     # --- writing -----------------------------------------------------------------------------------------
     async def start(self, request: Request) -> Response:
-        return _answer(await self._plane.start(request.path_params["name"]))
+        return _answer(await self._plane.start(request.path_params["name"], _by(request)))
 
     async def stop(self, request: Request) -> Response:
-        return _answer(await self._plane.stop(request.path_params["name"]))
+        return _answer(await self._plane.stop(request.path_params["name"], _by(request)))
+
+    async def restart(self, request: Request) -> Response:
+        return _answer(await self._plane.restart(request.path_params["name"], _by(request)))
+
+    async def rollback(self, request: Request) -> Response:
+        asked = await _body(request, RollbackRequest)
+        return _answer(await self._plane.rollback(request.path_params["name"], asked.to, _by(request)))
+
+    async def scale(self, request: Request) -> Response:
+        asked = await _body(request, ScaleRequest)
+        return _answer(await self._plane.scale(request.path_params["name"], asked, _by(request)))
 
     async def delete(self, request: Request) -> Response:
         return _answer(await self._plane.delete(request.path_params["name"]))
@@ -128,7 +143,7 @@ class Endpoints:
         deploy = await _body(request, DeployRequest)
         for api in deploy.apis:
             check_manifest(api.source.files)
-        return _answers(await self._plane.deploy(deploy))
+        return _answers(await self._plane.deploy(deploy, _by(request)))
 
     async def prune(self, request: Request) -> Response:
         return JSONResponse(await self._plane.prune())
@@ -220,6 +235,11 @@ def _problems(exc: ValidationError) -> str:
 
 def _flag(request: Request, name: str) -> bool:
     return request.query_params.get(name, "") in ("1", "true")
+
+
+def _by(request: Request) -> str:
+    """Who asks, as the client says."""
+    return "".join(filter(str.isprintable, unquote(request.headers.get(HEADER_BY, ""))))[:LONGEST_BY]
 
 
 def _since(request: Request) -> float | None:

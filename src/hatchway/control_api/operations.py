@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from hatchway import __version__
 from hatchway.control_api.plane import ShutdownMode
-from hatchway.spec.deploy import DeployRequest
-from hatchway.spec.status import ApiStatus, DeployResult, LogLine, Status
+from hatchway.spec.deploy import HEADER_BY, DeployRequest, RollbackRequest, ScaleRequest
+from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, Status
 
 HEADER_SOURCE_PATH = "x-hatchway-source-path"
 
@@ -103,6 +103,36 @@ OPERATIONS = (
     ),
     Operation("start", "POST", "/v1/apis/{name}/start", "Run what was stopped, or try again what failed", ApiStatus),
     Operation("stop", "POST", "/v1/apis/{name}/stop", "Let the replicas drain and end; keep the API", ApiStatus),
+    Operation(
+        "restart",
+        "POST",
+        "/v1/apis/{name}/restart",
+        "Replace all replicas by new ones of the same revision, new before old",
+        DeployResult,
+    ),
+    Operation(
+        "rollback",
+        "POST",
+        "/v1/apis/{name}/rollback",
+        "Make an earlier revision the wanted one",
+        DeployResult,
+        RollbackRequest,
+    ),
+    Operation(
+        "scale",
+        "POST",
+        "/v1/apis/{name}/scale",
+        "So many replicas for a while, whatever the load",
+        ApiStatus,
+        ScaleRequest,
+    ),
+    Operation(
+        "history",
+        "GET",
+        "/v1/apis/{name}/history",
+        "Who did what to an API and what became of it, newest first",
+        tuple[HistoryEntry, ...],
+    ),
     Operation("delete", "DELETE", "/v1/apis/{name}", "Stop an API and forget it", ApiStatus),
     Operation("missing_blobs", "POST", "/v1/blobs/missing", "Which files must be uploaded", MissingBlobs, BlobHashes),
     Operation(
@@ -145,7 +175,11 @@ def openapi_document() -> dict[str, Any]:
         paths.setdefault(operation.path, {})[operation.method.lower()] = described
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Hatchway control API", "version": __version__},
+        "info": {
+            "title": "Hatchway control API",
+            "version": __version__,
+            "description": f"A header `{HEADER_BY}` says who asks (user@host, percent-encoded), for the history.",
+        },
         "paths": paths,
         "components": {"schemas": shared},
     }

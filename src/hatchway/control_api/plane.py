@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
-from hatchway.spec.deploy import DeployRequest
-from hatchway.spec.status import ApiStatus, DeployResult, LogLine, Status
+from hatchway.spec.deploy import DeployRequest, ScaleRequest
+from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, Status
 
 ShutdownMode = Literal["down", "restart", "handover"]
 
 
 class ControlPlane(Protocol):
-    """Every method may raise a HatchwayError, which becomes the answer. Verbs return before their work is done."""
+    """Every method may raise a HatchwayError, which becomes the answer. Verbs return before their work is done.
 
-    async def deploy(self, request: DeployRequest) -> list[DeployResult]: ...
+    `by` is who asks, as user@host, or "".
+    """
+
+    async def deploy(self, request: DeployRequest, by: str) -> list[DeployResult]: ...
 
     def list(self) -> list[ApiStatus]:
         """All APIs, by name."""
@@ -25,9 +28,25 @@ class ControlPlane(Protocol):
         """Raises NotFound."""
         ...
 
-    async def start(self, name: str) -> ApiStatus: ...
+    def history(self, name: str) -> Sequence[HistoryEntry]:
+        """What was done to an API, the newest first. Raises NotFound."""
+        ...
 
-    async def stop(self, name: str) -> ApiStatus: ...
+    async def start(self, name: str, by: str) -> ApiStatus: ...
+
+    async def stop(self, name: str, by: str) -> ApiStatus: ...
+
+    async def restart(self, name: str, by: str) -> DeployResult:
+        """Replace all replicas, new before old. Raises NotFound, Conflict, NoCapacity."""
+        ...
+
+    async def rollback(self, name: str, to: str | None, by: str) -> DeployResult:
+        """Make an earlier revision the wanted one. Raises NotFound, Conflict, NoCapacity."""
+        ...
+
+    async def scale(self, name: str, request: ScaleRequest, by: str) -> ApiStatus:
+        """Raises NotFound, UsageError, Conflict."""
+        ...
 
     async def delete(self, name: str) -> ApiStatus: ...
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import replace
 
 from hatchway.controller.deploys import Decision, Deploys
 from hatchway.controller.loop import Loop
 from hatchway.controller.plan import Memory
 from hatchway.controller.reconcile import Reconciler, World
-from hatchway.controller.status import Reachability, View, to_status
-from hatchway.errors import NotFound
-from hatchway.spec.deploy import DeployRequest
+from hatchway.controller.rollbacks import Rollbacks
+from hatchway.controller.status import Reachability, View, to_entry, to_status
+from hatchway.controller.verbs import Verbs
+from hatchway.spec.deploy import DeployRequest, ScaleRequest
 from hatchway.spec.masking import masked
-from hatchway.spec.status import ApiStatus, DeployResult
-from hatchway.store.sqlite import ApiRecord, Event, Wanted
+from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry
+from hatchway.store.sqlite import ApiRecord, RevisionRecord
 
 RESYNC_S = 10.0
 REVISIONS_KEPT = 5  # of each API, for rollback
@@ -27,7 +27,9 @@ class Controller:
     def __init__(self, world: World) -> None:
         self._world = world
         self._reconciler = Reconciler(world)
+        self._verbs = Verbs(world, self._reconciler)
         self._deploys = Deploys(world, self._reconciler)
+        self._rollbacks = Rollbacks(world, self._reconciler, self._deploys)
         self._loop = Loop(self._reconciler.reconcile, resync_s=RESYNC_S)
 
     # --- the loop ----------------------------------------------------------------------------------------
@@ -52,12 +54,17 @@ class Controller:
 
     def get(self, name: str) -> ApiStatus:
         """Raises NotFound."""
-        return self._status(self._find(name))
+        return self._status(self._verbs.find(name))
+
+    def history(self, name: str) -> Sequence[HistoryEntry]:
+        """What was done to the API, the newest first. Raises NotFound."""
+        self._verbs.find(name)
+        return [to_entry(deed) for deed in self._world.store.deeds(name)]
 
     async def watch(self, name: str) -> AsyncIterator[ApiStatus]:
         """The status now and whenever it changed; ends when the API is gone. Raises NotFound."""
         last = None
-        self._find(name)
+        self._verbs.find(name)
         async for _ in self._world.changes.watch(name):
             record = self._world.store.api(name)
             if record is None:
@@ -68,48 +75,67 @@ class Controller:
                 yield status
 
     # --- writing -----------------------------------------------------------------------------------------
-    async def deploy(self, request: DeployRequest) -> Sequence[DeployResult]:
-        """Record what is wanted, all of it or nothing. Raises InvalidSpec, Conflict, StorageError."""
+    async def deploy(self, request: DeployRequest, by: str = "") -> Sequence[DeployResult]:
+        """Record what is wanted, all of it or nothing. Raises InvalidSpec, Conflict, NoCapacity, StorageError."""
         if request.dry_run:
-            return [self._result(decision) for decision in self._deploys.decide(request)]
+            return [self._result(decision) for decision in await self._deploys.decide(request)]
         async with self._reconciler.writing:
-            decisions = self._deploys.decide(request)
+            decisions = await self._deploys.decide(request)
             for decision in decisions:
-                await self._deploys.carry_out(decision)
-                if decision.is_retry:
-                    await self._retry(decision.spec.name)
-                self.nudge(decision.spec.name)
+                await self._carry_out(decision, by)
         return [self._result(decision) for decision in decisions]
 
-    async def stop(self, name: str) -> ApiStatus:
-        """Let all replicas drain and end; the API keeps its name, endpoint and revisions. Raises NotFound."""
-        return self._want(name, "stopped", "Stopped")
+    async def rollback(self, name: str, to: str | None, by: str = "") -> DeployResult:
+        """Make an earlier revision the wanted one; it starts what is stopped. `to`: the beginning of its name.
 
-    async def start(self, name: str) -> ApiStatus:
+        Raises NotFound, Conflict, NoCapacity.
+        """
+        async with self._reconciler.writing:
+            decision = self._rollbacks.decide(self._verbs.find(name), to)
+            await self._deploys.check_room(decision)
+            await self._carry_out(decision, by)
+        return self._result(decision)
+
+    async def restart(self, name: str, by: str = "") -> DeployResult:
+        """Replace all replicas by others of the same revision. Raises NotFound, Conflict, NoCapacity."""
+        record = await self._verbs.restart(name, by)
+        self.nudge(name)
+        status = self._status(record)
+        return DeployResult(
+            name=name,
+            kind=record.kind,
+            status=status.status,
+            revision=record.revision,
+            endpoint=status.endpoint,
+            message="restarted",
+            action="restarted",
+        )
+
+    async def stop(self, name: str, by: str = "") -> ApiStatus:
+        """Let all replicas drain and end; the API keeps its name, endpoint and revisions. Raises NotFound."""
+        return self._nudged(self._verbs.stop(name, by))
+
+    async def start(self, name: str, by: str = "") -> ApiStatus:
         """Run what was stopped, or try again what failed. Raises NotFound."""
-        await self._retry(name)
-        return self._want(name, "running", "Started")
+        return self._nudged(await self._verbs.start(name, by))
 
     async def delete(self, name: str) -> ApiStatus:
         """Stop the API and forget it with its revisions and logs. Raises NotFound."""
-        return self._want(name, "deleted", "Deleted")
+        return self._nudged(self._verbs.delete(name))
 
-    def _want(self, name: str, wanted: Wanted, reason: str) -> ApiStatus:
-        record = self._find(name)
-        if record.wanted != wanted:
-            now = self._world.wall_clock()
-            record = replace(record, wanted=wanted, updated_at=now)
-            self._world.store.save_api(record)
-            self._world.store.add_event(Event(name, now, reason, f"revision {record.revision}"))
-        self.nudge(name)
+    async def scale(self, name: str, request: ScaleRequest, by: str = "") -> ApiStatus:
+        """So many replicas for a while. Raises NotFound, UsageError, Conflict."""
+        return self._nudged(self._verbs.scale(name, request, by))
+
+    async def _carry_out(self, decision: Decision, by: str) -> None:
+        await self._deploys.carry_out(decision, by)
+        if decision.is_retry:
+            await self._verbs.retry(decision.spec.name)
+        self.nudge(decision.spec.name)
+
+    def _nudged(self, record: ApiRecord) -> ApiStatus:
+        self.nudge(record.name)
         return self._status(record)
-
-    async def _retry(self, name: str) -> None:
-        self._find(name)
-        self._reconciler.retry(name)
-        for replica in self._world.backend.observe():
-            if replica.api == name and replica.state == "failed":
-                await self._world.backend.stop(replica.id, kill_after_s=0)
 
     async def prune(self) -> Mapping[str, int]:
         """Remove old revisions, and what none that is kept needs. Returns the bytes freed, by folder of the home."""
@@ -121,7 +147,7 @@ class Controller:
         blobs: set[str] = set()
         for record in self._world.store.apis():
             revisions = self._world.store.revisions(record.name)
-            needed = {record.revision, record.live_revision, *(revision.id for revision in revisions[:REVISIONS_KEPT])}
+            needed = needed_revisions(record, revisions)
             self._world.store.remove_revisions(record.name, [r.id for r in revisions if r.id not in needed])
             kept |= {(record.name, revision.id) for revision in revisions if revision.id in needed}
             blobs |= {file.sha256 for r in revisions if r.id in needed for file in r.source.files}
@@ -131,12 +157,6 @@ class Controller:
             "blobs": await asyncio.to_thread(self._world.blobs.prune, blobs),
             "envs": await self._world.backend.prune(frozenset(revision for _, revision in kept)),
         }
-
-    def _find(self, name: str) -> ApiRecord:
-        record = self._world.store.api(name)
-        if record is None:
-            raise NotFound(f"there is no API named {name}", hint="`hatchway get` lists what is deployed")
-        return record
 
     def _status(self, record: ApiRecord) -> ApiStatus:
         wish = self._reconciler.wish(record)
@@ -154,6 +174,7 @@ class Controller:
                     is_settled=has_seen and gateway.settled(record.name),
                     rejection=gateway.rejections.get(record.name) if has_seen else None,
                 ),
+                scaled=self._reconciler.scaled(record),
                 spec=masked(wish.spec, record.document),
             )
         )
@@ -169,4 +190,15 @@ class Controller:
             message=decision.message,
             changes=decision.changes,
             action=decision.action,
+            kept=decision.kept,
         )
+
+
+def needed_revisions(record: ApiRecord, revisions: Sequence[RevisionRecord]) -> set[str]:
+    """What is kept of an API's revisions (newest first): what is wanted, what runs, and what a rollback may want.
+
+    Those that were live come first, the last one before the others: many deploys that never worked must not push
+    out the one that did.
+    """
+    lived = sorted(revisions, key=lambda one: -1.0 if one.live_at is None else one.live_at, reverse=True)
+    return {one.id for one in lived[:REVISIONS_KEPT]} | {record.revision, record.live_revision or record.revision}

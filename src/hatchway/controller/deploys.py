@@ -8,32 +8,43 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
+from hatchway.controller.plan import Wish
 from hatchway.controller.reconcile import Reconciler, World
+from hatchway.controller.room import check_room
+from hatchway.controller.updates import describe_update
 from hatchway.errors import Conflict, HatchwayError, InvalidSpec
 from hatchway.spec.api import RealtimeApi
 from hatchway.spec.changes import Changes, Version, describe_changes
 from hatchway.spec.deploy import ApiDocument, DeployRequest
 from hatchway.spec.load import parse_document
 from hatchway.spec.revision import environment_digest, revision_id, running_variables
-from hatchway.store.sqlite import ApiRecord, Event, RevisionRecord
+from hatchway.spec.status import DeployAction
+from hatchway.store.sqlite import Action as DeedAction
+from hatchway.store.sqlite import ApiRecord, Deed, Event, RevisionRecord, Scaled
 
-Action = Literal["created", "updated", "configured", "unchanged"]
+DEEDS: dict[DeployAction, DeedAction] = {
+    "created": "deployed",
+    "updated": "deployed",
+    "configured": "configured",
+    "rolled_back": "rolled_back",
+}
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What a deploy does to one API."""
+    """What a deploy, or a rollback, does to one API."""
 
     spec: RealtimeApi
     document: ApiDocument
     revision: str
     environment_digest: str
-    action: Action
+    action: DeployAction
     changes: tuple[str, ...]
     message: str
     is_retry: bool = False  # the revision is the wanted one already and failed: try it again
+    kept: tuple[str, ...] = ()  # of a rollback: settings that stay as they are, though the revision had others
 
 
 class Deploys:
@@ -43,15 +54,34 @@ class Deploys:
         self._world = world
         self._reconciler = reconciler
 
-    def decide(self, request: DeployRequest) -> list[Decision]:
-        """Raises InvalidSpec with the problems of all APIs, or Conflict."""
+    async def decide(self, request: DeployRequest) -> list[Decision]:
+        """Raises InvalidSpec with the problems of all APIs, Conflict or NoCapacity."""
         specs = self._parse(request.apis)
         self._check_endpoints(specs)
         if not request.dry_run:
             self._check_files(request.apis)
-        return [self._decide(spec, document) for spec, document in zip(specs, request.apis, strict=True)]
+        decisions = [self._decide(spec, document) for spec, document in zip(specs, request.apis, strict=True)]
+        for decision in decisions:
+            if not request.force:
+                self._check_not_updating(decision)
+            await self.check_room(decision)
+        return decisions
 
-    async def carry_out(self, decision: Decision) -> None:
+    async def check_room(self, decision: Decision) -> None:
+        """Raises NoCapacity when an update to the decision's revision could never finish."""
+        before = self._world.store.api(decision.spec.name)
+        if before is not None and before.wanted == "running" and decision.revision != before.revision:
+            scaled = self._reconciler.scaled(before)
+            wish = Wish(
+                decision.spec,
+                "running",
+                decision.revision,
+                before.live_revision,
+                scaled_to=None if scaled is None else scaled.replicas,
+            )
+            await check_room(self._world.backend, wish)
+
+    async def carry_out(self, decision: Decision, by: str) -> None:
         """Write one decision down. The reconciler does the rest."""
         if decision.action == "unchanged":
             return
@@ -70,6 +100,8 @@ class Deploys:
             generation=before.generation + 1 if before else 1,
             updated_at=now,
             live_revision=before.live_revision if before else None,
+            outdated=self._outdated(before, revision),
+            scaled=self._scaled(before, decision.spec),
         )
         known = self._world.store.revision(revision, api)
         self._world.store.save_deploy(
@@ -81,9 +113,53 @@ class Deploys:
                 source=decision.document.source,
                 environment_digest=decision.environment_digest,
                 created_at=known.created_at if known else now,
+                live_at=known.live_at if known else None,
             ),
         )
         self._world.store.add_event(Event(api, now, "Deployed", decision.message))
+        self._world.store.add_deed(
+            Deed(
+                api,
+                now,
+                DEEDS[decision.action],
+                by,
+                revision,
+                git_commit=decision.document.source.git_commit,
+                changes=decision.changes or (decision.message,),
+                outcome="done" if decision.action == "configured" else "pending",
+            )
+        )
+
+    def _outdated(self, before: ApiRecord | None, revision: str) -> tuple[str, ...]:
+        """What has to go though the live revision is wanted: replicas of an update that this deploy takes back, or
+        those that a restart has not replaced yet."""
+        if before is None or before.live_revision != revision:
+            return ()
+        if before.revision == revision:
+            return before.outdated
+        replicas = [one for one in self._world.backend.observe() if one.api == before.name and one.state != "draining"]
+        return tuple(replica.id for replica in replicas if replica.revision != revision)
+
+    def _scaled(self, before: ApiRecord | None, spec: RealtimeApi) -> Scaled | None:
+        """A number that somebody asked for goes on, unless the bounds it was chosen within are others now."""
+        if before is None:
+            return None
+        old, new = self._reconciler.spec(before).autoscaling, spec.autoscaling
+        is_same = (old.min_replicas, old.max_replicas) == (new.min_replicas, new.max_replicas)
+        return before.scaled if is_same else None
+
+    def _check_not_updating(self, decision: Decision) -> None:
+        before = self._world.store.api(decision.spec.name)
+        if before is None or decision.revision == before.revision:
+            return
+        replicas = [one for one in self._world.backend.observe() if one.api == before.name]
+        wish, memory = self._reconciler.wish(before), self._reconciler.memory(before.name)
+        update = describe_update(wish, replicas, memory)
+        if update is not None:
+            raise Conflict(
+                f"{before.name} is {update}; this deploy is of another revision",
+                hint=f"wait for it (hatchway get {before.name} --watch), or put this one in its place with --force",
+            )
 
     def _parse(self, documents: Sequence[ApiDocument]) -> list[RealtimeApi]:
         specs, problems = [], []
@@ -132,7 +208,7 @@ class Deploys:
         lines = (*changes.replacing, *changes.in_place)
         return Decision(spec, document, revision, digest, action, lines, message, is_retry)
 
-    def _effect(self, before: ApiRecord, revision: str, changes: Changes) -> tuple[Action, str, bool]:
+    def _effect(self, before: ApiRecord, revision: str, changes: Changes) -> tuple[DeployAction, str, bool]:
         if revision != before.revision:
             return "updated", f"updated to revision {revision}: {'; '.join(changes.replacing) or 'back again'}", False
         if before.wanted == "stopped":
@@ -141,18 +217,27 @@ class Deploys:
             return "updated", "trying again: the last attempt failed", True
         if changes.in_place:
             return "configured", f"changed in place: {'; '.join(changes.in_place)}", False
-        if before.live_revision != revision:
+        if before.live_revision != revision or before.outdated:
             return "unchanged", "already updating", False
         return "unchanged", "up to date", False
 
     def _changes(self, before: ApiRecord, new: Version) -> Changes:
-        revision = self._world.store.revision(before.revision, before.name)
-        if revision is None:
+        if self._world.store.revision(before.revision, before.name) is None:
             return Changes(("its former revision is not known any more",), ())
-        values = self._world.variables.load(before.name, before.revision)
-        try:
-            spec = parse_document(before.document, values)
-        except HatchwayError:  # written by another release, with rules of its own
+        old = self.version(before.name, before.revision, before.document)
+        if old is None:
             return Changes(("written by another release",), ())
-        running = running_variables(before.document, values)
-        return describe_changes(Version(spec, before.document, revision.source, running), new)
+        return describe_changes(old, new)
+
+    def version(self, api: str, revision_id: str, document: dict[str, Any]) -> Version | None:
+        """What `document` says with the files and variables of a revision; None when another release, with rules of
+        its own, wrote it, or the revision is not known."""
+        revision = self._world.store.revision(revision_id, api)
+        values = self._world.variables.load(api, revision_id)
+        try:
+            spec = parse_document(document, values)
+        except HatchwayError:
+            return None
+        if revision is None:
+            return None
+        return Version(spec, document, revision.source, running_variables(document, values))

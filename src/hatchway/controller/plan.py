@@ -24,6 +24,24 @@ class Wish:
     wanted: Literal["running", "stopped", "deleted"]
     revision: str
     live_revision: str | None  # the last revision that was completely live
+    outdated: frozenset[str] = frozenset()  # replicas to be replaced, whatever their revision
+    scaled_to: int | None = None  # a number that somebody asked for, for now
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether there is nothing to move to: no update, no restart."""
+        return self.live_revision == self.revision and not self.outdated
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Which replicas an API should consist of: those of a revision, but none that is outdated."""
+
+    revision: str
+    outdated: frozenset[str] = frozenset()
+
+    def has(self, replica: Seen) -> bool:
+        return replica.revision == self.revision and replica.id not in self.outdated
 
 
 @dataclass(frozen=True)
@@ -41,7 +59,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why an update was given up. Kept until another revision is wanted."""
+    """Why an update or a restart was given up. Kept until something else is wanted."""
 
     revision: str
     reason: str
@@ -52,11 +70,12 @@ class Failure:
 class Memory:
     """What one plan passes on to the next.
 
-    `update_since` is when the wanted revision was first worked on; `drains` when each drain began. Both are in
-    the clock of `now`, and are not kept over an engine restart; `failure` is.
+    `revision` and `outdated` say which wish it is about. `update_since` is when that was first worked on; `drains`
+    when each drain began. Both are in the clock of `now`, and are not kept over an engine restart; `failure` is.
     """
 
     revision: str | None = None
+    outdated: frozenset[str] = frozenset()
     update_since: float | None = None
     failure: Failure | None = None
     drains: Mapping[str, float] = field(default_factory=dict)
@@ -67,68 +86,77 @@ class Plan:
     replicas: Mapping[str, int]  # revision -> how many should exist beside the draining ones
     reachable: frozenset[str]  # replicas that get requests
     drain: tuple[str, ...]  # to be told to drain, once the gateway has let go of them
-    stop: Mapping[str, float]  # drained or out of time -> seconds until SIGKILL
+    stop: Mapping[str, float]  # drained, out of time or of no use -> seconds until SIGKILL
     memory: Memory
-    live_revision: str | None  # becomes the wanted revision when all of it is ready
+    is_complete: bool  # every replica that is wanted is ready, and none is left to be replaced
+    live_revision: str | None  # becomes the wanted revision when it is complete
     is_gone: bool = False  # nothing is left of a deleted API
     look_again_s: float = math.inf
 
 
 DRAIN_POLL_S = 0.1
+UNREADY_KILL_AFTER_S = 5.0  # a replica that serves nobody has nothing to finish
 
 
 def replicas_wanted(wish: Wish) -> int:
-    """How many replicas should serve. Requests decide later; until then the lower bound runs, but at least one."""
-    return max(1, wish.spec.autoscaling.min_replicas) if wish.wanted == "running" else 0
+    """How many replicas should serve: the operator's number while there is one.
+
+    Requests decide later; until then the lower bound runs, but at least one.
+    """
+    if wish.wanted != "running":
+        return 0
+    return max(1, wish.spec.autoscaling.min_replicas) if wish.scaled_to is None else wish.scaled_to
 
 
 def plan(wish: Wish, seen: Sequence[Seen], memory: Memory, now: float) -> Plan:
     """The step that is safe now."""
     memory = _current(wish, memory, now)
     memory = replace(memory, failure=memory.failure or _failure(wish, seen, memory, now))
-    target = _target_revision(wish, memory)
+    goal = _goal(wish, memory)
     draining = [replica for replica in seen if replica.state == "draining" or replica.id in memory.drains]
     active = [replica for replica in seen if replica not in draining]
     wanted = replicas_wanted(wish)
-    step = _step(wish, target, active, wanted)
-    leaving = _leaving(target, active, wanted, step)
-    counts = _counts(target, active, leaving, step)
+    step = _step(wish, goal, active, wanted)
+    leaving = _leaving(goal, active, wanted, step)
     drains = _drains(draining, leaving, memory, now)
     timeout_s = wish.spec.update_strategy.drain_timeout
-    stop = {r.id: max(0.0, drains[r.id] + timeout_s - now) for r in draining if _is_drained(r, drains, timeout_s, now)}
+    drained = {
+        r.id: max(0.0, drains[r.id] + timeout_s - now) for r in draining if _is_drained(r, drains, timeout_s, now)
+    }
     memory = replace(memory, drains=drains)
-    new_ready = sum(r.revision == wish.revision and r.state == "ready" for r in active)
-    is_complete = wish.wanted == "running" and target == wish.revision and new_ready >= wanted
+    is_complete = _is_complete(wish, goal, seen, active)
     if is_complete:
         memory = replace(memory, update_since=None, failure=None)
     return Plan(
-        replicas=counts,
+        replicas=_counts(goal, active, leaving, step),
         reachable=frozenset(r.id for r in active if r.state == "ready" and r.id not in leaving),
         drain=tuple(replica.id for replica in draining if replica.state == "ready") + tuple(leaving),
-        stop=stop,
+        stop=drained | dict.fromkeys(_idle(goal, active), UNREADY_KILL_AFTER_S),
         memory=memory,
+        is_complete=is_complete,
         live_revision=wish.revision if is_complete else wish.live_revision,
         is_gone=wish.wanted == "deleted" and not seen,
-        look_again_s=_look_again(wish, memory, is_waiting=len(draining) > len(stop) or bool(leaving), now=now),
+        look_again_s=_look_again(wish, memory, is_waiting=len(draining) > len(drained) or bool(leaving), now=now),
     )
 
 
 def _current(wish: Wish, memory: Memory, now: float) -> Memory:
-    """Memory of this revision: a new one starts with a clean record and its own clock."""
+    """Memory of this wish: a new one starts with a clean record and its own clock."""
     if wish.wanted != "running":
-        return replace(memory, revision=None, update_since=None, failure=None)
-    if memory.revision != wish.revision:
-        return replace(memory, revision=wish.revision, update_since=now, failure=None)
-    if memory.update_since is None and wish.live_revision != wish.revision:
+        return replace(memory, revision=None, outdated=frozenset(), update_since=None, failure=None)
+    if (memory.revision, memory.outdated) != (wish.revision, wish.outdated):
+        return replace(memory, revision=wish.revision, outdated=wish.outdated, update_since=now, failure=None)
+    if memory.update_since is None and not wish.is_settled:
         return replace(memory, update_since=now)
     return memory
 
 
 def _failure(wish: Wish, seen: Sequence[Seen], memory: Memory, now: float) -> Failure | None:
-    """A revision that has never been live fails with its first final replica, or when its time is up."""
-    if wish.wanted != "running" or wish.revision == wish.live_revision:
+    """An update or a restart fails with its first final replica, or when its time is up."""
+    if wish.wanted != "running" or wish.is_settled:
         return None
-    new = [replica for replica in seen if replica.revision == wish.revision]
+    goal = Goal(wish.revision, wish.outdated)
+    new = [replica for replica in seen if goal.has(replica) and replica.state != "draining"]
     for replica in new:
         if replica.is_final:
             return Failure(wish.revision, replica.reason, replica.message)
@@ -145,16 +173,16 @@ def _failure(wish: Wish, seen: Sequence[Seen], memory: Memory, now: float) -> Fa
     )
 
 
-def _target_revision(wish: Wish, memory: Memory) -> str:
-    """The revision to move to: the wanted one, or after its failure the one that was live before it."""
+def _goal(wish: Wish, memory: Memory) -> Goal:
+    """What to move to: what is wanted, or after its failure what was live before, without replacing any of it."""
     if memory.failure is not None and wish.live_revision is not None:
-        return wish.live_revision
-    return wish.revision
+        return Goal(wish.live_revision)
+    return Goal(wish.revision, wish.outdated)
 
 
-def _step(wish: Wish, target: str, active: Sequence[Seen], wanted: int) -> rollout.Step:
-    new = [replica for replica in active if replica.revision == target]
-    old = [replica for replica in active if replica.revision != target]
+def _step(wish: Wish, goal: Goal, active: Sequence[Seen], wanted: int) -> rollout.Step:
+    new = [replica for replica in active if goal.has(replica)]
+    old = [replica for replica in active if not goal.has(replica)]
     counts = rollout.Counts(
         new=len(new),
         new_ready=sum(replica.state == "ready" for replica in new),
@@ -164,23 +192,37 @@ def _step(wish: Wish, target: str, active: Sequence[Seen], wanted: int) -> rollo
     return rollout.next_step(counts, wanted, rollout.limits(wish.spec.update_strategy, wanted))
 
 
-def _leaving(target: str, active: Sequence[Seen], wanted: int, step: rollout.Step) -> list[str]:
+def _leaving(goal: Goal, active: Sequence[Seen], wanted: int, step: rollout.Step) -> list[str]:
     """Ready replicas that start to drain: old ones as far as the step allows, new ones beyond what is wanted."""
-    old = [r for r in active if r.revision != target and r.state == "ready"]
-    new = [r for r in active if r.revision == target and r.state == "ready"]
+    old = [r for r in active if not goal.has(r) and r.state == "ready"]
+    new = [r for r in active if goal.has(r) and r.state == "ready"]
     by_load = sorted(old, key=lambda replica: replica.in_flight)[: step.drain_ready]
     surplus = sorted(new, key=lambda replica: replica.in_flight)[: max(0, len(new) - wanted)]
     return [replica.id for replica in (*by_load, *surplus)]
 
 
-def _counts(target: str, active: Sequence[Seen], leaving: Sequence[str], step: rollout.Step) -> dict[str, int]:
+def _counts(goal: Goal, active: Sequence[Seen], leaving: Sequence[str], step: rollout.Step) -> dict[str, int]:
     """How many replicas of each revision should exist. Old ones that are not ready serve nobody and go."""
-    counts = dict.fromkeys((replica.revision for replica in active), 0)
+    counts = dict.fromkeys((goal.revision, *(replica.revision for replica in active)), 0)
+    counts[goal.revision] += step.new
     for replica in active:
-        if replica.revision != target and replica.state == "ready" and replica.id not in leaving:
+        if not goal.has(replica) and replica.state == "ready" and replica.id not in leaving:
             counts[replica.revision] += 1
-    counts[target] = step.new
     return counts
+
+
+def _idle(goal: Goal, active: Sequence[Seen]) -> list[str]:
+    """Outdated replicas that serve nobody. Counts alone do not tell them from the new ones of their revision."""
+    return [r.id for r in active if r.revision == goal.revision and not goal.has(r) and r.state != "ready"]
+
+
+def _is_complete(wish: Wish, goal: Goal, seen: Sequence[Seen], active: Sequence[Seen]) -> bool:
+    """An outdated replica counts until it has been told to drain: only that is remembered by the replica itself."""
+    if wish.wanted != "running" or goal != Goal(wish.revision, wish.outdated):
+        return False
+    if any(replica.id in wish.outdated and replica.state != "draining" for replica in seen):
+        return False
+    return sum(goal.has(replica) and replica.state == "ready" for replica in active) >= replicas_wanted(wish)
 
 
 def _drains(draining: Sequence[Seen], leaving: Sequence[str], memory: Memory, now: float) -> dict[str, float]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Mapping
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Protocol
 
@@ -18,7 +20,7 @@ from hatchway.gateway.routes import Endpoint, Route, RouteTable
 from hatchway.spec.api import RealtimeApi
 from hatchway.spec.load import parse_document
 from hatchway.store.blobs import Blobs
-from hatchway.store.sqlite import ApiRecord, Event, Store
+from hatchway.store.sqlite import ApiRecord, Event, Outcome, Scaled, Store
 from hatchway.store.trees import Trees
 from hatchway.store.variables import Variables
 
@@ -69,7 +71,20 @@ class Reconciler:
 
     # --- reading -----------------------------------------------------------------------------------------
     def wish(self, record: ApiRecord) -> Wish:
-        return Wish(self.spec(record), record.wanted, record.revision, record.live_revision)
+        scaled = self.scaled(record)
+        return Wish(
+            self.spec(record),
+            record.wanted,
+            record.revision,
+            record.live_revision,
+            frozenset(record.outdated),
+            None if scaled is None else scaled.replicas,
+        )
+
+    def scaled(self, record: ApiRecord) -> Scaled | None:
+        """The number of replicas that somebody wants for a while, while it lasts."""
+        scaled = record.scaled
+        return scaled if scaled is not None and self._world.wall_clock() < scaled.until else None
 
     def spec(self, record: ApiRecord) -> RealtimeApi:
         """The spec as wanted, with variables filled in."""
@@ -86,7 +101,7 @@ class Reconciler:
 
     def memory(self, api: str) -> Memory:
         if api not in self._memories:
-            self._memories[api] = Memory(failure=self._recall_failure(api))
+            self._memories[api] = self._recall(api)
         return self._memories[api]
 
     # --- the pass ----------------------------------------------------------------------------------------
@@ -102,11 +117,11 @@ class Reconciler:
         self._memories[api] = step.memory
         self._route(wish, step)
         self._observed[api] = record.generation
-        look_again_s = await self._act(record, step)
+        look_again_s = await self._act(record, step, seen)
         self._record(record, step, before)
         is_forgotten = step.is_gone and await self._forget(api)
         self._world.changes.publish(api)
-        return None if is_forgotten else look_again_s
+        return None if is_forgotten else min(look_again_s, self._scaled_for_s(record))
 
     def prime(self) -> None:
         """After adoption: tell the gateway of everything that serves, before it listens to us for the first time."""
@@ -135,10 +150,14 @@ class Reconciler:
         active = await self._world.gateway.in_flight() if is_draining else {}
         return observe.seen(replicas, active)
 
-    async def _act(self, record: ApiRecord, step: Plan) -> float:
+    async def _act(self, record: ApiRecord, step: Plan, seen: Sequence[Seen]) -> float:
         look_again_s = step.look_again_s
+        is_settled = self._world.gateway.settled(record.name)
+        # The backend counts a replica until it drains: without those that wait for that, it would take others for
+        # too many and stop those that are not ready yet, which may be the new ones.
+        waiting = Counter(replica.revision for replica in seen if replica.id in step.drain and not is_settled)
         if step.drain:
-            if self._world.gateway.settled(record.name):
+            if is_settled:
                 for replica_id in step.drain:
                     await self._world.backend.drain(replica_id)
             else:
@@ -146,8 +165,20 @@ class Reconciler:
         for replica_id, kill_after_s in step.stop.items():
             await self._world.backend.stop(replica_id, kill_after_s=kill_after_s)
         for revision, count in step.replicas.items():
-            await self._world.backend.apply(await self._workload(record, revision, count), count)
+            workload = await self._workload(record, revision, count)
+            await self._world.backend.apply(workload, count + waiting[revision])
         return look_again_s
+
+    def _scaled_for_s(self, record: ApiRecord) -> float:
+        """Seconds until a number of replicas that was asked for ends. When it has ended, it is forgotten."""
+        if record.scaled is None:
+            return math.inf
+        left_s = record.scaled.until - self._world.wall_clock()
+        current = self._world.store.api(record.name)
+        if left_s <= 0 and current is not None and current.scaled == record.scaled:
+            self._world.store.save_api(replace(current, scaled=None))
+            self._event(record.name, "ScaleEnded", f"no longer fixed at {record.scaled.replicas} replicas")
+        return max(0.0, left_s)
 
     async def _workload(self, record: ApiRecord, revision_id: str, count: int) -> Workload:
         """What to run. The project's tree is laid out (or found whole) the first time this engine needs it."""
@@ -203,17 +234,36 @@ class Reconciler:
 
     # --- what is kept ------------------------------------------------------------------------------------
     def _record(self, record: ApiRecord, step: Plan, before: Memory) -> None:
-        if step.live_revision != record.live_revision:
-            current = self._world.store.api(record.name)
-            if current is not None and current.revision == record.revision:
-                self._world.store.save_api(replace(current, live_revision=step.live_revision))
-                self._event(record.name, "Live", f"revision {step.live_revision} is live")
+        name = record.name
+        is_current = self._world.store.api(name) == record  # else this pass was about what was wanted before
+        if step.is_complete and (step.live_revision != record.live_revision or record.outdated):
+            self._record_live(record)
         failure = step.memory.failure
         if failure != before.failure:
             kept = "" if failure is None else json.dumps(asdict(failure))
-            self._world.store.remember(_failure_key(record.name), kept)
+            self._world.store.remember(_failure_key(name), kept)
             if failure is not None:
-                self._event(record.name, failure.reason, f"revision {failure.revision} failed: {failure.message}")
+                self._event(name, failure.reason, f"revision {failure.revision} failed: {failure.message}")
+        if failure is not None and is_current:
+            self._settle(name, "failed", reason=failure.reason, message=failure.message)
+        elif step.is_complete and is_current:
+            self._settle(name, "live")
+
+    def _record_live(self, record: ApiRecord) -> None:
+        """Unless something else is wanted since: then that is what counts."""
+        now = self._world.wall_clock()
+        current = self._world.store.api(record.name)
+        if current is None or (current.revision, current.outdated) != (record.revision, record.outdated):
+            return
+        live = replace(current, live_revision=current.revision, outdated=())
+        if record.live_revision == current.revision:
+            self._world.store.save_api(live)
+        else:
+            self._world.store.save_live(live, now)
+        self._event(record.name, "Live", f"revision {current.revision} is live")
+
+    def _settle(self, api: str, outcome: Outcome, *, reason: str = "", message: str = "") -> None:
+        self._world.store.settle_deed(api, outcome, self._world.wall_clock(), reason=reason, message=message)
 
     async def _forget(self, api: str) -> bool:
         """Remove every trace of a deleted API. False when it was deployed anew meanwhile, and so stays."""
@@ -232,9 +282,14 @@ class Reconciler:
         self._workloads = {key: workload for key, workload in self._workloads.items() if key[0] != api}
         return True
 
-    def _recall_failure(self, api: str) -> Failure | None:
+    def _recall(self, api: str) -> Memory:
+        """What a former engine knew: that the wanted update or restart failed."""
         kept = self._world.store.recall(_failure_key(api))
-        return Failure(**json.loads(kept)) if kept else None
+        record = self._world.store.api(api)
+        if not kept or record is None:
+            return Memory()
+        failure = Failure(**json.loads(kept))
+        return Memory(revision=failure.revision, outdated=frozenset(record.outdated), failure=failure)
 
     def _event(self, api: str, reason: str, message: str) -> None:
         log.info("%s: %s", api, message)

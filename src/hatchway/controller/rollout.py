@@ -43,6 +43,14 @@ class Step:
     drain_ready: int
 
 
+@dataclass(frozen=True)
+class Moment:
+    """Replicas that exist at the same time in the course of an update."""
+
+    old: int
+    new: int
+
+
 def limits(strategy: UpdateStrategy, replicas: int) -> Limits:
     """Percentages of `replicas`: surge rounded up, unavailable rounded down; at least one of the two is 1."""
     surge = _whole(strategy.max_surge, replicas, math.ceil)
@@ -56,6 +64,17 @@ def next_step(counts: Counts, replicas: int, limits: Limits) -> Step:
     drain_ready = max(0, min(counts.old_ready, ready - (replicas - limits.unavailable)))
     room = replicas + limits.surge - (counts.old_ready - drain_ready)
     return Step(new=max(0, min(replicas, room)), drain_ready=drain_ready)
+
+
+def fullest(old_ready: int, replicas: int, limits: Limits) -> tuple[Moment, ...]:
+    """The moments an update cannot avoid at which most is needed, if it may not begin with stopping somebody.
+
+    It can go one by one, so with one replica more than either side has: at first the new one beside all old ones, at
+    the end the last old one beside all new ones. What is needed in between lies in between.
+    """
+    if limits.unavailable > 0 or old_ready == 0:
+        return ()
+    return Moment(old_ready, 1), Moment(1, replicas)
 
 
 def _whole(value: int | str, replicas: int, rounding: Callable[[float], int]) -> int:

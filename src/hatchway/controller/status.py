@@ -9,15 +9,18 @@ from typing import Any, Literal
 
 from hatchway.backends import Replica
 from hatchway.controller.plan import Failure, Memory, Wish, replicas_wanted
+from hatchway.controller.updates import is_new, is_restart
 from hatchway.spec.status import (
     ApiStatus,
     Condition,
+    HistoryEntry,
     Phase,
     ReplicaCounts,
     ReplicaStatus,
     RevisionStatus,
+    ScaledStatus,
 )
-from hatchway.store.sqlite import ApiRecord, RevisionRecord
+from hatchway.store.sqlite import ApiRecord, Deed, RevisionRecord, Scaled
 
 
 @dataclass(frozen=True)
@@ -47,25 +50,26 @@ def summarise(wish: Wish, replicas: Sequence[Replica], memory: Memory, gateway: 
         return _summary_of_failed(wish, memory.failure, serves=bool(ready))
     if gateway.rejection is not None:
         return Summary("failed", "GatewayRejected", gateway.rejection)
-    if wish.live_revision == wish.revision:
+    if wish.is_settled:
         return _summary_of_settled(wish, replicas, gateway)
-    trouble = _trouble(replicas, wish.revision)
+    trouble = _trouble(replicas, wish)
     if wish.live_revision is not None and ready:
-        return Summary("updating", *(trouble or ("RollingOut", "")))
+        return Summary("updating", *(trouble or (_moving(wish, replicas), "")))
     return Summary("starting", *(trouble or ("Starting", "")))
 
 
 def _summary_of_failed(wish: Wish, failure: Failure, *, serves: bool) -> Summary:
     """The update to the wanted revision was given up."""
     if serves and wish.live_revision is not None:
-        return Summary("live", failure.reason, f"update to {failure.revision} failed: {failure.message}")
+        attempt = "restart" if wish.live_revision == wish.revision else f"update to {failure.revision}"
+        return Summary("live", failure.reason, f"{attempt} failed: {failure.message}")
     return Summary("failed", failure.reason, failure.message)
 
 
 def _summary_of_settled(wish: Wish, replicas: Sequence[Replica], gateway: Reachability) -> Summary:
     """No update is going on: every replica should be of the wanted revision."""
     ready = sum(replica.state == "ready" for replica in replicas)
-    reason, message = _trouble(replicas, wish.revision) or ("", "")
+    reason, message = _trouble(replicas, wish) or ("", "")
     if ready == 0:
         is_final = any(replica.final for replica in replicas)
         return Summary("failed" if is_final else "starting", reason or "Starting", message)
@@ -74,10 +78,15 @@ def _summary_of_settled(wish: Wish, replicas: Sequence[Replica], gateway: Reacha
     return Summary("live", reason if ready < replicas_wanted(wish) else "", message)
 
 
-def _trouble(replicas: Sequence[Replica], revision: str) -> tuple[str, str] | None:
-    """Why the first replica of `revision` that is in trouble is not ready."""
+def _moving(wish: Wish, replicas: Sequence[Replica]) -> str:
+    """What goes on between two settled states."""
+    return "Restarting" if is_restart(wish, replicas) else "RollingOut"
+
+
+def _trouble(replicas: Sequence[Replica], wish: Wish) -> tuple[str, str] | None:
+    """Why the first replica that is wanted and in trouble is not ready."""
     for replica in replicas:
-        if replica.revision == revision and replica.state in ("starting", "failed") and replica.reason:
+        if is_new(wish, replica) and replica.state in ("starting", "failed") and replica.reason:
             return replica.reason, replica.message
     return None
 
@@ -86,7 +95,7 @@ def conditions(wish: Wish, replicas: Sequence[Replica], memory: Memory, gateway:
     """Ready: somebody answers. Updated: the newest revision does. GatewayAccepted: Envoy took the routes."""
     wanted = replicas_wanted(wish)
     ready = sum(replica.state == "ready" for replica in replicas)
-    reason, message = _trouble(replicas, wish.revision) or ("", "")
+    reason, message = _trouble(replicas, wish) or ("", "")
     is_ready = Condition(
         type="Ready",
         state=_truth(ready > 0),
@@ -94,14 +103,16 @@ def conditions(wish: Wish, replicas: Sequence[Replica], memory: Memory, gateway:
         message=f"{ready} of {wanted} replicas ready" + (f"; {message}" if message and ready < wanted else ""),
     )
     if memory.failure is not None:
-        serving = f"; revision {wish.live_revision} is kept" if wish.live_revision else ""
+        former = "what ran before" if wish.live_revision == wish.revision else f"revision {wish.live_revision}"
+        serving = f"; {former} is kept" if wish.live_revision else ""
         updated = Condition(
             type="Updated", state="false", reason=memory.failure.reason, message=memory.failure.message + serving
         )
-    elif wish.live_revision == wish.revision:
+    elif wish.is_settled:
         updated = Condition(type="Updated", state="true")
     else:
-        updated = Condition(type="Updated", state="unknown", reason=reason or "RollingOut", message=message)
+        going_on = reason or _moving(wish, replicas)
+        updated = Condition(type="Updated", state="unknown", reason=going_on, message=message)
     if gateway.rejection is not None:
         accepted = Condition(type="GatewayAccepted", state="false", reason="GatewayRejected", message=gateway.rejection)
     else:
@@ -119,6 +130,7 @@ class View:
     replicas: Sequence[Replica]
     revisions: Sequence[RevisionRecord]
     gateway: Reachability
+    scaled: Scaled | None
     spec: dict[str, Any]  # with defaults, `${VAR}` kept as a reference
 
 
@@ -143,10 +155,32 @@ def to_status(view: View) -> ApiStatus:
                 created_at=timestamp(revision.created_at),
                 active=revision.id == view.record.revision,
                 git_commit=revision.source.git_commit,
+                live_at=None if revision.live_at is None else timestamp(revision.live_at),
             )
             for revision in view.revisions
         ),
         updated_at=timestamp(view.record.updated_at),
+        scaled=None if view.scaled is None else _scaled(view.scaled),
+    )
+
+
+def _scaled(scaled: Scaled) -> ScaledStatus:
+    return ScaledStatus(replicas=scaled.replicas, until=timestamp(scaled.until), by=scaled.by)
+
+
+def to_entry(deed: Deed) -> HistoryEntry:
+    """One line of the history."""
+    return HistoryEntry(
+        at=timestamp(deed.at),
+        by=deed.by,
+        action=deed.action,
+        revision=deed.revision,
+        git_commit=deed.git_commit,
+        changes=deed.changes,
+        outcome=deed.outcome,
+        took_s=None if deed.settled_at is None else round(max(0.0, deed.settled_at - deed.at), 3),
+        reason=deed.reason,
+        message=deed.message,
     )
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 Phase = Literal["starting", "live", "updating", "idle", "stopped", "failed", "deleting"]
 StartKind = Literal["", "forked", "spawned"]
 ReplicaState = Literal["starting", "ready", "draining", "failed"]
+DeployAction = Literal["created", "updated", "configured", "unchanged", "rolled_back", "restarted"]
 
 
 class Wire(BaseModel):
@@ -52,6 +53,15 @@ class RevisionStatus(Wire):
     created_at: str
     active: bool  # the one that is wanted
     git_commit: str | None = None
+    live_at: str | None = None  # when it last became live; None: never
+
+
+class ScaledStatus(Wire):
+    """A number of replicas that somebody wants for a while, whatever the load."""
+
+    replicas: int
+    until: str
+    by: str  # user@host
 
 
 class ApiStatus(Wire):
@@ -71,10 +81,11 @@ class ApiStatus(Wire):
     revisions: tuple[RevisionStatus, ...]
     message: str = ""
     updated_at: str = ""
+    scaled: ScaledStatus | None = None
 
 
 class DeployResult(Wire):
-    """One element of `deploy -o json`."""
+    """One element of `deploy -o json`; `restart` and `rollback` print one."""
 
     name: str
     kind: str
@@ -83,7 +94,27 @@ class DeployResult(Wire):
     endpoint: str
     message: str  # "created", "up to date", "updated: handler.py changed", ...
     changes: tuple[str, ...] = ()  # what differs from what is deployed, one line each
-    action: Literal["created", "updated", "configured", "unchanged"] = "unchanged"
+    action: DeployAction = "unchanged"
+    kept: tuple[str, ...] = ()  # of a rollback: settings that stay as they are now, "field: then -> now"
+
+
+class HistoryEntry(Wire):
+    """One element of `history -o json`: what somebody did to an API, and what became of it.
+
+    `outcome` is "done" for what takes effect at once; else "pending" until the API is "live" or the attempt "failed",
+    or was "replaced" by the next one. `reason` and `message` say why it failed.
+    """
+
+    at: str
+    by: str  # user@host; "" when nobody said
+    action: Literal["deployed", "configured", "rolled_back", "restarted", "scaled", "stopped", "started"]
+    revision: str  # the wanted one afterwards
+    git_commit: str | None
+    changes: tuple[str, ...]  # one line each
+    outcome: Literal["pending", "live", "failed", "replaced", "done"]
+    took_s: float | None  # until it was live, failed or replaced
+    reason: str = ""
+    message: str = ""
 
 
 class EngineStatus(Wire):

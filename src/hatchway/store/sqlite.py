@@ -12,7 +12,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, cast
 
@@ -23,6 +23,7 @@ Wanted = Literal["running", "stopped", "deleted"]
 T = TypeVar("T")
 
 EVENTS_KEPT = 200  # per API; older ones are dropped as new ones come
+DEEDS_KEPT = 200  # the same
 BUSY_TIMEOUT_S = 10.0  # somebody may look into the file with the sqlite3 shell
 
 # Statements that bring a file from version N to N + 1; PRAGMA user_version counts those already done.
@@ -43,7 +44,29 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX events_by_api ON events (api, number)",
         "CREATE TABLE memory (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
     ),
+    (
+        "ALTER TABLE apis ADD COLUMN outdated TEXT NOT NULL DEFAULT '[]'",
+        "ALTER TABLE apis ADD COLUMN scaled TEXT",
+        "ALTER TABLE revisions ADD COLUMN live_at REAL",
+        """UPDATE revisions SET live_at = created_at
+           WHERE id = (SELECT live_revision FROM apis WHERE apis.name = revisions.api)""",
+        """CREATE TABLE deeds (
+            number INTEGER PRIMARY KEY AUTOINCREMENT, api TEXT NOT NULL, at REAL NOT NULL, action TEXT NOT NULL,
+            by TEXT NOT NULL, revision TEXT NOT NULL, git_commit TEXT, changes TEXT NOT NULL, outcome TEXT NOT NULL,
+            settled_at REAL, reason TEXT NOT NULL, message TEXT NOT NULL
+        ) STRICT""",
+        "CREATE INDEX deeds_by_api ON deeds (api, number)",
+    ),
 )
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """A number of replicas that somebody wants for a while."""
+
+    replicas: int
+    until: float  # seconds since the epoch, so that it ends on time whoever runs the engine
+    by: str
 
 
 @dataclass(frozen=True)
@@ -51,7 +74,9 @@ class ApiRecord:
     """What is wanted of one API.
 
     `document` is the spec as written (with `${VAR}` references). `revision` is the wanted one; `live_revision`
-    the last one all of whose replicas were ready, which a failed update goes on serving.
+    the last one all of whose replicas were ready, which a failed update goes on serving. `outdated` are replicas
+    that have to go before the API is what it should be, though `live_revision` is the wanted one: those from before
+    a restart, or of an update that was taken back.
     """
 
     name: str
@@ -62,6 +87,8 @@ class ApiRecord:
     generation: int  # counts edits
     updated_at: float  # seconds since the epoch
     live_revision: str | None = None
+    outdated: tuple[str, ...] = ()  # ids of replicas
+    scaled: Scaled | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +101,7 @@ class RevisionRecord:
     source: Source
     environment_digest: str
     created_at: float
+    live_at: float | None = None  # when it last became live; None: never
 
 
 @dataclass(frozen=True)
@@ -84,6 +112,31 @@ class Event:
     at: float
     reason: str
     message: str
+
+
+Action = Literal["deployed", "configured", "rolled_back", "restarted", "scaled", "stopped", "started"]
+Outcome = Literal["pending", "live", "failed", "replaced", "done"]
+
+
+@dataclass(frozen=True)
+class Deed:
+    """What somebody did to an API, and what became of it.
+
+    `outcome`: "done" for what takes effect at once; else "pending" until the API is "live" or the attempt "failed",
+    or was "replaced" by the next one. `reason` and `message` say why it failed.
+    """
+
+    api: str
+    at: float
+    action: Action
+    by: str
+    revision: str
+    git_commit: str | None = None
+    changes: tuple[str, ...] = ()
+    outcome: Outcome = "pending"
+    settled_at: float | None = None
+    reason: str = ""
+    message: str = ""
 
 
 class Store:
@@ -129,12 +182,20 @@ class Store:
             self._put_revision(revision)
             self._put_api(record)
 
+    def save_live(self, record: ApiRecord, at: float) -> None:
+        """The API as it is now that its live revision is one, which is remembered of the revision too."""
+        with self._transaction() as db:
+            self._put_api(record)
+            db.execute(
+                "UPDATE revisions SET live_at = ? WHERE api = ? AND id = ?", (at, record.name, record.live_revision)
+            )
+
     def remove_api(self, name: str) -> None:
-        """Forget the API with its revisions and events."""
+        """Forget the API with its revisions, its events and what was done to it."""
         with self._transaction() as db:
             db.execute("DELETE FROM apis WHERE name = ?", (name,))
-            db.execute("DELETE FROM revisions WHERE api = ?", (name,))
-            db.execute("DELETE FROM events WHERE api = ?", (name,))
+            for table in ("revisions", "events", "deeds"):
+                db.execute(f"DELETE FROM {table} WHERE api = ?", (name,))
 
     # --- revisions ---------------------------------------------------------------------------------------
     def revision(self, id: str, api: str) -> RevisionRecord | None:
@@ -157,16 +218,47 @@ class Store:
                 "INSERT INTO events (api, at, reason, message) VALUES (?, ?, ?, ?)",
                 (event.api, event.at, event.reason, event.message),
             )
-            db.execute(
-                """DELETE FROM events WHERE api = ? AND number <=
-                   (SELECT number FROM events WHERE api = ? ORDER BY number DESC LIMIT 1 OFFSET ?)""",
-                (event.api, event.api, EVENTS_KEPT),
-            )
+            self._keep_newest("events", event.api, EVENTS_KEPT)
 
     def events(self, api: str, limit: int = EVENTS_KEPT) -> list[Event]:
         """The newest `limit` of them, the newest first."""
         query = "SELECT api, at, reason, message FROM events WHERE api = ? ORDER BY number DESC LIMIT ?"
         return self._read(lambda row: Event(*row), query, api, limit)
+
+    # --- what was done -----------------------------------------------------------------------------------
+    def add_deed(self, deed: Deed) -> None:
+        """Remember it. One that is pending, or a stop, takes the place of those before it that are pending."""
+        with self._transaction() as db:
+            if deed.outcome == "pending" or deed.action == "stopped":
+                self._end_pending(deed.api, "replaced", deed.at)
+            db.execute(
+                """INSERT INTO deeds (api, at, action, by, revision, git_commit, changes, outcome, settled_at, reason,
+                   message) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+                (
+                    deed.api,
+                    deed.at,
+                    deed.action,
+                    deed.by,
+                    deed.revision,
+                    deed.git_commit,
+                    json.dumps(deed.changes),
+                    deed.outcome,
+                    deed.settled_at,
+                    deed.reason,
+                    deed.message,
+                ),
+            )
+            self._keep_newest("deeds", deed.api, DEEDS_KEPT)
+
+    def settle_deed(self, api: str, outcome: Outcome, at: float, *, reason: str = "", message: str = "") -> None:
+        """What became of the deed that is pending; nothing happens when none is."""
+        if self._read(lambda row: row, "SELECT 1 FROM deeds WHERE api = ? AND outcome = 'pending'", api):
+            with self._transaction():
+                self._end_pending(api, outcome, at, reason, message)
+
+    def deeds(self, api: str) -> list[Deed]:
+        """The newest first."""
+        return self._read(_deed, "SELECT * FROM deeds WHERE api = ? ORDER BY number DESC", api)
 
     # --- small facts -------------------------------------------------------------------------------------
     def remember(self, key: str, value: str) -> None:
@@ -183,7 +275,7 @@ class Store:
     # --- inside ------------------------------------------------------------------------------------------
     def _put_api(self, record: ApiRecord) -> None:
         self._db.execute(
-            "INSERT OR REPLACE INTO apis VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO apis VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 record.name,
                 record.kind,
@@ -193,12 +285,14 @@ class Store:
                 record.generation,
                 record.updated_at,
                 record.live_revision,
+                json.dumps(record.outdated),
+                None if record.scaled is None else json.dumps(asdict(record.scaled)),
             ),
         )
 
     def _put_revision(self, record: RevisionRecord) -> None:
         self._db.execute(
-            "INSERT OR REPLACE INTO revisions VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO revisions VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
                 record.api,
                 record.id,
@@ -206,7 +300,22 @@ class Store:
                 record.source.model_dump_json(),
                 record.environment_digest,
                 record.created_at,
+                record.live_at,
             ),
+        )
+
+    def _end_pending(self, api: str, outcome: Outcome, at: float, reason: str = "", message: str = "") -> None:
+        self._db.execute(
+            """UPDATE deeds SET outcome = ?, settled_at = ?, reason = ?, message = ?
+               WHERE api = ? AND outcome = 'pending'""",
+            (outcome, at, reason, message, api),
+        )
+
+    def _keep_newest(self, table: str, api: str, count: int) -> None:
+        self._db.execute(
+            f"""DELETE FROM {table} WHERE api = ? AND number <=
+                (SELECT number FROM {table} WHERE api = ? ORDER BY number DESC LIMIT 1 OFFSET ?)""",
+            (api, api, count),
         )
 
     def _read(self, make: Callable[[sqlite3.Row], T], query: str, *values: object) -> list[T]:
@@ -271,12 +380,21 @@ def _check(db: sqlite3.Connection) -> None:
 
 
 def _api_record(row: sqlite3.Row) -> ApiRecord:
-    return ApiRecord(**{**dict(row), "document": json.loads(row["document"])})
+    found = dict(row)
+    found["document"], found["outdated"] = json.loads(found["document"]), tuple(json.loads(found["outdated"]))
+    found["scaled"] = Scaled(**json.loads(found["scaled"])) if found["scaled"] else None
+    return ApiRecord(**found)
 
 
 def _revision_record(row: sqlite3.Row) -> RevisionRecord:
     document, source = json.loads(row["document"]), Source.model_validate_json(row["source"])
     return RevisionRecord(**{**dict(row), "document": document, "source": source})
+
+
+def _deed(row: sqlite3.Row) -> Deed:
+    found = dict(row)
+    del found["number"]
+    return Deed(**{**found, "changes": tuple(json.loads(found["changes"]))})
 
 
 def _to_json(document: dict[str, Any]) -> str:

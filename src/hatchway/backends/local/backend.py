@@ -24,12 +24,14 @@ from hatchway.backends.local.environments import Environments
 from hatchway.backends.local.life import end, kill, live, refresh
 from hatchway.backends.local.logs import ApiLogs, Wanted
 from hatchway.backends.local.memory import rss_bytes
+from hatchway.backends.local.shortage import Crowd, find_shortage
 from hatchway.backends.local.slots import Slot, SlotFolder, make_id
 from hatchway.backends.local.surroundings import Surroundings
 from hatchway.backends.local.templates import Templates
 from hatchway.backends.local.tenancy import Hardware
 from hatchway.processes import table, tree
 from hatchway.settings import Settings
+from hatchway.spec.api import Compute
 from hatchway.spec.status import LogLine
 
 log = logging.getLogger(__name__)
@@ -156,6 +158,11 @@ class LocalBackend:
         await self._world.templates.stop_all()
         if self._world.cgroups is not None:
             self._world.cgroups.sweep(frozenset())
+
+    async def shortage(self, api: str, compute: Compute, *, new: int, old: int) -> str | None:
+        slots, hardware = list(self._world.slots.values()), self._world.hardware
+        needs = Needs(compute.cpu, compute.mem, compute.gpu)
+        return await asyncio.to_thread(find_shortage, api, Crowd(needs, new, old), slots, hardware)
 
     def logs(
         self,

@@ -1,0 +1,195 @@
+"""Going back: to what, with which settings and secrets, from which state, and what is kept for it."""
+
+from __future__ import annotations
+
+import pytest
+
+from hatchway.controller.controller import REVISIONS_KEPT, needed_revisions
+from hatchway.errors import Conflict, NoCapacity, NotFound
+from hatchway.spec.revision import Source
+from hatchway.spec.status import DeployResult
+from hatchway.store.sqlite import ApiRecord, RevisionRecord
+from tests.controller.world import ADA, PYTHON, Lab
+
+
+async def rollback(lab: Lab, to: str | None = None) -> DeployResult:
+    result = await lab.controller.rollback("iris", to, ADA)
+    await lab.settle()
+    return result
+
+
+async def test_it_goes_to_what_was_live_before_and_done_again_forward(lab: Lab) -> None:
+    first, second = await lab.live("1"), await lab.live("2")
+    result = await rollback(lab)
+    assert (result.revision, result.action) == (first, "rolled_back")
+    assert result.message == f"rolled back to revision {first}"
+    assert result.changes == ("handler.py changed",)
+    assert {one.revision for one in lab.backend.observe()} == {first}
+    assert lab.status().status == "live"
+    assert (await rollback(lab)).revision == second
+    assert lab.history()[:2] == [("rolled_back", second, "live"), ("rolled_back", first, "live")]
+
+
+async def test_it_is_kept_when_the_engine_is_replaced(lab: Lab) -> None:
+    first, _ = await lab.live("1"), await lab.live("2")
+    await lab.controller.rollback("iris", None, ADA)
+    lab.next_engine()
+    await lab.settle()
+    assert lab.status().revision == first
+    assert {one.revision for one in lab.backend.observe()} == {first}
+
+
+async def test_from_a_failed_update_it_makes_what_runs_the_wanted_one(lab: Lab) -> None:
+    first = await lab.live("1")
+    running = lab.ready()
+    await lab.deploy("2")
+    await lab.look()
+    lab.make_fail()
+    await lab.look()
+    assert lab.updated().state == "false"
+    assert (await rollback(lab)).revision == first
+    assert lab.ready() == running
+    assert (lab.status().status, lab.status().reason, lab.updated().state) == ("live", "", "true")
+
+
+async def test_in_the_middle_of_an_update_it_takes_the_update_back(lab: Lab) -> None:
+    two = {"min_replicas": 2}
+    first = await lab.live("1", autoscaling=two)
+    second = (await lab.deploy("2", autoscaling=two)).revision
+    for _ in range(2):  # one of two is replaced
+        await lab.look()
+        lab.make_ready()
+    result = await lab.controller.rollback("iris", None, ADA)
+    assert (result.revision, result.status) == (first, "updating")
+    await lab.look()
+    assert (lab.status().status, lab.status().reason, lab.updated().state) == ("updating", "RollingOut", "unknown")
+    await lab.settle()
+    assert [one.revision for one in lab.backend.observe()] == [first, first]
+    assert (lab.status().status, lab.updated().state) == ("live", "true")
+    assert lab.history()[:2] == [("rolled_back", first, "live"), ("deployed", second, "replaced")]
+
+
+async def test_what_failed_is_passed_over(lab: Lab) -> None:
+    first, _ = await lab.live("1"), await lab.live("2")
+    failed = (await lab.deploy("3")).revision
+    await lab.look()
+    lab.make_fail()
+    await lab.look()
+    assert (await rollback(lab)).revision != failed
+    assert (await rollback(lab)).revision == first
+
+
+async def test_a_stopped_api_is_started_by_it(lab: Lab) -> None:
+    first, _ = await lab.live("1"), await lab.live("2")
+    await lab.controller.stop("iris", ADA)
+    await lab.settle()
+    assert (await rollback(lab)).message == f"rolled back to revision {first} and started"
+    assert lab.status().status == "live"
+
+
+async def test_a_revision_is_named_by_the_beginning_of_its_name(lab: Lab) -> None:
+    first, _, _ = await lab.live("1"), await lab.live("2"), await lab.live("3")
+    assert (await rollback(lab, first[:8])).revision == first
+
+
+async def test_the_wanted_revision_is_there_already(lab: Lab) -> None:
+    revision = await lab.live()
+    result = await rollback(lab, revision)
+    assert (result.action, result.message) == ("unchanged", "the wanted one already")
+    assert len(lab.history()) == 1
+
+
+async def test_an_unknown_revision_is_an_error_that_names_those_there_are(lab: Lab) -> None:
+    first = await lab.live("1")
+    second = (await lab.deploy("2")).revision
+    with pytest.raises(NotFound, match="has no revision nope") as caught:
+        await rollback(lab, "nope")
+    assert f"{second} (never live), {first}" in (caught.value.hint or "")
+
+
+async def test_without_an_earlier_live_revision_there_is_nothing_to_go_back_to(lab: Lab) -> None:
+    revision = await lab.live("1")
+    with pytest.raises(Conflict, match="no earlier revision that was live") as caught:
+        await rollback(lab)
+    assert revision in (caught.value.hint or "")
+    with pytest.raises(NotFound):
+        await lab.controller.rollback("nobody", None, ADA)
+
+
+async def test_settings_that_change_in_place_stay_as_they_are_now_and_are_told(lab: Lab) -> None:
+    await lab.live("1", autoscaling={"max_replicas": 4})
+    await lab.live("2", autoscaling={"max_replicas": 8}, networking={"endpoint": "/new"})
+    result = await rollback(lab)
+    assert result.kept == ("autoscaling.max_replicas 4 -> 8", "networking.endpoint not set -> /new")
+    assert lab.status().spec["autoscaling"]["max_replicas"] == 8
+    assert result.endpoint.endswith("/new")
+
+
+async def test_the_secrets_are_those_of_the_revision_and_those_of_settings_are_of_now(lab: Lab) -> None:
+    handler = {"env": {"TOKEN": "${TOKEN}"}}
+    networking = {"endpoint": "${PATH_OF_IT}"}
+    then, now = {"TOKEN": "old", "PATH_OF_IT": "/old"}, {"TOKEN": "new", "PATH_OF_IT": "/new"}
+    first = await lab.live("1", variables=then, handler=handler, networking=networking)
+    second = await lab.live("1", variables=now, handler=handler, networking=networking)
+    assert first != second
+    result = await rollback(lab)
+    assert result.revision == first
+    assert lab.backend.workloads[first].env == {"TOKEN": "old"}
+    assert result.endpoint.endswith("/new")
+    again = await lab.deploy("1", variables={**then, "PATH_OF_IT": "/new"}, handler=handler, networking=networking)
+    assert again.message == "up to date"
+
+
+async def test_settings_of_now_that_do_not_fit_the_old_handler_are_refused_with_the_field(lab: Lab) -> None:
+    await lab.live("1", handler={"max_concurrency": 1, "max_queue_length": 0})
+    await lab.live("2", handler={"max_concurrency": 50}, autoscaling={"target_in_flight": 40})
+    with pytest.raises(Conflict, match=r"autoscaling\.target_in_flight"):
+        await rollback(lab)
+
+
+async def test_back_to_what_runs_needs_no_room_and_to_another_does(lab: Lab) -> None:
+    await lab.live("1")
+    await lab.live("2")
+    lab.backend.lack = lambda compute, new, old: "no memory" if new + old > 1 else None
+    with pytest.raises(NoCapacity):
+        await rollback(lab)
+    lab.backend.lack = lambda compute, new, old: None
+    await lab.deploy("3")
+    await lab.look()
+    lab.make_fail()
+    await lab.look()
+    lab.backend.lack = lambda compute, new, old: "no memory"
+    await rollback(lab)
+    assert lab.status().status == "live"
+
+
+# --- what is kept ----------------------------------------------------------------------------------------------
+def a_revision(id: str, created_at: float, live_at: float | None) -> RevisionRecord:
+    return RevisionRecord(id, "iris", {}, Source(files=(), interpreter=PYTHON), "", created_at, live_at)
+
+
+def test_the_last_live_revisions_are_kept_however_many_failed_since() -> None:
+    lived = [a_revision(f"live-{n}", n, 100.0 + n) for n in range(REVISIONS_KEPT + 2)]
+    failed = [a_revision(f"failed-{n}", 50.0 + n, None) for n in range(10)]
+    newest_first = sorted([*lived, *failed], key=lambda one: -one.created_at)
+    record = ApiRecord("iris", "RealtimeAPI", {}, "failed-3", "running", 1, 0.0, "live-0")
+    assert needed_revisions(record, newest_first) == {"failed-3", "live-0", *(f"live-{n}" for n in range(2, 7))}
+
+
+def test_of_those_that_never_lived_the_newest_are_kept() -> None:
+    failed = [a_revision(f"failed-{n}", -float(n), None) for n in range(10)]
+    record = ApiRecord("iris", "RealtimeAPI", {}, "failed-0", "running", 1, 0.0)
+    assert needed_revisions(record, failed) == {f"failed-{n}" for n in range(REVISIONS_KEPT)}
+
+
+async def test_a_rollback_still_works_after_pruning(lab: Lab) -> None:
+    first, _ = await lab.live("1"), await lab.live("2")
+    for code in ("3", "4", "5", "6", "7", "8"):
+        await lab.deploy(code)
+        await lab.look()
+        lab.make_fail()
+        await lab.look()
+    await lab.controller.prune()
+    assert len(lab.status().revisions) == REVISIONS_KEPT
+    await rollback(lab)
+    assert (await rollback(lab)).revision == first
