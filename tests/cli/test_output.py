@@ -56,6 +56,11 @@ def test_a_narrow_terminal_shortens_the_widest_column() -> None:
     assert row.plain == "iris   " + "m" * 32 + "…"
 
 
+def test_no_line_is_wider_than_the_terminal() -> None:
+    (line,) = aligned([["a name of some length", "another one", "more than fits"]], width=30, indent="  ")
+    assert line.plain == "  a name of s…   another one …"
+
+
 def test_a_narrow_terminal_goes_without_expendable_columns_first(monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 
 import pytest
+from rich.text import Text
 
 from hatchway.cli.output import Format, Output
 from hatchway.cli.progress import Lines, Region, Silent, open_progress, reporter
@@ -51,6 +52,18 @@ def test_small_files_are_not_worth_a_line_and_large_ones_one() -> None:
 def test_log_lines_name_the_replica_once_there_are_two() -> None:
     first, second = a_line("a\nb", replica="iris-1"), a_line("c", replica="iris-2")
     assert lines_of(LogSeen("iris", first), LogSeen("iris", second)) == ["iris | a", "iris | b", "iris-2 | c"]
+
+
+def test_the_region_leaves_room_for_what_a_terminal_shows_of_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "40")
+    out = Output(Format.table, io.StringIO(), Terminal())
+    region = Region(out)
+    region.phase("an-api-with-a-long-name", "starting", "ConfiguringGateway")
+    with out.notes.capture() as captured:
+        out.notes.print(region.render())
+    (row,) = captured.get().splitlines()
+    assert Text.from_ansi(row).cell_len == 40 - len("^C")
 
 
 def test_the_region_shows_each_api_with_reason_and_elapsed_time_and_goes_when_it_ends(

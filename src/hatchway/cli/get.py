@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 EXAMPLES = ("hatchway get", "hatchway get iris", "hatchway get iris --watch", "hatchway get iris -o json")
 
 
-EXPENDABLE = ("REVISION", "IN FLIGHT", "AGE")  # in this order, when the terminal is narrow
+# In this order, when the terminal is narrow.
+EXPENDABLE = ("REVISION", "IN FLIGHT", "AGE")
+EXPENDABLE_OF_REPLICAS = ("REVISION", "RESTARTS", "MEMORY", "AGE", "PID")
 
 
 def get(
@@ -156,6 +158,7 @@ def detail_lines(out: Output, api: ApiStatus, now: float) -> Iterator[Text]:
         "replicas",
         ("ID", "STATE", "PID", "RESTARTS", "MEMORY", "AGE", "REVISION", "START", "REASON"),
         replica_rows(api, now),
+        expendable=EXPENDABLE_OF_REPLICAS,
     )
     yield from section(out, "revisions", ("ID", "AGE", "COMMIT", ""), revision_rows(api, now))
     yield to_text("")
@@ -169,14 +172,22 @@ def scaled_text(scaled: ScaledStatus, now: float) -> str:
     return f"to {scaled.replicas} until {format_moment(scaled.until, now)}{by}"
 
 
-def section(out: Output, title: str, headers: Sequence[str], rows: Sequence[Sequence[str | Cell]]) -> Iterator[Text]:
+def section(
+    out: Output,
+    title: str,
+    headers: Sequence[str],
+    rows: Sequence[Sequence[str | Cell]],
+    expendable: Sequence[str] = (),
+) -> Iterator[Text]:
     """A titled table without its empty columns; nothing when it has no rows."""
     if not rows:
         return
     filled = [any(_text(row[column]) for row in rows) for column in range(len(headers))]
     yield to_text("")
     yield to_text(Cell(title, "bold"))
-    yield from out.table_lines([*compress(headers, filled)], [[*compress(row, filled)] for row in rows], indent="  ")
+    left = [*compress(headers, filled)]
+    rows = [[*compress(row, filled)] for row in rows]
+    yield from out.table_lines(left, rows, indent="  ", expendable=[header for header in expendable if header in left])
 
 
 def _text(cell: str | Cell) -> str:

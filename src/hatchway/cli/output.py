@@ -202,6 +202,8 @@ def aligned(rows: Sequence[Sequence[str | Cell]], width: int | None, indent: str
             text.truncate(cells, overflow="ellipsis", pad=True)
         line = Text(indent) + Text(GAP).join(row)
         line.rstrip()
+        if width is not None:
+            line.truncate(width, overflow="ellipsis")  # still too long: a line that wraps is harder to read
         lines.append(line)
     return lines
 

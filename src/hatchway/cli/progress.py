@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 WORTH_A_LINE_BYTES = 16 * 1024 * 1024  # smaller files are read and stored before anybody could read the line
 REFRESHES_PER_S = 10
+ROOM_FOR_INTERRUPT = len("^C")  # a terminal shows it at the end of the last row, which must not wrap: it is redrawn
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 PLAIN_SPINNER = "|/-\\"
 SETTLED = {"live": "✓", "idle": "✓", "stopped": "✓", "failed": "✗"}
@@ -171,7 +172,7 @@ class Region(AbstractContextManager["Region"]):
                     Cell(f"{elapsed:.1f} s", "dim"),
                 ]
             )
-        return Group(*aligned(rows, self._out.notes.width))
+        return Group(*aligned(rows, self._out.notes.width - ROOM_FOR_INTERRUPT))
 
 
 def reporter(progress: Progress) -> Callable[[ProgressEvent], None]:
