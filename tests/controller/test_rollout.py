@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hatchway.controller.rollout import Counts, Limits, Step, limits, next_step
+from hatchway.controller.rollout import Counts, Limits, Moment, Step, fullest, limits, next_step
 from hatchway.spec.api import UpdateStrategy
 
 
@@ -27,6 +27,50 @@ def test_percentages_round_surge_up_and_unavailable_down(
     surge: int | str, unavailable: int | str, replicas: int, expected: Limits
 ) -> None:
     assert limits(UpdateStrategy(max_surge=surge, max_unavailable=unavailable), replicas) == expected
+
+
+@pytest.mark.parametrize(
+    ("replicas", "expected"),
+    [
+        (1, Limits(1, 0)),
+        (2, Limits(1, 0)),
+        (3, Limits(1, 0)),
+        (4, Limits(1, 1)),
+        (5, Limits(2, 1)),
+        (7, Limits(2, 1)),
+        (8, Limits(2, 2)),
+        (9, Limits(3, 2)),
+        (100, Limits(25, 25)),
+    ],
+)
+def test_with_the_settings_of_cortex_the_limits_are_those_of_cortex(replicas: int, expected: Limits) -> None:
+    """Its defaults: 25 % of both."""
+    assert limits(UpdateStrategy(max_surge="25%", max_unavailable="25%"), replicas) == expected
+
+
+@given(percent=st.integers(0, 100), replicas=st.integers(1, 1000))
+def test_rounding_is_exact(percent: int, replicas: int) -> None:
+    """Reckoned in whole hundredths, since 0.07 * 100 is not 7 in floating point."""
+    found = limits(UpdateStrategy(max_surge=f"{percent}%", max_unavailable="100%"), replicas)
+    assert found == Limits(-(-percent * replicas // 100), replicas)
+    found = limits(UpdateStrategy(max_surge=1, max_unavailable=f"{percent}%"), replicas)
+    assert found == Limits(1, percent * replicas // 100)
+
+
+@pytest.mark.parametrize(
+    ("old_ready", "replicas", "allowed", "expected"),
+    [
+        pytest.param(1, 1, Limits(1, 0), (Moment(1, 1), Moment(1, 1)), id="one and one"),
+        pytest.param(4, 4, Limits(1, 0), (Moment(4, 1), Moment(1, 4)), id="one more than either side has"),
+        pytest.param(4, 4, Limits(2, 0), (Moment(4, 1), Moment(1, 4)), id="it may surge more and need not"),
+        pytest.param(1, 1, Limits(1, 1), (), id="an old one may stop first"),
+        pytest.param(0, 2, Limits(1, 0), (), id="nobody serves"),
+    ],
+)
+def test_the_fullest_moments_of_an_update(
+    old_ready: int, replicas: int, allowed: Limits, expected: tuple[Moment, ...]
+) -> None:
+    assert fullest(old_ready, replicas, allowed) == expected
 
 
 @pytest.mark.parametrize(

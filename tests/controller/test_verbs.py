@@ -50,6 +50,25 @@ async def test_the_next_engine_goes_on_with_a_restart(lab: Lab) -> None:
     assert lab.status().status == "live"
 
 
+async def test_a_restart_is_not_over_before_the_old_replicas_know_that_they_go(lab: Lab) -> None:
+    await lab.live()
+    (old,) = lab.ready()
+    await lab.controller.restart("iris", ADA)
+    await lab.look()
+    lab.make_ready()
+    (new,) = set(lab.ready()) - {old}
+    lab.backend.become(old, "ready", in_flight=5)  # who has fewer requests goes first, if both are the same otherwise
+    lab.gateway.is_settled = False
+    await lab.look()
+    assert lab.updated().state == "unknown"
+    lab.next_engine()
+    lab.gateway.is_settled = True
+    lab.backend.become(old, "ready", in_flight=0)
+    await lab.settle()
+    assert lab.ready() == [new]
+    assert lab.updated().state == "true"
+
+
 async def test_a_restart_after_which_nothing_is_left_to_replace_is_done(lab: Lab) -> None:
     await lab.live()
     await lab.controller.restart("iris", ADA)

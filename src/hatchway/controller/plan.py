@@ -231,9 +231,9 @@ def _drains(draining: Sequence[Seen], leaving: Sequence[str], memory: Memory, no
 
 
 def _is_drained(replica: Seen, drains: Mapping[str, float], timeout_s: float, now: float) -> bool:
-    """Empty since at least one look after the gateway was told, out of time, or not even answering."""
-    age_s = now - drains[replica.id]
-    return age_s >= timeout_s or (replica.state == "draining" and replica.in_flight == 0) or replica.state == "failed"
+    """Empty since at least one look after the gateway was told, out of time, or not even answering: it crashed."""
+    is_empty = replica.state == "draining" and replica.in_flight == 0
+    return is_empty or replica.state in ("starting", "failed") or now - drains[replica.id] >= timeout_s
 
 
 def _look_again(wish: Wish, memory: Memory, *, is_waiting: bool, now: float) -> float:
