@@ -32,6 +32,8 @@ HEADER_REQUEST_ID = "x-request-id"
 HEADER_REVISION = "x-hatchway-revision"
 HEADER_OVERLOADED = "x-hatchway-overloaded"  # on a 503: refused before the handler saw it; Envoy may try another
 HEADER_ATTEMPT = "x-envoy-attempt-count"  # from the gateway: on attempts after "1" HEADER_OVERLOADED is not set again
+HEADER_API = "x-hatchway-api"  # from the gateway: which API, and under which terms the activator holds its requests
+HEADER_ORIGIN = "x-hatchway-origin"  # from the gateway: "replica", or "activator" if the request went by way of it
 HEADER_TIMEOUT = "x-request-timeout"  # seconds the caller is willing to wait
 MAX_REQUEST_ID_CHARS = 128
 

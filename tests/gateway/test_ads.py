@@ -30,7 +30,7 @@ class Served:
         self._port = port
 
     def resources(self, *routes: Route) -> Resources:
-        return make_resources(RouteTable(routes), host="127.0.0.1", port=self._port)
+        return make_resources(RouteTable(routes), host="127.0.0.1", port=self._port, activator="/run/act")
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(TIMEOUT_S):
