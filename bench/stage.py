@@ -221,15 +221,18 @@ def wait_for(is_so: object) -> None:
 
 
 def _answers(address: str, path: str) -> bool:
-    body = b'{"a": 1}'
-    head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nconnection: close\r\n".encode()
-    return b" 200 " in _exchange(address, head + b"content-length: %d\r\n\r\n%b" % (len(body), body))
+    return b" 200 " in post(address, path, b'{"a": 1}')
 
 
 def post(address: str, path: str, body: bytes) -> bytes:
     """The whole answer, head included, on a connection of its own."""
+    return _exchange(address, request(path, body))
+
+
+def request(path: str, body: bytes) -> bytes:
+    """The only one of its connection."""
     head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nconnection: close\r\n".encode()
-    return _exchange(address, head + b"content-length: %d\r\n\r\n%b" % (len(body), body))
+    return head + b"content-length: %d\r\n\r\n%b" % (len(body), body)
 
 
 def _exchange(address: str, request: bytes) -> bytes:

@@ -39,6 +39,8 @@ HEADER_OVERLOADED = "x-hatchway-overloaded"  # on a 503: refused before the hand
 HEADER_ATTEMPT = "x-envoy-attempt-count"  # from the gateway: on attempts after "1" HEADER_OVERLOADED is not set again
 HEADER_ENDPOINT = "x-hatchway-endpoint"  # from the gateway: where it serves the API now; "/" or "/iris"
 HEADER_MAX_BODY = "x-hatchway-max-body"  # from the gateway: how many bytes of body the API accepts now
+HEADER_API = "x-hatchway-api"  # from the gateway: which API, and under which terms the activator holds its requests
+HEADER_ORIGIN = "x-hatchway-origin"  # from the gateway: "replica", or "activator" if the request went by way of it
 HEADER_TIMEOUT = "x-request-timeout"  # seconds the caller is willing to wait
 MAX_REQUEST_ID_CHARS = 128
 

@@ -121,9 +121,22 @@ class Settings:
     def admin_socket(self) -> Path:
         return self.runtime_dir / "admin.sock"
 
+    @property
+    def activator_socket(self) -> Path:
+        return self.runtime_dir / "act.sock"
+
+    @property
+    def activator_reports_socket(self) -> Path:
+        """Where the activator says what it holds."""
+        return self.runtime_dir / "act.ctl"
+
+    @property
+    def replica_sockets_dir(self) -> Path:
+        return self.runtime_dir / "r"
+
     def replica_socket(self, replica_id: str, kind: str) -> Path:
         """`kind` is "data" or "ctl"."""
-        return self.runtime_dir / "r" / f"{replica_id}.{kind}"
+        return self.replica_sockets_dir / f"{replica_id}.{kind}"
 
     def template_socket(self, key: str) -> Path:
         """Where a template process takes requests."""
@@ -142,7 +155,7 @@ class Settings:
             ) from exc
         _private_folder(self.runtime_dir.parent)
         _private_folder(self.runtime_dir)
-        _private_folder(self.runtime_dir / "r")
+        _private_folder(self.replica_sockets_dir)
         _private_folder(self.runtime_dir / "t")
 
 

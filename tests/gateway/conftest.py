@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -85,10 +86,12 @@ class Running:
 
 
 @asynccontextmanager
-async def running(settings: Settings, *, limits: Limits | None = None) -> AsyncIterator[Running]:
-    """Leaves Envoy running, as an engine does that is replaced."""
+async def running(
+    settings: Settings, on_wanted: Callable[[str], None] = lambda api: None, *, limits: Limits | None = None
+) -> AsyncIterator[Running]:
+    """Leaves Envoy and the activator running, as an engine does that is replaced."""
     changed = Bell()
-    gateway = Gateway(settings, lambda api: changed.ring(), limits=limits)
+    gateway = Gateway(settings, lambda api: changed.ring(), on_wanted, limits=limits)
     await gateway.start()
     run = asyncio.create_task(gateway.run())
     try:
@@ -126,10 +129,37 @@ class Replicas:
         address = str(self._settings.replica_socket(f"stub{self._n_started}", "data"))
         return await self._stack.enter_async_context(StubReplica(address, answer or echo).listening())
 
+    async def come_up(self, api: str, answer: Answer | None = None, *, is_ready: bool = True) -> StubReplica:
+        """Also with a launch file and a control socket, by which the activator finds it."""
+        replica_id = f"stub{self._n_started + 1}"
+        folder = self._settings.replicas_dir / replica_id
+        folder.mkdir()
+        (folder / "launch.json").write_text(json.dumps({"api": api}))
+
+        async def say_ready(request: Request) -> None:
+            await request.respond(200 if is_ready else 503)
+
+        control = StubReplica(str(self._settings.replica_socket(replica_id, "ctl")), say_ready)
+        await self._stack.enter_async_context(control.listening())
+        return await self.start(answer)
+
 
 async def echo(request: Request) -> None:
     await request.read()
     await request.respond(200, f"{request.method} {request.target}".encode())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """For what other processes do: they have no event for us."""
+    async with asyncio.timeout(TIMEOUT_S):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+def resident_mib(pid: int | None, *, peak: bool = False) -> int:
+    with open(f"/proc/{pid}/status") as file:
+        values = dict(line.split(":", 1) for line in file)
+    return int(values["VmHWM" if peak else "VmRSS"].split()[0]) // 1024
 
 
 def a_route(api: str, *replicas: StubReplica, **changes: object) -> Route:

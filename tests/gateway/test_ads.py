@@ -32,7 +32,7 @@ class Served:
         self._port = port
 
     def resources(self, *routes: Route) -> Resources:
-        return make_resources(RouteTable(routes), host="127.0.0.1", port=self._port)
+        return make_resources(RouteTable(routes), host="127.0.0.1", port=self._port, activator="/run/act")
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(TIMEOUT_S):
@@ -144,7 +144,7 @@ async def test_whoever_saw_an_api_unsettled_hears_that_it_is_settled() -> None:
 
     def publish(*addresses: str) -> None:
         route = Route("iris", "/iris", tuple(Endpoint(address) for address in addresses))
-        ads.publish(make_resources(RouteTable((route,)), host="127.0.0.1", port=1))
+        ads.publish(make_resources(RouteTable((route,)), host="127.0.0.1", port=1, activator="/run/act"))
 
     async def settled() -> None:
         async with asyncio.timeout(TIMEOUT_S):

@@ -27,7 +27,7 @@ IRIS = Route("iris", "/iris", (Endpoint("/run/a"), Endpoint("/run/b", is_drainin
 
 
 def routes_of(*routes: Route, endpoint: str = "/iris") -> list[Json]:
-    resources = make_resources(RouteTable(routes), host="127.0.0.1", port=8484)
+    resources = make_resources(RouteTable(routes), host="127.0.0.1", port=8484, activator="/run/act")
     matches = {each.endpoint: each.match for each in resources.apis.values()}
     found: list[Json] = matches[endpoint]["action"]["typed_config"]["routes"]
     return found
@@ -80,7 +80,8 @@ def test_an_entry_holds_the_routes_of_the_endpoints_it_lies_below() -> None:
 def test_nothing_that_users_edit_is_part_of_a_cluster() -> None:
     other = Route("iris", "/flowers", (), 1, 2, 3, Cors(), idempotent=True)
     one, two = (
-        make_resources(RouteTable((route,)), host="127.0.0.1", port=1).apis["iris"].cluster for route in (IRIS, other)
+        make_resources(RouteTable((route,)), host="127.0.0.1", port=1, activator="/run/act").apis["iris"].cluster
+        for route in (IRIS, other)
     )
     assert one == two
 
@@ -97,14 +98,44 @@ def test_a_cluster_carries_the_settings_that_were_measured() -> None:
 
 
 def test_draining_endpoints_stay_listed_and_the_order_does_not_matter() -> None:
-    assignment = make_assignment("iris", IRIS.endpoints)
-    assert assignment == make_assignment("iris", reversed(IRIS.endpoints))
+    assignment = make_assignment("iris", IRIS.endpoints, None)
+    assert assignment == make_assignment("iris", reversed(IRIS.endpoints), None)
     assert [each.get("health_status") for each in assignment["endpoints"][0]["lb_endpoints"]] == [None, "DRAINING"]
+
+
+def test_the_activator_is_the_last_resort_of_every_api_that_something_can_come_up_for() -> None:
+    waking, stopped = replace(IRIS, max_held=5), IRIS
+    assignments = [
+        make_resources(RouteTable((route,)), host="127.0.0.1", port=1, activator="/run/act").apis["iris"].assignment
+        for route in (waking, stopped)
+    ]
+    assert [len(each["endpoints"]) for each in assignments] == [2, 1]
+    last = assignments[0]["endpoints"][1]
+    assert (last["priority"], [each["endpoint"] for each in last["lb_endpoints"]]) == (
+        1,
+        [{"address": {"pipe": {"path": "/run/act"}}}],
+    )
+    # One living replica of a thousand is enough to keep requests away from it.
+    assert assignments[0]["policy"] == {"overprovisioning_factor": 100_000}
+
+
+def test_what_it_is_told_of_an_api_overwrites_what_a_client_says() -> None:
+    for max_held in (0, 5):
+        headers = routes_of(replace(IRIS, max_held=max_held, timeout_s=2.5))[-1]["request_headers_to_add"]
+        assert {each["header"]["key"]: each["header"]["value"] for each in headers} == {
+            "x-hatchway-api": f"iris;max_held={max_held};timeout_s=2.5",
+            "x-hatchway-endpoint": "/iris",
+            "x-hatchway-max-body": str(100 * 1024 * 1024),
+        }
+        assert {each["append_action"] for each in headers} == {"OVERWRITE_IF_EXISTS_OR_ADD"}
 
 
 # --- listener and bootstrap ----------------------------------------------------------------------------------
 def test_a_second_gateway_cannot_share_the_port() -> None:
-    assert make_resources(RouteTable(), host="127.0.0.1", port=1).listener["enable_reuse_port"] is False
+    assert (
+        make_resources(RouteTable(), host="127.0.0.1", port=1, activator="/run/act").listener["enable_reuse_port"]
+        is False
+    )
 
 
 def test_the_bootstrap_depends_on_nothing_but_the_home() -> None:
@@ -114,7 +145,11 @@ def test_the_bootstrap_depends_on_nothing_but_the_home() -> None:
 
 
 def test_envoy_takes_all_of_it_as_a_static_configuration(tmp_path: Path) -> None:
-    routes = (IRIS, Route("root", "/", cors=Cors(), idempotent=True), Route("deep", "/iris/deep", timeout_s=0))
+    routes = (
+        replace(IRIS, max_held=5),
+        Route("root", "/", cors=Cors(), idempotent=True),
+        Route("deep", "/iris/deep", timeout_s=0),
+    )
     path = tmp_path / "static.json"
     path.write_text(json.dumps(static_bootstrap(RouteTable(routes))))
     command = [str(find_envoy(None)), "--mode", "validate", "--config-path", str(path), "--log-level", "warning"]
@@ -125,7 +160,7 @@ def test_envoy_takes_all_of_it_as_a_static_configuration(tmp_path: Path) -> None
 
 def static_bootstrap(table: RouteTable) -> Json:
     """What Envoy would have after it got everything over ADS, as one file."""
-    resources = make_resources(table, host="127.0.0.1", port=8484)
+    resources = make_resources(table, host="127.0.0.1", port=8484, activator="/run/act")
     bootstrap: dict[str, Any] = make_bootstrap("0123", admin_socket="/tmp/admin", ads_socket="/tmp/ads")
     del bootstrap["dynamic_resources"]
     bootstrap["static_resources"] = {

@@ -17,7 +17,7 @@ from hatchway.gateway.gateway import Gateway
 from hatchway.gateway.routes import Endpoint, RouteTable
 from hatchway.settings import Settings
 from hatchway.spec.api import Cors
-from tests.gateway.conftest import Replicas, Running, a_route, echo, running
+from tests.gateway.conftest import Replicas, Running, a_route, echo, resident_mib, running
 from tests.gateway.stub_replica import Answer, Request, StubReplica
 
 MIB = 1024 * 1024
@@ -387,12 +387,6 @@ async def test_a_large_upload_streams_through_bounded_memory(
     response = await gateway.client.post("/iris", content=body(), headers={"content-length": str(100 * MIB)})
     assert response.text == str(100 * MIB)
     assert resident_mib(gateway.gateway.pid, peak=True) - before < 30
-
-
-def resident_mib(pid: int | None, *, peak: bool = False) -> int:
-    with open(f"/proc/{pid}/status") as file:
-        values = dict(line.split(":", 1) for line in file)
-    return int(values["VmHWM" if peak else "VmRSS"].split()[0]) // 1024
 
 
 # --- retries -------------------------------------------------------------------------------------------------

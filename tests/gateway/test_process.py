@@ -10,7 +10,7 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,14 +25,8 @@ from hatchway.gateway.routes import Endpoint, RouteTable
 from hatchway.processes import find_marked
 from hatchway.settings import Settings
 from tests.gateway import stub_replica
-from tests.gateway.conftest import TIMEOUT_S, Bell, Replicas, Running, a_route, running
+from tests.gateway.conftest import TIMEOUT_S, Bell, Replicas, Running, a_route, running, until
 from tests.gateway.stub_replica import Request
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(TIMEOUT_S):
-        while not condition():  # noqa: ASYNC110  # other processes have no event for us
-            await asyncio.sleep(0.02)
 
 
 def envoys(settings: Settings) -> list[int]:

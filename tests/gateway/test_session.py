@@ -19,7 +19,7 @@ SHORT = {CLUSTER: "clusters", ENDPOINTS: "endpoints", LISTENER: "listener", ROUT
 
 def wanted(*routes: Route, port: int = 1) -> Wanted:
     codec = Codec()
-    resources = make_resources(RouteTable(routes), host="127.0.0.1", port=port)
+    resources = make_resources(RouteTable(routes), host="127.0.0.1", port=port, activator="/run/act")
     return Wanted(
         codec.resource(str(resources.listener["name"]), resources.listener),
         {name: codec.api(api) for name, api in resources.apis.items()},

@@ -6,7 +6,7 @@ TABLE = RouteTable((Route("iris", "/iris", (Endpoint("/run/a"),)), Route("other"
 
 
 def encode(codec: Codec, table: RouteTable = TABLE) -> dict[str, EncodedApi]:
-    resources = make_resources(table, host="127.0.0.1", port=8484)
+    resources = make_resources(table, host="127.0.0.1", port=8484, activator="/run/act")
     return {name: codec.api(api) for name, api in resources.apis.items()}
 
 

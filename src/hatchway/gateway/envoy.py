@@ -9,17 +9,21 @@ Each number and switch here was measured; what it costs when it is missing stand
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from hatchway.contract import (
+    HEADER_API,
     HEADER_ENDPOINT,
     HEADER_MAX_BODY,
+    HEADER_ORIGIN,
     HEADER_OVERLOADED,
     HEADER_REQUEST_ID,
     MAX_REQUEST_ID_CHARS,
 )
+from hatchway.gateway.activator.terms import Terms
 from hatchway.gateway.routes import Endpoint, Route, RouteTable
 from hatchway.spec.api import Cors
 
@@ -39,6 +43,7 @@ RETRY_BODY_BYTES = _MIB
 MAX_RETRIES = 5
 # The replica enforces handler.timeout; Envoy cuts in this much later, should the replica be frozen.
 DEAD_MANS_SWITCH_S = 5.0
+_ORIGIN = "origin"  # of an endpoint, in its metadata
 # Envoy's own limits stay out of the way: admission is the replica's.
 _UNLIMITED = 1_000_000
 
@@ -72,8 +77,10 @@ class Resources:
     apis: Mapping[str, ApiResources]
 
 
-def make_resources(table: RouteTable, *, host: str, port: int, limits: Limits | None = None) -> Resources:
-    """`host` is an IP address, `port` is not 0."""
+def make_resources(
+    table: RouteTable, *, host: str, port: int, activator: str, limits: Limits | None = None
+) -> Resources:
+    """`host` is an IP address, `port` is not 0, `activator` is the path of its socket."""
     by_endpoint = {route.endpoint: route for route in table.routes}
     return Resources(
         listener=make_listener(host, port, limits or Limits()),
@@ -82,7 +89,7 @@ def make_resources(table: RouteTable, *, host: str, port: int, limits: Limits | 
                 api=route.api,
                 endpoint=route.endpoint,
                 cluster=make_cluster(route.api),
-                assignment=make_assignment(route.api, route.endpoints),
+                assignment=make_assignment(route.api, route.endpoints, activator if route.max_held else None),
                 match=_make_match(route, by_endpoint),
             )
             for route in table.routes
@@ -155,7 +162,17 @@ def _paths_upwards(endpoint: str) -> Iterable[str]:
 
 def _make_routes(route: Route) -> list[Json]:
     """The declared length is checked first; then the endpoint itself, and what lies below it, lose the prefix."""
-    extras: Json = {"request_headers_to_add": _settings_for_replicas(route)}
+    extras: Json = {
+        "request_headers_to_add": [
+            # Always, also where nothing is held: else a client could say it, in the moment before a route is changed.
+            _header(HEADER_API, _terms(route)),
+            # What users edit and replicas act on goes with each request: it changes in place, without a new replica.
+            _header(HEADER_ENDPOINT, route.endpoint),
+            _header(HEADER_MAX_BODY, str(route.max_body_bytes)),
+        ],
+        # The endpoint's own word, so that no handler can claim it and Envoy's own answers do not have it.
+        "response_headers_to_add": [_header(HEADER_ORIGIN, f"%UPSTREAM_METADATA({_ORIGIN}:{_ORIGIN})%")],
+    }
     if route.cors is not None:
         extras["typed_per_filter_config"] = {"envoy.filters.http.cors": _cors_policy(route.cors)}
     action = _forward(route)
@@ -169,13 +186,13 @@ def _make_routes(route: Route) -> list[Json]:
     ]
 
 
-def _settings_for_replicas(route: Route) -> list[Json]:
-    """What users edit and replicas act on goes with each request: it changes in place, without a new replica."""
-    settings = {HEADER_ENDPOINT: route.endpoint, HEADER_MAX_BODY: str(route.max_body_bytes)}
-    return [
-        {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
-        for key, value in settings.items()
-    ]
+def _header(name: str, value: str) -> Json:
+    """In place of what a client or a handler may have sent under this name."""
+    return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+
+
+def _terms(route: Route) -> str:
+    return Terms(route.api, route.max_held, route.timeout_s or math.inf).to_header()
 
 
 def _refuse_large(route: Route) -> list[Json]:
@@ -349,20 +366,33 @@ def _outlier_detection() -> Json:
     }
 
 
-def make_assignment(api: str, endpoints: Iterable[Endpoint]) -> Json:
-    """The endpoints of an API's cluster: one group now; an activator would be a second one of priority 1."""
-    return {
+def make_assignment(api: str, endpoints: Iterable[Endpoint], activator: str | None) -> Json:
+    """The endpoints of an API's cluster: its replicas, and the activator for when none of them can be reached.
+
+    Priority 1 gets what priority 0 cannot take. With this factor one living replica of a thousand can take all of it,
+    so that the activator gets nothing while one lives and everything when none does, without a word from us.
+    """
+    by_address = sorted(endpoints, key=lambda each: each.address)
+    replicas: Json = {"lb_endpoints": [_lb_endpoint(each, "replica") for each in by_address]}
+    assignment: Json = {
         "@type": _TYPES + "envoy.config.endpoint.v3.ClusterLoadAssignment",
         "cluster_name": cluster_name(api),
-        "endpoints": [
-            {"lb_endpoints": [_lb_endpoint(each) for each in sorted(endpoints, key=lambda each: each.address)]}
-        ],
+        "endpoints": [replicas],
     }
+    if activator is not None:
+        assignment["endpoints"].append(
+            {"priority": 1, "lb_endpoints": [_lb_endpoint(Endpoint(activator), "activator")]}
+        )
+        assignment["policy"] = {"overprovisioning_factor": 100_000}
+    return assignment
 
 
-def _lb_endpoint(endpoint: Endpoint) -> Json:
+def _lb_endpoint(endpoint: Endpoint, origin: str) -> Json:
     """A draining endpoint stays listed, so that its in-flight count can still be read."""
-    document: Json = {"endpoint": {"address": {"pipe": {"path": endpoint.address}}}}
+    document: Json = {
+        "endpoint": {"address": {"pipe": {"path": endpoint.address}}},
+        "metadata": {"filter_metadata": {_ORIGIN: {_ORIGIN: origin}}},
+    }
     if endpoint.is_draining:
         document["health_status"] = "DRAINING"
     return document

@@ -1,7 +1,8 @@
-"""The gateway as the engine and the controller see it: Envoy's process and its configuration together.
+"""The gateway as the engine and the controller see it: Envoy, its configuration, and the activator beside it.
 
-start()  adopts or starts Envoy       apply(table)  makes a route table the newest, at once
-run()    serves ADS, watches Envoy    settled(api)  whether Envoy has acknowledged it
+start()  adopts or starts both        apply(table)  makes a route table the newest, at once
+run()    serves ADS, watches both     settled(api)  whether Envoy has acknowledged it
+                                      waiting()     what the activator holds, for the autoscaler
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import logging
 from collections.abc import Callable, Mapping
 
 from hatchway.errors import GatewayError, StorageError
+from hatchway.gateway.activator_process import ActivatorProcess
 from hatchway.gateway.ads import AdsServer
+from hatchway.gateway.demand import Demand
 from hatchway.gateway.envoy import Limits, make_resources
 from hatchway.gateway.ports import choose_port, ip_address
 from hatchway.gateway.process import DRAIN_TIMEOUT_S, EnvoyProcess
@@ -22,14 +25,27 @@ log = logging.getLogger(__name__)
 
 
 class Gateway:
-    """One per home. `on_change(api)` is called when an API becomes settled or refused, or stops being so."""
+    """One per home.
 
-    def __init__(self, settings: Settings, on_change: Callable[[str], None], *, limits: Limits | None = None) -> None:
+    `on_change(api)` is called when an API becomes settled or refused, or stops being so; `on_wanted(api)` when requests
+    begin to wait for an API without a replica, and once more after a restart of the engine if they still do.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        on_change: Callable[[str], None],
+        on_wanted: Callable[[str], None] = lambda api: None,
+        *,
+        limits: Limits | None = None,
+    ) -> None:
         self._settings = settings
         self._limits = limits
         self._host = ip_address(settings.host)
         self._port = 0
         self._process = EnvoyProcess(settings)
+        self._activator = ActivatorProcess(settings)
+        self._demand = Demand(settings.activator_reports_socket, on_wanted)
         self._ads = AdsServer(on_change)
         self._is_applied = asyncio.Event()
 
@@ -42,6 +58,10 @@ class Gateway:
     @property
     def pid(self) -> int | None:
         return self._process.pid
+
+    @property
+    def activator_pid(self) -> int | None:
+        return self._activator.pid
 
     @property
     def url(self) -> str:
@@ -60,11 +80,17 @@ class Gateway:
 
     # --- its life ----------------------------------------------------------------------------------------
     async def start(self) -> None:
-        """Adopt the Envoy a former engine left, or start one. Raises GatewayError or StorageError."""
+        """Adopt Envoy and the activator of a former engine, or start them. Raises GatewayError or StorageError."""
         try:
             self._settings.gateway_dir.mkdir(mode=0o700, exist_ok=True)
         except OSError as exc:
             raise StorageError(f"cannot create {self._settings.gateway_dir}: {exc.strerror}") from exc
+        if not self._activator.adopt():
+            await self._activator.start()
+        self._activator.retire_others()
+        await self._start_envoy()
+
+    async def _start_envoy(self) -> None:
         adopted = self._process.adopt()
         await self._process.end_others()
         if adopted is not None and self._settings.gateway_port in (None, 0, adopted.port):
@@ -77,7 +103,7 @@ class Gateway:
             self._process.move(self._port)  # the listener moves over ADS, nothing is restarted
 
     async def run(self) -> None:
-        """Serve Envoy its configuration and keep it running, until cancelled. Cancelling leaves it running.
+        """Serve Envoy its configuration, keep it and the activator running, until cancelled. Then both run on.
 
         Waits for the first `apply`. Raises GatewayError when Envoy cannot open its port.
         """
@@ -86,16 +112,30 @@ class Gateway:
             tasks.create_task(self._ads.serve(self._settings.ads_socket), name="gateway-ads")
             tasks.create_task(self._process.watch(), name="gateway-envoy")
             tasks.create_task(self._watch_listener(), name="gateway-listener")
+            tasks.create_task(self._activator.watch(), name="gateway-activator")
+            tasks.create_task(self._demand.follow(), name="gateway-demand")
 
     async def stop(self, drain_timeout_s: float = DRAIN_TIMEOUT_S) -> None:
-        """End Envoy after the requests in flight, at most `drain_timeout_s` later. `run` must have been cancelled."""
+        """End Envoy after the requests in flight, at most `drain_timeout_s` later. `run` must have been cancelled.
+
+        Held requests are answered first: nothing will come up for them.
+        """
+        self._activator.refuse_all()
         await self._process.stop(drain_timeout_s)
+        await self._activator.stop()
 
     # --- what it serves ----------------------------------------------------------------------------------
     def apply(self, table: RouteTable) -> None:
         """Make this table the newest. Cheap; may be called before `run`, after `start`."""
-        self._ads.publish(make_resources(table, host=self._host, port=self._port, limits=self._limits))
+        activator = str(self._settings.activator_socket)
+        self._ads.publish(
+            make_resources(table, host=self._host, port=self._port, activator=activator, limits=self._limits)
+        )
         self._is_applied.set()
+
+    def waiting(self) -> Mapping[str, int]:
+        """API -> requests that the activator holds for it; an API for which it holds none is missing."""
+        return self._demand.waiting()
 
     async def in_flight(self) -> dict[str, int]:
         """Address -> requests in flight there, draining endpoints included. Raises GatewayError."""

@@ -14,17 +14,15 @@ import logging
 import os
 import resource
 import shutil
-import signal
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from hatchway.contract import PROCESS_VARIABLE
-from hatchway.errors import GatewayError, StorageError
+from hatchway.errors import GatewayError
 from hatchway.gateway.bootstrap import bootstrap_hash, make_bootstrap
+from hatchway.gateway.companion import Companion, end, write_file
 from hatchway.gateway.stats import Admin
-from hatchway.processes import Command, Identity, Mark, find_marked, is_alive, reap, signal_process, spawn
-from hatchway.rotation import LogStream
+from hatchway.processes import Command, Identity, Mark, find_marked, is_alive, reap, spawn
 from hatchway.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -32,12 +30,8 @@ log = logging.getLogger(__name__)
 ROLE = "envoy"
 START_TIMEOUT_S = 20.0
 DRAIN_TIMEOUT_S = 10.0
-TERM_TIMEOUT_S = 3.0
-LOG_CHECK_S = 60.0
-MAX_LOG_BYTES = 4 * 1024 * 1024
 
 _POLL_S = 0.02
-_FIRST_DELAY_S, _MAX_DELAY_S, _STABLE_AFTER_S = 0.1, 10.0, 60.0
 
 
 @dataclass(frozen=True)
@@ -59,14 +53,13 @@ class EnvoyProcess:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._identity: Identity | None = None
+        self._companion = Companion("Envoy", settings.logs_dir / "envoy.log")
         self._port = 0
-        self._log = LogStream(settings.logs_dir / "envoy.log", max_file_bytes=MAX_LOG_BYTES, kept_archives=1)
         self.admin = Admin(settings.admin_socket)
 
     @property
     def pid(self) -> int | None:
-        return self._identity.pid if self._identity else None
+        return self._companion.pid
 
     # --- finding one -------------------------------------------------------------------------------------
     def adopt(self) -> Record | None:
@@ -74,13 +67,13 @@ class EnvoyProcess:
         record = self._read_record()
         if record is None or not is_alive(record.identity) or record.bootstrap != self._bootstrap_hash():
             return None
-        self._identity, self._port = record.identity, record.port
+        self._companion.identity, self._port = record.identity, record.port
         return record
 
     async def end_others(self) -> None:
         """Drain and stop every Envoy of this home but the adopted one: of an older engine, or of one killed midway."""
         for found in find_marked(self._settings.home_hash):
-            if found.mark.role == ROLE and found.identity != self._identity:
+            if found.mark.role == ROLE and found.identity != self._companion.identity:
                 log.warning("replacing Envoy (pid %d) of an older engine", found.identity.pid)
                 await self._end(found.identity, DRAIN_TIMEOUT_S)
 
@@ -88,20 +81,22 @@ class EnvoyProcess:
     async def start(self, port: int) -> None:
         """Start Envoy and return when its admin socket answers. Raises GatewayError with the end of its log."""
         self._port = port
-        self._identity = self._spawn()
+        self._companion.identity = self._spawn()
         self._write_record()
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
-                await self._wait_answering(self._identity)
+                await self._wait_answering(self._companion.identity)
         except TimeoutError:
-            await self._end(self._identity, 0)
-            raise GatewayError(f"Envoy did not answer within {START_TIMEOUT_S:.0f} s\n{self._log_end()}") from None
+            await self._end(self._companion.identity, 0)
+            raise GatewayError(
+                f"Envoy did not answer within {START_TIMEOUT_S:.0f} s\n{self._companion.log_end()}"
+            ) from None
 
     def _spawn(self) -> Identity:
         binary = find_envoy(self._settings.envoy)
         bootstrap = self._write_bootstrap()
         self._settings.admin_socket.unlink(missing_ok=True)
-        self._log.rotate()
+        self._companion.log.rotate()
         mark = Mark(self._settings.home_hash, ROLE, "0")
         argv = [
             *(str(binary), "--config-path", str(bootstrap)),
@@ -113,7 +108,7 @@ class EnvoyProcess:
         # Nothing of our environment: it may hold secrets, and Envoy needs none of it.
         environment = {PROCESS_VARIABLE: str(mark), "PATH": os.defpath}
         try:
-            identity = spawn(Command(argv, environment, self._settings.gateway_dir, self._log.live))
+            identity = spawn(Command(argv, environment, self._settings.gateway_dir, self._companion.log.live))
         except OSError as exc:
             raise GatewayError(
                 f"cannot run {binary}: {exc.strerror}", hint="HATCHWAY_ENVOY names the binary to use"
@@ -128,7 +123,7 @@ class EnvoyProcess:
                 return
             if not is_alive(identity):
                 code = reap(identity)
-                raise GatewayError(f"Envoy ended at once (exit code {code})\n{self._log_end()}")
+                raise GatewayError(f"Envoy ended at once (exit code {code})\n{self._companion.log_end()}")
             await asyncio.sleep(_POLL_S)
 
     def move(self, port: int) -> None:
@@ -136,44 +131,16 @@ class EnvoyProcess:
         self._port = port
         self._write_record()
 
-    # --- watching ----------------------------------------------------------------------------------------
     async def watch(self) -> None:
         """Start Envoy again whenever it dies, until cancelled. Cancelling leaves it running."""
-        delay_s = _FIRST_DELAY_S
-        while True:
-            started = time.monotonic()
-            await self._wait_gone_rotating()
-            if time.monotonic() - started > _STABLE_AFTER_S:
-                delay_s = _FIRST_DELAY_S
-            log.error("Envoy died (%s); starting it again\n%s", self._exit_text(), self._log_end())
-            await asyncio.sleep(delay_s)
-            delay_s = min(delay_s * 2, _MAX_DELAY_S)
-            try:
-                await self.start(self._port)
-            except GatewayError as exc:
-                log.error("%s", exc.message)  # noqa: TRY400  # the message holds the end of Envoy's log
-
-    async def _wait_gone_rotating(self) -> None:
-        assert self._identity is not None
-        while True:
-            try:
-                async with asyncio.timeout(LOG_CHECK_S):
-                    await _wait_gone(self._identity)
-            except TimeoutError:
-                self._log.rotate()
-            else:
-                return
-
-    def _exit_text(self) -> str:
-        code = reap(self._identity) if self._identity else None
-        return "unknown exit code" if code is None else f"exit code {code}"
+        await self._companion.watch(lambda: self.start(self._port))
 
     # --- stopping ----------------------------------------------------------------------------------------
     async def stop(self, drain_timeout_s: float = DRAIN_TIMEOUT_S) -> None:
         """Take no new connection, wait for requests in flight, end Envoy."""
-        if self._identity is not None:
-            await self._end(self._identity, drain_timeout_s)
-            self._identity = None
+        if self._companion.identity is not None:
+            await self._end(self._companion.identity, drain_timeout_s)
+            self._companion.identity = None
         self._record_path.unlink(missing_ok=True)
 
     async def _end(self, identity: Identity, drain_timeout_s: float) -> None:
@@ -182,13 +149,7 @@ class EnvoyProcess:
                 await self.admin.drain()
                 while await self.admin.downstream_in_flight():  # noqa: ASYNC110  # another process has no event for it
                     await asyncio.sleep(_POLL_S)
-        for signal_number in (signal.SIGTERM, signal.SIGKILL):
-            signal_process(identity, signal_number)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(TERM_TIMEOUT_S):
-                    await _wait_gone(identity)
-                    break
-        reap(identity)
+        await end(identity)
 
     # --- files -------------------------------------------------------------------------------------------
     @property
@@ -206,24 +167,21 @@ class EnvoyProcess:
 
     def _write_bootstrap(self) -> Path:
         path = self._settings.gateway_dir / "bootstrap.json"
-        _write(path, json.dumps(self._bootstrap(), indent=1))
+        write_file(path, json.dumps(self._bootstrap(), indent=1))
         return path
 
     def _write_record(self) -> None:
-        assert self._identity is not None
-        record = Record(self._identity.pid, self._identity.start_time, self._port, self._bootstrap_hash())
-        _write(self._record_path, json.dumps(asdict(record)))
+        assert self._companion.identity is not None
+        record = Record(
+            self._companion.identity.pid, self._companion.identity.start_time, self._port, self._bootstrap_hash()
+        )
+        write_file(self._record_path, json.dumps(asdict(record)))
 
     def _read_record(self) -> Record | None:
         try:
             return Record(**json.loads(self._record_path.read_text()))
         except (OSError, ValueError, TypeError):
             return None
-
-    def _log_end(self) -> str:
-        end = self._log.end()
-        data, _ = self._log.read(max(0, end - 2000), 2000)
-        return data.decode(errors="replace").strip()
 
 
 def find_envoy(setting: str | None) -> Path:
@@ -254,31 +212,3 @@ def _raise_file_limit(pid: int) -> None:
     with contextlib.suppress(OSError, AttributeError):
         _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (hard, hard))
-
-
-async def _wait_gone(identity: Identity) -> None:
-    """Return when the process has ended. Works for processes that are not our children."""
-    try:
-        descriptor = os.pidfd_open(identity.pid)
-    except ProcessLookupError:
-        return
-    loop = asyncio.get_running_loop()
-    gone = asyncio.Event()
-    try:
-        if is_alive(identity):
-            loop.add_reader(descriptor, gone.set)
-            try:
-                await gone.wait()
-            finally:
-                loop.remove_reader(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _write(path: Path, text: str) -> None:
-    unfinished = path.with_suffix(".unfinished")
-    try:
-        unfinished.write_text(text)
-        unfinished.replace(path)
-    except OSError as exc:
-        raise StorageError(f"cannot write {path}: {exc.strerror}", hint="free some space, or check its rights") from exc

@@ -28,6 +28,9 @@ class Route:
     max_body_bytes: int = 100 * 1024 * 1024
     cors: Cors | None = None
     idempotent: bool = False
+    # How many requests may wait for a replica while there is none: what the first one to come up can take at once,
+    # max_concurrency + max_queue_length. 0: none will come up (it is stopped, or has failed), so 503 at once.
+    max_held: int = 0
 
 
 @dataclass(frozen=True)
