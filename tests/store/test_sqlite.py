@@ -19,7 +19,7 @@ import pytest
 from hatchway.errors import StorageError
 from hatchway.spec.revision import Interpreter, ProjectFile, Source
 from hatchway.store import sqlite
-from hatchway.store.sqlite import ApiRecord, Deed, Event, RevisionRecord, Scaled, Store
+from hatchway.store.sqlite import ApiRecord, Deed, Event, RevisionRecord, RevisionSummary, Scaled, Store
 
 SOURCE = Source(
     files=(ProjectFile(path="handler.py", mode=0o644, size=3, sha256="ab" * 32),),
@@ -90,6 +90,15 @@ def test_revisions_come_newest_first_and_a_repeated_one_moves_up(store: Store) -
     assert [r.id for r in store.revisions("iris")] == ["r3", "r2", "r1"]
     store.save_deploy(an_api(revision="r1"), a_revision("r1", created_at=3.0))
     assert [r.id for r in store.revisions("iris")] == ["r1", "r3", "r2"]
+
+
+def test_revisions_in_short(store: Store) -> None:
+    source = SOURCE.model_copy(update={"git_commit": "abc"})
+    for number, found in ((1, SOURCE), (2, source)):
+        revision = a_revision(f"r{number}", created_at=float(number))
+        store.save_deploy(an_api(), dataclasses.replace(revision, source=found))
+    assert store.revision_summaries("iris") == [RevisionSummary("r2", 2.0, "abc", None), RevisionSummary("r1", 1.0, None, None)]
+    assert store.revision_summaries("other") == []
 
 
 def test_a_revision_id_is_unique_within_its_api_only(store: Store) -> None:

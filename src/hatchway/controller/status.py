@@ -20,7 +20,7 @@ from hatchway.spec.status import (
     RevisionStatus,
     ScaledStatus,
 )
-from hatchway.store.sqlite import ApiRecord, Deed, RevisionRecord, Scaled
+from hatchway.store.sqlite import ApiRecord, Deed, RevisionSummary, Scaled
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class View:
     wish: Wish
     memory: Memory
     replicas: Sequence[Replica]
-    revisions: Sequence[RevisionRecord]
+    revisions: Sequence[RevisionSummary]
     gateway: Reachability
     scaled: Scaled | None
     spec: dict[str, Any]  # with defaults, `${VAR}` kept as a reference
@@ -154,7 +154,7 @@ def to_status(view: View) -> ApiStatus:
                 id=revision.id,
                 created_at=timestamp(revision.created_at),
                 active=revision.id == view.record.revision,
-                git_commit=revision.source.git_commit,
+                git_commit=revision.git_commit,
                 live_at=None if revision.live_at is None else timestamp(revision.live_at),
             )
             for revision in view.revisions
