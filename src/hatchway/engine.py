@@ -68,7 +68,7 @@ class Engine:
         self.shutdown = Shutdown()
         blobs = Blobs(settings.blobs_dir)
         self.backend = LocalBackend(settings, self._on_change)
-        self.gateway = Gateway(settings, self._on_change)
+        self.gateway = Gateway(settings, self._on_change, self._on_wanted)
         self._changes = Changes()
         self.controller = Controller(
             World(
@@ -89,6 +89,10 @@ class Engine:
         """A replica or the gateway's view of an API changed."""
         self.controller.nudge(api)
         self._changes.publish(api)
+
+    def _on_wanted(self, api: str) -> None:
+        """Requests wait for an API that has no replica."""
+        self.controller.wake(api)
 
     async def run(self) -> int:
         """Live until asked to end. Returns the exit code for the keeper."""

@@ -15,7 +15,16 @@ from hatchway.controller.controller import Controller
 from hatchway.gateway.gateway import Gateway
 from hatchway.settings import Settings
 from hatchway.spec.deploy import DeployRequest, ScaleRequest
-from hatchway.spec.status import ApiStatus, DeployResult, EngineStatus, GatewayStatus, HistoryEntry, LogLine, Status
+from hatchway.spec.status import (
+    ApiStatus,
+    DeployResult,
+    EngineStatus,
+    GatewayStatus,
+    HistoryEntry,
+    LogLine,
+    ScalingStep,
+    Status,
+)
 from hatchway.store.blobs import Blobs
 
 
@@ -49,6 +58,9 @@ class Plane:
 
     def history(self, name: str) -> Sequence[HistoryEntry]:
         return self._controller.history(name)
+
+    def scaling(self, name: str) -> Sequence[ScalingStep]:
+        return self._controller.scaling(name)
 
     async def start(self, name: str, by: str) -> ApiStatus:
         return await self._controller.start(name, by)

@@ -27,6 +27,7 @@ from hatchway.spec.status import (
     ReplicaCounts,
     RevisionStatus,
     ScaledStatus,
+    ScalingStep,
     Status,
 )
 from hatchway.store.blobs import Blobs
@@ -66,6 +67,7 @@ class MemoryPlane:
         self.requests: list[DeployRequest] = []
         self.asked_by: list[str] = []
         self.entries: list[HistoryEntry] = []
+        self.steps: list[ScalingStep] = []
         self.logs_asked: list[dict[str, Any]] = []
         self.uploads: list[str] = []  # "stream SHA" or "path PATH"
         self.fails = False  # whether `status` finds what the engine did not expect
@@ -122,6 +124,10 @@ class MemoryPlane:
     def history(self, name: str) -> Sequence[HistoryEntry]:
         self.get(name)
         return self.entries
+
+    def scaling(self, name: str) -> Sequence[ScalingStep]:
+        self.get(name)
+        return self.steps
 
     async def start(self, name: str, by: str) -> ApiStatus:
         self.asked_by.append(by)

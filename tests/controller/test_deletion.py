@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,13 +13,13 @@ from hatchway.backends import Replica, Workload
 from hatchway.controller.changes import Changes
 from hatchway.controller.controller import Controller
 from hatchway.controller.reconcile import World
-from hatchway.gateway.routes import RouteTable
 from hatchway.spec.deploy import ApiDocument, DeployRequest
 from hatchway.spec.revision import ProjectFile
 from hatchway.store.blobs import Blobs
 from hatchway.store.sqlite import Store
 from hatchway.store.trees import Trees
 from hatchway.store.variables import Variables
+from tests.controller.world import FakeGateway
 from tests.spec.builders import a_document, a_source
 
 CODE = b"code"
@@ -43,32 +43,13 @@ class SlowBackend:
         await self.go.wait()
 
 
-class PromptGateway:
-    """Takes every table at once."""
-
-    url = "http://127.0.0.1:1"
-    rejections: Mapping[str, str] = {}
-
-    def __init__(self) -> None:
-        self.table = RouteTable()
-
-    def apply(self, table: RouteTable) -> None:
-        self.table = table
-
-    def settled(self, api: str) -> bool:
-        return True
-
-    async def in_flight(self) -> dict[str, int]:
-        return {}
-
-
 class Home:
     """A controller whose loop runs."""
 
     def __init__(self, folder: Path, store: Store) -> None:
         blobs = Blobs(folder / "blobs")
         blobs.add_stream(SHA256, [CODE])
-        self.store, self.backend, self.gateway, self.changes = store, SlowBackend(), PromptGateway(), Changes()
+        self.store, self.backend, self.gateway, self.changes = store, SlowBackend(), FakeGateway(), Changes()
         self.trees = Trees(folder / "revisions", blobs)
         self.controller = Controller(
             World(

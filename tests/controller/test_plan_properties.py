@@ -35,8 +35,8 @@ def wishes(draw: st.DrawFn, ids: tuple[str, ...] = ()) -> Wish:
     )
     live = draw(st.sampled_from([OLD, NEW, None]))
     outdated = draw(st.sets(st.sampled_from(ids))) if ids and live == NEW else set()
-    scaled_to = draw(st.none() | st.integers(1, 6))
-    return Wish(spec, "running", NEW, live, frozenset(outdated), scaled_to)
+    decided = draw(st.none() | st.integers(0, 6))
+    return Wish(spec, "running", NEW, live, frozenset(outdated), decided)
 
 
 @st.composite
@@ -170,7 +170,7 @@ class Fleet:
 
 @st.composite
 def begun(draw: st.DrawFn) -> Fleet:
-    """An API that serves with all it should have, at the moment an update or a restart is asked for."""
+    """An API that serves with all it should have, or is idle, at the moment an update or a restart is asked for."""
     wish = draw(wishes())
     old = tuple(Seen(f"before-{number}", OLD, "ready") for number in range(replicas_wanted(wish)))
     if draw(st.booleans()):
@@ -184,7 +184,8 @@ def begun(draw: st.DrawFn) -> Fleet:
 def test_an_update_or_restart_keeps_its_limits_at_every_step_and_ends(fleet: Fleet, data: st.DataObject) -> None:
     """Some replicas get ready at each turn and others later; the gateway is sometimes late."""
     wish, wanted = fleet.wish, replicas_wanted(fleet.wish)
-    former, low, high = set(fleet.seen), wanted - allowed(wish).unavailable, wanted + allowed(wish).surge
+    former, high = set(fleet.seen), wanted + allowed(wish).surge
+    low = min(len(former), wanted - allowed(wish).unavailable)
     for turn in range(200):
         decided = plan(wish, fleet.seen, fleet.memory, float(turn))
         assert len(decided.reachable) >= low
@@ -208,7 +209,8 @@ def test_an_update_or_restart_keeps_its_limits_at_every_step_and_ends(fleet: Fle
 def test_an_update_or_restart_that_fails_at_any_point_leaves_what_is_wanted_ready(fleet: Fleet, works: int) -> None:
     """The first `works` new replicas get ready, the rest cannot load; those of another former revision always can."""
     wish, wanted, all_that_work = fleet.wish, replicas_wanted(fleet.wish), works
-    low = wanted - allowed(wish).unavailable
+    begun_with = len(fleet.seen)
+    low = min(begun_with, wanted - allowed(wish).unavailable)
     for turn in range(60):
         decided = plan(wish, fleet.seen, fleet.memory, float(turn))
         assert len(decided.reachable) >= low

@@ -9,6 +9,7 @@ from hatchway.spec.deploy import ScaleRequest
 from tests.controller.world import ADA, Lab
 
 TWO = {"min_replicas": 2, "max_replicas": 4}
+QUICK = {**TWO, "window": "2s", "downscale_stabilization_period": "0s", "max_downscale_factor": 0.1}
 
 
 # --- restart ---------------------------------------------------------------------------------------------------
@@ -195,18 +196,20 @@ async def scale(lab: Lab, replicas: int | None, for_s: float = 600) -> None:
     await lab.settle()
 
 
-async def test_a_number_of_replicas_holds_for_a_while_and_then_ends_by_itself(lab: Lab) -> None:
-    await lab.live(autoscaling=TWO)
+async def test_a_number_of_replicas_holds_for_a_while_and_then_requests_decide(lab: Lab) -> None:
+    await lab.live(autoscaling=QUICK)
     await scale(lab, 3)
     assert len(lab.ready()) == 3
     assert (lab.status().scaled.replicas, lab.status().scaled.by) == (3, ADA)
     lab.next_engine()
     await lab.settle()
     assert len(lab.ready()) == 3
+    await lab.tick(5)
+    assert len(lab.ready()) == 3
     lab.now += 600
-    await lab.settle()
-    assert len(lab.ready()) == 2
+    await lab.tick(5)
     assert lab.status().scaled is None
+    assert len(lab.ready()) == 2
 
 
 async def test_the_controller_looks_again_when_it_ends(lab: Lab) -> None:
@@ -218,9 +221,11 @@ async def test_the_controller_looks_again_when_it_ends(lab: Lab) -> None:
 
 
 async def test_it_ends_at_once_when_asked_to(lab: Lab) -> None:
-    await lab.live(autoscaling=TWO)
+    await lab.live(autoscaling=QUICK)
     await scale(lab, 4)
     await scale(lab, None, for_s=0)
+    assert lab.status().scaled is None
+    await lab.tick(5)
     assert len(lab.ready()) == 2
     assert [one.changes for one in lab.controller.history("iris")][:2] == [
         ("no longer to a fixed number",),
@@ -237,8 +242,9 @@ async def test_other_bounds_end_it_and_other_changes_do_not(lab: Lab) -> None:
     assert len(lab.ready()) == 4
     await lab.live("2", autoscaling={**TWO, "window": "10s"})
     assert len(lab.ready()) == 4
+    assert lab.status().scaled is not None
     await lab.live("2", autoscaling={**TWO, "max_replicas": 5})
-    assert len(lab.ready()) == 2
+    assert lab.status().scaled is None
 
 
 @pytest.mark.parametrize(

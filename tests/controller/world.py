@@ -13,7 +13,9 @@ from hatchway.backends import Replica, Workload
 from hatchway.controller.changes import Changes
 from hatchway.controller.controller import Controller
 from hatchway.controller.reconcile import Reconciler, World
+from hatchway.errors import GatewayError
 from hatchway.gateway.routes import RouteTable
+from hatchway.gateway.stats import Requests
 from hatchway.spec.api import Compute
 from hatchway.spec.deploy import ApiDocument, DeployRequest
 from hatchway.spec.revision import Interpreter, ProjectFile, Source
@@ -96,6 +98,9 @@ class FakeGateway:
     url: str = "http://gateway"
     table: RouteTable = field(default_factory=lambda: RouteTable(()))
     is_settled: bool = True
+    load: dict[str, Requests] = field(default_factory=dict)
+    held: dict[str, int] = field(default_factory=dict)
+    is_silent: bool = False
 
     @property
     def rejections(self) -> Mapping[str, str]:
@@ -109,6 +114,14 @@ class FakeGateway:
 
     async def in_flight(self) -> dict[str, int]:
         return {}
+
+    async def requests(self) -> dict[str, Requests]:
+        if self.is_silent:
+            raise GatewayError("Envoy does not answer")
+        return self.load
+
+    def waiting(self) -> Mapping[str, int]:
+        return self.held
 
 
 class Lab:
@@ -138,6 +151,13 @@ class Lab:
         self.controller = Controller(world)
         self.reconciler: Reconciler = self.controller._reconciler  # the loop is not run: a test decides when
         self.controller.prime()
+
+    async def tick(self, seconds: int = 1) -> None:
+        """So much time passes, and the autoscaler looks each second."""
+        for _ in range(seconds):
+            self.now += 1
+            await self.controller._scaler.tick()
+            await self.settle()
 
     def document(self, code: str = "1", variables: Mapping[str, str] | None = None, **sections: Any) -> ApiDocument:
         """An API whose only file is `code`."""

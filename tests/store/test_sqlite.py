@@ -97,7 +97,10 @@ def test_revisions_in_short(store: Store) -> None:
     for number, found in ((1, SOURCE), (2, source)):
         revision = a_revision(f"r{number}", created_at=float(number))
         store.save_deploy(an_api(), dataclasses.replace(revision, source=found))
-    assert store.revision_summaries("iris") == [RevisionSummary("r2", 2.0, "abc", None), RevisionSummary("r1", 1.0, None, None)]
+    assert store.revision_summaries("iris") == [
+        RevisionSummary("r2", 2.0, "abc", None),
+        RevisionSummary("r1", 1.0, SOURCE.git_commit, None),
+    ]
     assert store.revision_summaries("other") == []
 
 

@@ -45,7 +45,7 @@ def decide(
     is over is no different from none.
     """
     now_ms = to_ms(now)
-    current = _initial(scaling) if memory.replicas is None else memory.replicas
+    current = initial_replicas(scaling) if memory.replicas is None else memory.replicas
     course = _Course(_bounded(scaling, current))
     load, recommended = None, course.base
     if sample is not None:
@@ -183,7 +183,8 @@ def _hold(memory: Memory, history: Maxima, base: int, period_ms: int, now_ms: in
     )
 
 
-def _initial(scaling: Autoscaling) -> int:
+def initial_replicas(scaling: Autoscaling) -> int:
+    """What an API starts with, before anything is known of its requests."""
     return scaling.min_replicas if scaling.init_replicas is None else scaling.init_replicas
 
 

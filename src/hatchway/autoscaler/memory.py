@@ -44,6 +44,10 @@ class Memory:
             request_ms=now_ms if arrived or sample.in_flight > 0 else self.request_ms,
         )
 
+    def roused(self, now: float) -> Memory:
+        """As if a request had come just now: an API at zero is to have a replica, and to keep it for a while."""
+        return replace(self, replicas=max(1, self.replicas or 0), request_ms=to_ms(now))
+
     def recommended(self, replicas: int, down_ms: int, up_ms: int, now_ms: int) -> Memory:
         """With one more recommendation in the history that the stabilisation periods look at."""
         return replace(

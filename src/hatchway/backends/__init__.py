@@ -50,6 +50,7 @@ class Replica:
     rss_bytes: int | None = None
     in_flight: int = 0
     queued: int = 0
+    slots: int | None = None  # requests it works on at a time; None: it has not said yet
     handler: str = ""  # what runs, for people
     start: StartKind = ""  # how its process was started
     start_reason: str = ""  # why it was spawned and not forked

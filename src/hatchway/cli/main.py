@@ -37,6 +37,7 @@ from hatchway.cli import (
     stop,
     up,
     version,
+    why,
 )
 from hatchway.cli.output import Output
 from hatchway.errors import HatchwayError
@@ -92,6 +93,7 @@ for _name, _module in {
     "predict": predict,
     "logs": logs,
     "history": history,
+    "why": why,
     "rollback": rollback,
     "restart": restart,
     "scale": scale,

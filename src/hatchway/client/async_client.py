@@ -31,7 +31,7 @@ from hatchway.client.predictions import Prediction, body_of, prediction
 from hatchway.client.progress import OnProgress, silent
 from hatchway.client.waiting import Waiting
 from hatchway.errors import DeployFailed, EngineUnavailable, HatchwayError, NotFound, PredictionFailed
-from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, Status
+from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
 
 T = TypeVar("T")
 
@@ -166,6 +166,10 @@ class AsyncClient:
     async def history(self, name: str) -> Sequence[HistoryEntry]:
         """See `Client.history`."""
         return await self._send(calls.history(name))
+
+    async def scaling(self, name: str) -> Sequence[ScalingStep]:
+        """See `Client.scaling`."""
+        return await self._send(calls.scaling(name))
 
     async def delete(self, name: str) -> ApiStatus:
         """See `Client.delete`."""

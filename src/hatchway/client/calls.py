@@ -14,7 +14,7 @@ from pydantic import BaseModel, TypeAdapter
 from hatchway.client.connection import ANSWER_TIMEOUT_S, raise_for
 from hatchway.client.events import Deleted, Events, log_line
 from hatchway.spec.deploy import RollbackRequest, ScaleRequest
-from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, Status
+from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -97,6 +97,10 @@ def scale(name: str, replicas: int | None, for_s: float) -> Call[ApiStatus]:
 
 def history(name: str) -> Call[list[HistoryEntry]]:
     return Call("GET", _api(name, "/history"), many(HistoryEntry))
+
+
+def scaling(name: str) -> Call[list[ScalingStep]]:
+    return Call("GET", _api(name, "/scaling"), many(ScalingStep))
 
 
 def delete(name: str) -> Call[ApiStatus]:

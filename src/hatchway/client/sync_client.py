@@ -30,7 +30,7 @@ from hatchway.client.predictions import Prediction, body_of, prediction
 from hatchway.client.progress import OnProgress, silent
 from hatchway.client.waiting import Waiting
 from hatchway.errors import DeployFailed, EngineUnavailable, HatchwayError, NotFound, PredictionFailed
-from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, Status
+from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
 
 T = TypeVar("T")
 
@@ -171,6 +171,10 @@ class Client:
     def history(self, name: str) -> Sequence[HistoryEntry]:
         """Who did what to an API, and what became of it; the newest first. Raises NotFound."""
         return self._send(calls.history(name))
+
+    def scaling(self, name: str) -> Sequence[ScalingStep]:
+        """What the autoscaler decided and why, the newest first. Raises NotFound."""
+        return self._send(calls.scaling(name))
 
     def delete(self, name: str) -> ApiStatus:
         """Stop an API and forget it. Returns at once; `watch` ends when it is gone. Raises NotFound."""

@@ -103,6 +103,9 @@ class Endpoints:
     async def history(self, request: Request) -> Response:
         return _answers(self._plane.history(request.path_params["name"]))
 
+    async def scaling(self, request: Request) -> Response:
+        return _answers(self._plane.scaling(request.path_params["name"]))
+
     async def openapi(self, request: Request) -> Response:
         return JSONResponse(openapi_document())
 

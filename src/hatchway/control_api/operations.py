@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from hatchway import __version__
 from hatchway.control_api.plane import ShutdownMode
 from hatchway.spec.deploy import HEADER_BY, DeployRequest, RollbackRequest, ScaleRequest
-from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, Status
+from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
 
 HEADER_SOURCE_PATH = "x-hatchway-source-path"
 
@@ -132,6 +132,13 @@ OPERATIONS = (
         "/v1/apis/{name}/history",
         "Who did what to an API and what became of it, newest first",
         tuple[HistoryEntry, ...],
+    ),
+    Operation(
+        "scaling",
+        "GET",
+        "/v1/apis/{name}/scaling",
+        "What the autoscaler decided and why, newest first",
+        tuple[ScalingStep, ...],
     ),
     Operation("delete", "DELETE", "/v1/apis/{name}", "Stop an API and forget it", ApiStatus),
     Operation("missing_blobs", "POST", "/v1/blobs/missing", "Which files must be uploaded", MissingBlobs, BlobHashes),

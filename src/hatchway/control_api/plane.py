@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from hatchway.spec.deploy import DeployRequest, ScaleRequest
-from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, Status
+from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
 
 ShutdownMode = Literal["down", "restart", "handover"]
 
@@ -30,6 +30,10 @@ class ControlPlane(Protocol):
 
     def history(self, name: str) -> Sequence[HistoryEntry]:
         """What was done to an API, the newest first. Raises NotFound."""
+        ...
+
+    def scaling(self, name: str) -> Sequence[ScalingStep]:
+        """What the autoscaler decided, the newest first. Raises NotFound."""
         ...
 
     async def start(self, name: str, by: str) -> ApiStatus: ...

@@ -10,11 +10,12 @@ from hatchway.controller.loop import Loop
 from hatchway.controller.plan import Memory
 from hatchway.controller.reconcile import Reconciler, World
 from hatchway.controller.rollbacks import Rollbacks
-from hatchway.controller.status import Reachability, View, to_entry, to_status
+from hatchway.controller.scaling import Scaler
+from hatchway.controller.status import Reachability, View, to_entry, to_status, to_step
 from hatchway.controller.verbs import Verbs
 from hatchway.spec.deploy import DeployRequest, ScaleRequest
 from hatchway.spec.masking import masked
-from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry
+from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, ScalingStep
 from hatchway.store.sqlite import ApiRecord, RevisionRecord
 
 RESYNC_S = 10.0
@@ -26,7 +27,8 @@ class Controller:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._reconciler = Reconciler(world)
+        self._scaler = Scaler(world.store, world.gateway, self._moved, world.monotonic, world.wall_clock)
+        self._reconciler = Reconciler(world, self._scaler)
         self._verbs = Verbs(world, self._reconciler)
         self._deploys = Deploys(world, self._reconciler)
         self._rollbacks = Rollbacks(world, self._reconciler, self._deploys)
@@ -43,9 +45,20 @@ class Controller:
         for record in self._world.store.apis():
             self.nudge(record.name)
 
+    def wake(self, api: str) -> None:
+        """Requests wait for a replica of `api`: have one started now."""
+        self._scaler.wake(api)
+
+    def _moved(self, api: str) -> None:
+        """Another number of replicas is wanted."""
+        self.nudge(api)
+        self._world.changes.publish(api)
+
     async def run(self) -> None:
-        """Reconcile until cancelled. Everything goes on as it is after that."""
-        await self._loop.run()
+        """Reconcile and scale until cancelled. Everything goes on as it is after that."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._loop.run(), name="reconcile")
+            group.create_task(self._scaler.run(), name="scale")
 
     # --- reading -----------------------------------------------------------------------------------------
     def list(self) -> Sequence[ApiStatus]:
@@ -60,6 +73,11 @@ class Controller:
         """What was done to the API, the newest first. Raises NotFound."""
         self._verbs.find(name)
         return [to_entry(deed) for deed in self._world.store.deeds(name)]
+
+    def scaling(self, name: str) -> Sequence[ScalingStep]:
+        """What the autoscaler decided and why, the newest first. Raises NotFound."""
+        self._verbs.find(name)
+        return [to_step(at, decision) for at, decision in self._scaler.decisions(name)]
 
     async def watch(self, name: str) -> AsyncIterator[ApiStatus]:
         """The status now and whenever it changed; ends when the API is gone. Raises NotFound."""
@@ -173,6 +191,7 @@ class Controller:
                     url=gateway.url + wish.spec.endpoint,
                     is_settled=has_seen and gateway.settled(record.name),
                     rejection=gateway.rejections.get(record.name) if has_seen else None,
+                    held=gateway.waiting().get(record.name, 0),
                 ),
                 scaled=self._reconciler.scaled(record),
                 spec=masked(wish.spec, record.document),

@@ -71,14 +71,8 @@ class Deploys:
         """Raises NoCapacity when an update to the decision's revision could never finish."""
         before = self._world.store.api(decision.spec.name)
         if before is not None and before.wanted == "running" and decision.revision != before.revision:
-            scaled = self._reconciler.scaled(before)
-            wish = Wish(
-                decision.spec,
-                "running",
-                decision.revision,
-                before.live_revision,
-                scaled_to=None if scaled is None else scaled.replicas,
-            )
+            decided = self._reconciler.wish(before).decided
+            wish = Wish(decision.spec, "running", decision.revision, before.live_revision, decided=decided)
             await check_room(self._world.backend, wish)
 
     async def carry_out(self, decision: Decision, by: str) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from hatchway.autoscaler.decide import initial_replicas
 from hatchway.controller import rollout
 from hatchway.spec.api import RealtimeApi
 from hatchway.spec.status import ReplicaState
@@ -25,7 +26,7 @@ class Wish:
     revision: str
     live_revision: str | None  # the last revision that was completely live
     outdated: frozenset[str] = frozenset()  # replicas to be replaced, whatever their revision
-    scaled_to: int | None = None  # a number that somebody asked for, for now
+    decided: int | None = None  # replicas, by the autoscaler; None: it has not looked yet
 
     @property
     def is_settled(self) -> bool:
@@ -99,13 +100,11 @@ UNREADY_KILL_AFTER_S = 5.0  # a replica that serves nobody has nothing to finish
 
 
 def replicas_wanted(wish: Wish) -> int:
-    """How many replicas should serve: the operator's number while there is one.
-
-    Requests decide later; until then the lower bound runs, but at least one.
-    """
+    """How many replicas should serve. What has yet to prove itself runs at least once, though nobody asks for it."""
     if wish.wanted != "running":
         return 0
-    return max(1, wish.spec.autoscaling.min_replicas) if wish.scaled_to is None else wish.scaled_to
+    decided = initial_replicas(wish.spec.autoscaling) if wish.decided is None else wish.decided
+    return decided if wish.is_settled else max(1, decided)
 
 
 def plan(wish: Wish, seen: Sequence[Seen], memory: Memory, now: float) -> Plan:

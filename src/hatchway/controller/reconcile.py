@@ -15,8 +15,10 @@ from hatchway.backends import Backend, Workload
 from hatchway.controller import observe
 from hatchway.controller.changes import Changes
 from hatchway.controller.plan import Failure, Memory, Plan, Seen, Wish, plan
+from hatchway.controller.scaling import Scaler, Subject
 from hatchway.errors import StorageError
 from hatchway.gateway.routes import Endpoint, Route, RouteTable
+from hatchway.gateway.stats import Requests
 from hatchway.spec.api import RealtimeApi
 from hatchway.spec.load import parse_document
 from hatchway.store.blobs import Blobs
@@ -38,7 +40,9 @@ class Gateway(Protocol):
     def rejections(self) -> Mapping[str, str]: ...
     def apply(self, table: RouteTable) -> None: ...
     def settled(self, api: str) -> bool: ...
+    def waiting(self) -> Mapping[str, int]: ...
     async def in_flight(self) -> dict[str, int]: ...
+    async def requests(self) -> dict[str, Requests]: ...
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,9 @@ class World:
 class Reconciler:
     """Keeps each API's memory and the gateway's route table."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, scaler: Scaler) -> None:
         self._world = world
+        self._scaler = scaler
         self._memories: dict[str, Memory] = {}
         self._routes: dict[str, Route] = {}
         self._specs: dict[tuple[str, int], RealtimeApi] = {}
@@ -71,14 +76,13 @@ class Reconciler:
 
     # --- reading -----------------------------------------------------------------------------------------
     def wish(self, record: ApiRecord) -> Wish:
-        scaled = self.scaled(record)
         return Wish(
             self.spec(record),
             record.wanted,
             record.revision,
             record.live_revision,
             frozenset(record.outdated),
-            None if scaled is None else scaled.replicas,
+            self._scaler.replicas(record.name),
         )
 
     def scaled(self, record: ApiRecord) -> Scaled | None:
@@ -110,6 +114,7 @@ class Reconciler:
         record = self._world.store.api(api)
         if record is None:
             return None
+        self._scale(record)
         wish = self.wish(record)
         seen = await self._observe(api)
         before = self.memory(api)
@@ -126,6 +131,7 @@ class Reconciler:
     def prime(self) -> None:
         """After adoption: tell the gateway of everything that serves, before it listens to us for the first time."""
         for record in self._world.store.apis():
+            self._scale(record)
             replicas = [replica for replica in self._world.backend.observe() if replica.api == record.name]
             memory = self.memory(record.name)
             first = plan(self.wish(record), observe.seen(replicas, {}), memory, self._world.monotonic())
@@ -143,6 +149,20 @@ class Reconciler:
         """Give a failed revision another chance."""
         self._memories[api] = Memory()
         self._world.store.remember(_failure_key(api), "")
+
+    def _scale(self, record: ApiRecord) -> None:
+        """Have the API scaled as it is wanted now."""
+        if record.wanted != "running":
+            self._scaler.unfollow(record.name)
+            return
+        spec = self.spec(record)
+        subject = Subject(spec.autoscaling, self._slots(spec), self.scaled(record))
+        self._scaler.follow(record.name, subject)
+
+    def _slots(self, spec: RealtimeApi) -> int | None:
+        """How many requests a replica works on at a time, as the spec or a replica says."""
+        told = (replica.slots for replica in self._world.backend.observe() if replica.api == spec.name)
+        return spec.handler.max_concurrency or next(filter(None, told), None)
 
     async def _observe(self, api: str) -> list[Seen]:
         replicas = [replica for replica in self._world.backend.observe() if replica.api == api]
@@ -227,7 +247,17 @@ class Reconciler:
             max_body_bytes=wish.spec.networking.max_body,
             cors=wish.spec.networking.cors,
             idempotent=wish.spec.networking.idempotent,
+            max_held=self._max_held(wish, reachable, memory),
         )
+
+    def _max_held(self, wish: Wish, reachable: frozenset[str], memory: Memory) -> int:
+        """As many as the first replica to come up can take at once; none when none will."""
+        replicas = [replica for replica in self._world.backend.observe() if replica.api == wish.spec.name]
+        is_hopeless = not reachable and any(replica.final for replica in replicas)
+        has_failed = memory.failure is not None and wish.live_revision is None
+        if wish.wanted != "running" or is_hopeless or has_failed:
+            return 0
+        return (self._slots(wish.spec) or 1) + wish.spec.handler.max_queue_length
 
     def _table(self) -> RouteTable:
         return RouteTable(tuple(self._routes[name] for name in sorted(self._routes)))
@@ -261,6 +291,7 @@ class Reconciler:
         else:
             self._world.store.save_live(live, now)
         self._event(record.name, "Live", f"revision {current.revision} is live")
+        self._scaler.rouse(record.name)
 
     def _settle(self, api: str, outcome: Outcome, *, reason: str = "", message: str = "") -> None:
         self._world.store.settle_deed(api, outcome, self._world.wall_clock(), reason=reason, message=message)
@@ -269,6 +300,7 @@ class Reconciler:
         """Remove every trace of a deleted API. False when it was deployed anew meanwhile, and so stays."""
         await self._world.backend.forget(api)
         async with self.writing:
+            self._scaler.unfollow(api)
             record = self._world.store.api(api)
             if record is not None and record.wanted != "deleted":
                 return False

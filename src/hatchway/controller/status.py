@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from hatchway.autoscaler.decision import Decision
+from hatchway.autoscaler.explain import explain
 from hatchway.backends import Replica
 from hatchway.controller.plan import Failure, Memory, Wish, replicas_wanted
 from hatchway.controller.updates import is_new, is_restart
@@ -19,6 +21,7 @@ from hatchway.spec.status import (
     ReplicaStatus,
     RevisionStatus,
     ScaledStatus,
+    ScalingStep,
 )
 from hatchway.store.sqlite import ApiRecord, Deed, RevisionSummary, Scaled
 
@@ -30,6 +33,7 @@ class Reachability:
     url: str
     is_settled: bool
     rejection: str | None = None
+    held: int = 0  # requests that wait for a replica
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,8 @@ def _summary_of_settled(wish: Wish, replicas: Sequence[Replica], gateway: Reacha
     """No update is going on: every replica should be of the wanted revision."""
     ready = sum(replica.state == "ready" for replica in replicas)
     reason, message = _trouble(replicas, wish) or ("", "")
+    if replicas_wanted(wish) == 0:
+        return Summary("idle", message="a request starts a replica")
     if ready == 0:
         is_final = any(replica.final for replica in replicas)
         return Summary("failed" if is_final else "starting", reason or "Starting", message)
@@ -92,14 +98,15 @@ def _trouble(replicas: Sequence[Replica], wish: Wish) -> tuple[str, str] | None:
 
 
 def conditions(wish: Wish, replicas: Sequence[Replica], memory: Memory, gateway: Reachability) -> tuple[Condition, ...]:
-    """Ready: somebody answers. Updated: the newest revision does. GatewayAccepted: Envoy took the routes."""
+    """Ready: somebody answers, or will when asked. Updated: the newest revision does. GatewayAccepted: Envoy has it."""
     wanted = replicas_wanted(wish)
+    is_idle = wish.wanted == "running" and wanted == 0
     ready = sum(replica.state == "ready" for replica in replicas)
     reason, message = _trouble(replicas, wish) or ("", "")
     is_ready = Condition(
         type="Ready",
-        state=_truth(ready > 0),
-        reason="" if ready >= wanted else reason,
+        state=_truth(ready > 0 or is_idle),
+        reason="Idle" if is_idle else "" if ready >= wanted else reason,
         message=f"{ready} of {wanted} replicas ready" + (f"; {message}" if message and ready < wanted else ""),
     )
     if memory.failure is not None:
@@ -145,7 +152,7 @@ def to_status(view: View) -> ApiStatus:
         revision=view.record.revision,
         endpoint=view.gateway.url,
         replicas=_counts(view.wish, view.replicas),
-        in_flight=sum(replica.in_flight + replica.queued for replica in view.replicas),
+        in_flight=view.gateway.held + sum(replica.in_flight + replica.queued for replica in view.replicas),
         conditions=conditions(view.wish, view.replicas, view.memory, view.gateway),
         replica_list=tuple(_replica(replica) for replica in view.replicas),
         spec=view.spec,
@@ -181,6 +188,21 @@ def to_entry(deed: Deed) -> HistoryEntry:
         took_s=None if deed.settled_at is None else round(max(0.0, deed.settled_at - deed.at), 3),
         reason=deed.reason,
         message=deed.message,
+    )
+
+
+def to_step(at: float, decision: Decision) -> ScalingStep:
+    """One decision of the autoscaler, in figures and in words."""
+    load = decision.load
+    return ScalingStep(
+        at=timestamp(at),
+        before=decision.current,
+        replicas=decision.replicas,
+        message=explain(decision),
+        in_flight=None if load is None else load.in_flight,
+        average=None if load is None else round(load.average, 3),
+        target=decision.target,
+        limits=tuple(limit.rule for limit in decision.limits),
     )
 
 

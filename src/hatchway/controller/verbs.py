@@ -90,7 +90,7 @@ class Verbs:
             raise Conflict(f"{name} is {record.wanted}", hint=f"hatchway start {name}")
         replicas = self._within_bounds(record, request.replicas)
         record = self._save(replace(record, scaled=Scaled(replicas, now + request.for_s, by)))
-        before = replicas_wanted(replace(self._reconciler.wish(record), scaled_to=None))
+        before = replicas_wanted(self._reconciler.wish(record))
         return self._note(record, "scaled", by, "done", f"{before} -> {replicas} replicas for {request.for_s:g} s")
 
     def _within_bounds(self, record: ApiRecord, replicas: int | None) -> int:

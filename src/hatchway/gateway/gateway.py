@@ -19,6 +19,7 @@ from hatchway.gateway.envoy import Limits, make_resources
 from hatchway.gateway.ports import choose_port, ip_address
 from hatchway.gateway.process import DRAIN_TIMEOUT_S, EnvoyProcess
 from hatchway.gateway.routes import RouteTable
+from hatchway.gateway.stats import Requests
 from hatchway.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -140,6 +141,10 @@ class Gateway:
     async def in_flight(self) -> dict[str, int]:
         """Address -> requests in flight there, draining endpoints included. Raises GatewayError."""
         return await self._process.admin.in_flight()
+
+    async def requests(self) -> dict[str, Requests]:
+        """API -> its requests: in flight and held now, and in all. Raises GatewayError."""
+        return await self._process.admin.requests()
 
     async def answers(self) -> dict[str, dict[int, int]]:
         """API -> HTTP status -> answers since Envoy started. Raises GatewayError."""

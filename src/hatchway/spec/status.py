@@ -84,6 +84,31 @@ class ApiStatus(Wire):
     scaled: ScaledStatus | None = None
 
 
+class ScalingStep(Wire):
+    """One decision of the autoscaler: an element of `decisions` in `why NAME -o json`."""
+
+    at: str  # ISO 8601, UTC
+    before: int  # replicas that were wanted until then
+    replicas: int  # and since
+    message: str  # why, in words
+    in_flight: float | None  # requests in flight and queued at that moment; None: nobody knew
+    average: float | None  # of them, over autoscaling.window
+    target: float  # of them for each replica
+    limits: tuple[str, ...] = ()  # which settings changed what the average alone asked for
+
+
+class Explanation(Wire):
+    """`why NAME -o json`: how an API is, and how that came about."""
+
+    name: str
+    status: Phase
+    reason: str
+    message: str
+    replicas: ReplicaCounts
+    conditions: tuple[Condition, ...]
+    decisions: tuple[ScalingStep, ...]  # the newest first
+
+
 class DeployResult(Wire):
     """One element of `deploy -o json`; `restart` and `rollback` print one."""
 

@@ -2,9 +2,9 @@
 
 A blob is `blobs/ab/abcdef...`, mode 0444. It appears by rename, whole or not at all.
 
-A small one is hashed whenever it is copied, so that one which a power cut has damaged is found; a deploy flushes the disk
-once for all of them before it is confirmed. A large one is flushed at once. It may be hard-linked into revisions, and
-root can write through a read-only link: its size, mtime and ctime are kept in `abcdef....seen` and compared before
+A small one is hashed whenever it is copied, so that one which a power cut has damaged is found; a deploy flushes the
+disk once for all of them before it is confirmed. A large one is flushed at once. It may be hard-linked into revisions,
+and root can write through a read-only link: its size, mtime and ctime are kept in `abcdef....seen` and compared before
 every reuse; where they differ, its content is hashed again and a wrong one dropped.
 """
 

@@ -10,7 +10,7 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ T = TypeVar("T")
 
 EVENTS_KEPT = 200  # per API; older ones are dropped as new ones come
 DEEDS_KEPT = 200  # the same
+DECISIONS_KEPT = 200  # the same
 BUSY_TIMEOUT_S = 10.0  # somebody may look into the file with the sqlite3 shell
 
 # Statements that bring a file from version N to N + 1; PRAGMA user_version counts those already done.
@@ -56,6 +57,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             settled_at REAL, reason TEXT NOT NULL, message TEXT NOT NULL
         ) STRICT""",
         "CREATE INDEX deeds_by_api ON deeds (api, number)",
+    ),
+    (
+        """CREATE TABLE decisions (
+            number INTEGER PRIMARY KEY AUTOINCREMENT, api TEXT NOT NULL, at REAL NOT NULL, decision TEXT NOT NULL
+        ) STRICT""",
+        "CREATE INDEX decisions_by_api ON decisions (api, number)",
     ),
 )
 
@@ -204,7 +211,7 @@ class Store:
         """Forget the API with its revisions, its events and what was done to it."""
         with self._transaction() as db:
             db.execute("DELETE FROM apis WHERE name = ?", (name,))
-            for table in ("revisions", "events", "deeds"):
+            for table in ("revisions", "events", "deeds", "decisions"):
                 db.execute(f"DELETE FROM {table} WHERE api = ?", (name,))
 
     # --- revisions ---------------------------------------------------------------------------------------
@@ -276,13 +283,31 @@ class Store:
         """The newest first."""
         return self._read(_deed, "SELECT * FROM deeds WHERE api = ? ORDER BY number DESC", api)
 
+    # --- decisions of the autoscaler ---------------------------------------------------------------------
+    def add_decision(self, api: str, at: float, decision: str) -> None:
+        """`decision` is JSON that only the autoscaler reads."""
+        with self._transaction() as db:
+            db.execute("INSERT INTO decisions (api, at, decision) VALUES (?, ?, ?)", (api, at, decision))
+            self._keep_newest("decisions", api, DECISIONS_KEPT)
+
+    def decisions(self, api: str, limit: int = DECISIONS_KEPT) -> list[tuple[float, str]]:
+        """(seconds since the epoch, JSON) of the newest `limit`, the newest first."""
+        query = "SELECT at, decision FROM decisions WHERE api = ? ORDER BY number DESC LIMIT ?"
+        return self._read(lambda row: (row["at"], row["decision"]), query, api, limit)
+
     # --- small facts -------------------------------------------------------------------------------------
     def remember(self, key: str, value: str) -> None:
         """Keep one small fact, such as the gateway's port, over restarts."""
-        with self._transaction() as db:
-            db.execute(
-                "INSERT INTO memory VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (key, value)
-            )
+        self.remember_all({key: value})
+
+    def remember_all(self, facts: Mapping[str, str]) -> None:
+        """Keep several, with one write to the disk."""
+        if facts:
+            with self._transaction() as db:
+                db.executemany(
+                    "INSERT INTO memory VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
+                    list(facts.items()),
+                )
 
     def recall(self, key: str) -> str | None:
         found = self._read(lambda row: cast(str, row["value"]), "SELECT value FROM memory WHERE key = ?", key)

@@ -107,5 +107,6 @@ async def _ask(slot: Slot, world: Surroundings) -> None:
 
 def _take(slot: Slot, stats: ReplicaStats, world: Surroundings) -> None:
     slot.in_flight, slot.queued, slot.handler = stats.in_flight, stats.queued, stats.handler
+    slot.slots = stats.max_concurrency
     if stats.state == "ready":
         become_ready(slot, world)

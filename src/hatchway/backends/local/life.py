@@ -152,7 +152,7 @@ async def refresh(slot: Slot, world: Surroundings) -> None:
         kill(slot, "ContractMismatch", f"it speaks version {stats.contract_version} of the replica contract", world)
     was_busy = slot.in_flight + slot.queued > 0
     slot.answered_at, slot.handler = world.monotonic(), stats.handler
-    slot.in_flight, slot.queued = stats.in_flight, stats.queued
+    slot.in_flight, slot.queued, slot.slots = stats.in_flight, stats.queued, stats.max_concurrency
     if slot.state == "draining" and was_busy and stats.in_flight + stats.queued == 0:
         world.on_change(slot.api)
 

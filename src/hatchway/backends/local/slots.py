@@ -139,6 +139,7 @@ class Slot:
     rss_bytes: int | None = None
     in_flight: int = 0
     queued: int = 0
+    slots: int | None = None
     handler: str = ""
     start: StartKind = ""
     start_reason: str = ""  # why it is spawned and not forked
@@ -223,6 +224,7 @@ class Slot:
             rss_bytes=self.rss_bytes,
             in_flight=self.in_flight,
             queued=self.queued,
+            slots=self.slots,
             handler=self.handler,
             start=self.start,
             start_reason=self.start_reason,

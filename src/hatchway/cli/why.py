@@ -1,0 +1,78 @@
+"""`hatchway why`: why an API is not ready, has as many replicas as it has, or gets no more."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hatchway.cli.connect import engine_of
+from hatchway.cli.names import NameArgument, api_name
+from hatchway.cli.output import Cell, Format, FormatOption, Output, format_moment, status_cell, to_text
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from hatchway.spec.status import ApiStatus, Explanation, ScalingStep
+
+EXAMPLES = ("hatchway why iris", "hatchway why iris --last 50", "hatchway why iris -o json")
+
+
+def why(
+    name: NameArgument,
+    last: Annotated[int, typer.Option("--last", metavar="N", min=1, help="How many decisions to show.")] = 10,
+    output: FormatOption = Format.table,
+) -> None:
+    """Explain an API: what stands in its way, and the autoscaler's last decisions in words."""
+    from hatchway.spec.status import Explanation
+
+    out = Output.open(output)
+    wanted = api_name(name)
+    with engine_of(wanted, out) as client:
+        api, steps = client.get(wanted), client.scaling(wanted)[:last]
+    found = Explanation(
+        name=api.name,
+        status=api.status,
+        reason=api.reason,
+        message=api.message,
+        replicas=api.replicas,
+        conditions=api.conditions,
+        decisions=tuple(steps),
+    )
+    if not out.is_table:
+        out.data(found)
+        return
+    for line in why_lines(out, found, obstacles(api), time.time()):
+        out.print(line)
+
+
+def obstacles(api: ApiStatus) -> list[str]:
+    """What stands in the API's way, in sentences; each only once."""
+    found = [f"{api.reason}: {api.message}" if api.message else api.reason] if api.reason else []
+    found += [f"{one.reason}: {one.message}" for one in api.conditions if one.state == "false" and one.reason]
+    found += [f"{one.id}: {one.reason}: {one.message}" for one in api.replica_list if one.reason]
+    told: list[str] = []
+    for sentence in found:
+        if not any(sentence in other or sentence.partition(": ")[2] in other for other in told):
+            told.append(sentence)
+    return told
+
+
+def why_lines(out: Output, found: Explanation, in_its_way: list[str], now: float) -> Iterator[Text]:
+    counts = found.replicas
+    ready = f"  {counts.ready} of {counts.desired} replicas ready"
+    yield to_text(Cell(found.name, "bold"), "  ", status_cell(found.status), ready)
+    for sentence in in_its_way:
+        yield from (to_text(line) for line in sentence.splitlines())
+    yield to_text("")
+    if not found.decisions:
+        yield to_text("the autoscaler has decided nothing yet")
+        return
+    rows = [[Cell(format_moment(step.at, now), "dim"), _text(step)] for step in found.decisions]
+    yield from out.table_lines(["WHEN", "AUTOSCALER"], rows)
+
+
+def _text(step: ScalingStep) -> Cell:
+    return Cell(step.message, "bold" if step.replicas != step.before else "")
