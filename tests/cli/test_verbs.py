@@ -61,12 +61,12 @@ def test_stop_and_start(cli: CommandLine) -> None:
     assert done.stdout.startswith("iris is live")
 
 
-@pytest.mark.parametrize("verb", ["stop", "start", "delete", "restart", "rollback", "history"])
+@pytest.mark.parametrize("verb", ["stop", "start", "delete", "restart", "rollback", "history", "why"])
 def test_an_unknown_name_is_exit_code_3(cli: CommandLine, verb: str) -> None:
     assert cli.run(verb, "nobody").code == 3
 
 
-@pytest.mark.parametrize("verb", ["stop", "start", "delete", "logs", "restart", "rollback", "history"])
+@pytest.mark.parametrize("verb", ["stop", "start", "delete", "logs", "restart", "rollback", "history", "why"])
 def test_a_name_is_unknown_where_nothing_was_ever_deployed(fresh: CommandLine, verb: str) -> None:
     assert fresh.run(verb, "iris").code == 3
     assert not fresh.settings.home.exists()

@@ -25,6 +25,7 @@ def test_results_are_typed(client: Client, running: RunningPlane) -> None:
     assert client.scale("iris", 3, for_s=60).scaled is not None
     assert client.scale("iris", for_s=0).scaled is None
     assert client.history("iris") == []
+    assert client.scaling("iris") == []
     assert client.delete("iris").status == "deleting"
     assert client.prune() == {"blobs": 0}
     client.shut_down("handover", python="/x/python")
@@ -96,6 +97,7 @@ async def test_the_async_client_has_the_same_verbs(served_plane: tuple[MemoryPla
     assert (await client.rollback("iris")).revision == "r0"
     assert (await client.scale("iris", 3, for_s=60)).scaled is not None
     assert await client.history("iris") == []
+    assert await client.scaling("iris") == []
     assert all("@" in by for by in plane.asked_by)
 
 

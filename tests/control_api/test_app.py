@@ -76,6 +76,7 @@ async def test_verbs_reach_the_plane_with_who_asks(http: httpx.AsyncClient, plan
     assert (await http.post("/v1/apis/iris/rollback", json={"to": "r1"})).json()["revision"] == "r1"
     assert (await http.post("/v1/apis/iris/scale", json={"replicas": 3, "for_s": 60})).json()["scaled"]["replicas"] == 3
     assert (await http.get("/v1/apis/iris/history")).json() == []
+    assert (await http.get("/v1/apis/iris/scaling")).json() == []
     (by,) = set(plane.asked_by)
     assert by.startswith("äda@labxxx")
     assert len(by) == 200
@@ -92,6 +93,7 @@ async def test_a_wrong_scale_is_a_400(http: httpx.AsyncClient, plane: MemoryPlan
     [
         ("GET", "/v1/apis/x"),
         ("GET", "/v1/apis/x/history"),
+        ("GET", "/v1/apis/x/scaling"),
         ("POST", "/v1/apis/x/restart"),
         ("GET", "/v1/apis/x/watch"),
         ("GET", "/v1/apis/x/logs"),

@@ -329,3 +329,11 @@ async def test_an_unknown_name_is_not_found(lab: Lab, verb: str) -> None:
 def test_an_unknown_name_has_no_history(lab: Lab) -> None:
     with pytest.raises(NotFound):
         lab.controller.history("nobody")
+
+
+async def test_what_was_kept_for_a_fast_start_goes_when_an_api_is_stopped_and_its_replicas_are_gone(lab: Lab) -> None:
+    await lab.live()
+    await lab.controller.stop("iris")
+    assert lab.backend.released == []
+    await lab.settle()
+    assert set(lab.backend.released) == {"iris"}

@@ -157,7 +157,8 @@ class Lab:
         for _ in range(seconds):
             self.now += 1
             await self.controller._scaler.tick()
-            await self.settle()
+            await self.look()
+            self.make_ready()
 
     def document(self, code: str = "1", variables: Mapping[str, str] | None = None, **sections: Any) -> ApiDocument:
         """An API whose only file is `code`."""

@@ -112,6 +112,10 @@ class Backend(Protocol):
         """The log lines of an API's replicas, oldest first, merged by time; `follow` waits for more."""
         ...
 
+    def release(self, api: str) -> None:
+        """The API is stopped: free what was kept so that its next replica starts fast."""
+        ...
+
     async def forget(self, api: str) -> None:
         """Delete the logs and scratch files of an API that is gone."""
         ...

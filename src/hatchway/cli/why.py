@@ -10,7 +10,7 @@ import typer
 
 from hatchway.cli.connect import engine_of
 from hatchway.cli.names import NameArgument, api_name
-from hatchway.cli.output import Cell, Format, FormatOption, Output, format_moment, status_cell, to_text
+from hatchway.cli.output import Cell, Format, FormatOption, Output, format_age, status_cell, to_text
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -70,8 +70,8 @@ def why_lines(out: Output, found: Explanation, in_its_way: list[str], now: float
     if not found.decisions:
         yield to_text("the autoscaler has decided nothing yet")
         return
-    rows = [[Cell(format_moment(step.at, now), "dim"), _text(step)] for step in found.decisions]
-    yield from out.table_lines(["WHEN", "AUTOSCALER"], rows)
+    rows = [[Cell(format_age(step.at, now), "dim"), _text(step)] for step in found.decisions]
+    yield from out.table_lines(["AGE", "AUTOSCALER"], rows)
 
 
 def _text(step: ScalingStep) -> Cell:

@@ -128,10 +128,10 @@ class Scaler:
                 await self.tick()
                 if began >= next_save:
                     next_save = began + SAVE_EVERY_S
-                    self._save()
+                    self.save()
                 await asyncio.sleep(max(0.0, began + TICK_S - self._monotonic()))
         finally:
-            self._save()
+            self.save()
 
     async def tick(self) -> None:
         """One look at all APIs. Without figures nothing moves."""
@@ -168,7 +168,7 @@ class Scaler:
         return None if scaled is None else Fixed(scaled.replicas, now + scaled.until - self._wall_clock())
 
     # --- memory ------------------------------------------------------------------------------------------
-    def _save(self) -> None:
+    def save(self) -> None:
         """What changed since the last time; for an API at rest nothing does."""
         now = self._monotonic()
         changed = {api: state for api, state in self._states.items() if not state.is_saved}

@@ -175,6 +175,9 @@ class LocalBackend:
     ) -> AsyncIterator[LogLine]:
         return self._logs.read(api, Wanted(replica_id, since, request_id), follow=follow)
 
+    def release(self, api: str) -> None:
+        self._world.templates.cool_down(api)
+
     async def forget(self, api: str) -> None:
         ending = [self._tasks[slot.id] for slot in self._world.slots.values() if slot.api == api and slot.stopping]
         await asyncio.gather(*ending, return_exceptions=True)
