@@ -163,6 +163,21 @@ async def test_nothing_is_left_of_a_template_when_its_api_is_gone(
     assert list(settings.templates_dir.iterdir()) == []
 
 
+async def test_a_stopped_api_keeps_no_template_but_what_is_known_of_it(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path, settings: Settings
+) -> None:
+    backend = await start_backend()
+    for replica in await two_replicas(backend, feed, project):
+        await backend.stop(replica.id, kill_after_s=5)
+    await feed.until(lambda: not backend.observe())
+    for _ in range(2):  # again and again, as the controller does
+        backend.release("iris")
+    await feed.until(lambda: not template_pids(settings))
+    await backend.apply(a_workload(project), 1)
+    (again,) = await feed.until(in_state(backend, "ready"))
+    assert again.start == "forked"
+
+
 async def test_whoever_does_not_want_it_says_so(
     start_backend: StartBackend, feed: ChangeFeed, project: Path, settings: Settings
 ) -> None:

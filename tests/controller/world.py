@@ -35,6 +35,7 @@ class FakeBackend:
     def __init__(self) -> None:
         self.replicas: dict[str, Replica] = {}
         self.workloads: dict[str, Workload] = {}
+        self.released: list[str] = []
         self.lack: Callable[[Compute, int, int], str | None] = lambda compute, new, old: None
         self._made = 0
 
@@ -83,6 +84,9 @@ class FakeBackend:
     ) -> AsyncIterator[LogLine]:
         return
         yield
+
+    def release(self, api: str) -> None:
+        self.released.append(api)
 
     async def forget(self, api: str) -> None: ...
 

@@ -124,6 +124,8 @@ class Reconciler:
         self._observed[api] = record.generation
         look_again_s = await self._act(record, step, seen)
         self._record(record, step, before)
+        if record.wanted == "stopped" and not seen:
+            self._world.backend.release(api)
         is_forgotten = step.is_gone and await self._forget(api)
         self._world.changes.publish(api)
         return None if is_forgotten else min(look_again_s, self._scaled_for_s(record))

@@ -13,7 +13,7 @@ import dataclasses
 import json
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -81,14 +81,18 @@ class Templates:
         path = self._memory_file(api)
         known = _read_memory(path)
         if known is None or known.key != key:
-            try:
-                self._settings.templates_dir.mkdir(mode=0o700, exist_ok=True)
-                write_whole(path, json.dumps({"key": key, "modules": recipe.modules}))
-            except OSError as exc:
-                log.warning("cannot write %s: %s", path, exc.strerror)
+            if not self._write_memory(path, key, recipe.modules):
                 return  # it is learned from the next replica
             self._drop_unneeded()
         self._ensure(recipe)
+
+    def cool_down(self, api: str) -> None:
+        """The API is stopped: keep what is known of it, but no process."""
+        path = self._memory_file(api)
+        known = _read_memory(path)
+        if known is not None and known.key:
+            self._write_memory(path, "", known.modules)
+            self._drop_unneeded()
 
     def forget(self, api: str) -> None:
         """The API is gone."""
@@ -283,6 +287,16 @@ class Templates:
 
     def _memory_file(self, api: str) -> Path:
         return self._settings.templates_dir / f"{api}.api.json"
+
+    def _write_memory(self, path: Path, key: str, modules: Sequence[str]) -> bool:
+        """False when the disk does not take it."""
+        try:
+            self._settings.templates_dir.mkdir(mode=0o700, exist_ok=True)
+            write_whole(path, json.dumps({"key": key, "modules": modules}))
+        except OSError as exc:
+            log.warning("cannot write %s: %s", path, exc.strerror)
+            return False
+        return True
 
     def _launch_file(self, template: Template) -> Path:
         return self._settings.templates_dir / f"{template.key}.launch.json"
