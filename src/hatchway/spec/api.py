@@ -182,10 +182,7 @@ class Compute(Part):
 
 
 class Autoscaling(Part):
-    """`autoscaling`: how many replicas, and how that number moves.
-
-    Checked now; `min_replicas` run until a later release acts on the rest.
-    """
+    """`autoscaling`: how many replicas, and how that number moves."""
 
     min_replicas: Annotated[int, whole(0)] = Field(
         default=1, description="Never fewer; 0 lets an API without requests go idle."
