@@ -18,8 +18,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from hatchway.contract import PROCESS_VARIABLE
+from hatchway.ends import wait_gone
 from hatchway.errors import GatewayError
-from hatchway.gateway.companion import Companion, end, wait_gone, write_file
+from hatchway.gateway.companion import Companion, end, write_file
 from hatchway.processes import Command, Identity, Mark, find_marked, is_alive, reap, signal_process, spawn
 from hatchway.settings import Settings
 

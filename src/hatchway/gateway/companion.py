@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from hatchway.ends import wait_gone
 from hatchway.errors import GatewayError, StorageError
-from hatchway.processes import Identity, is_alive, reap, signal_process
+from hatchway.processes import Identity, reap, signal_process
 from hatchway.rotation import LogStream
 
 log = logging.getLogger(__name__)
@@ -85,25 +85,6 @@ async def end(identity: Identity) -> None:
                 await wait_gone(identity)
                 break
     reap(identity)
-
-
-async def wait_gone(identity: Identity) -> None:
-    """Return when the process has ended. Works for processes that are not our children."""
-    try:
-        descriptor = os.pidfd_open(identity.pid)
-    except ProcessLookupError:
-        return
-    loop = asyncio.get_running_loop()
-    gone = asyncio.Event()
-    try:
-        if is_alive(identity):
-            loop.add_reader(descriptor, gone.set)
-            try:
-                await gone.wait()
-            finally:
-                loop.remove_reader(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def write_file(path: Path, text: str) -> None:

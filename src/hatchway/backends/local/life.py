@@ -14,11 +14,12 @@ import signal
 
 from hatchway.backends.local import control, memory, restarts
 from hatchway.backends.local.capacity import mebibytes
-from hatchway.backends.local.exits import wait_exit, wait_gone
+from hatchway.backends.local.exits import wait_exit
 from hatchway.backends.local.slots import Slot
 from hatchway.backends.local.starting import start
 from hatchway.backends.local.surroundings import Surroundings
 from hatchway.contract import CONTRACT_VERSION, OLDEST_ADOPTED_VERSION
+from hatchway.ends import wait_gone
 from hatchway.processes import kill_tree, signal_process, table, tree
 
 _READY_WAIT_S = 20.0
