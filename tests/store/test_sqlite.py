@@ -18,7 +18,7 @@ import pytest
 from hatchway.errors import StorageError
 from hatchway.spec.revision import Interpreter, ProjectFile, Source
 from hatchway.store import sqlite
-from hatchway.store.sqlite import ApiRecord, Event, RevisionRecord, Store
+from hatchway.store.sqlite import ApiRecord, Event, RevisionRecord, RevisionSummary, Store
 
 SOURCE = Source(
     files=(ProjectFile(path="handler.py", mode=0o644, size=3, sha256="ab" * 32),),
@@ -83,6 +83,15 @@ def test_revisions_come_newest_first_and_a_repeated_one_moves_up(store: Store) -
     assert [r.id for r in store.revisions("iris")] == ["r3", "r2", "r1"]
     store.save_deploy(an_api(revision="r1"), a_revision("r1", created_at=3.0))
     assert [r.id for r in store.revisions("iris")] == ["r1", "r3", "r2"]
+
+
+def test_the_history_is_the_revisions_in_short(store: Store) -> None:
+    for number, commit in ((1, None), (2, "abc")):
+        source = SOURCE.model_copy(update={"git_commit": commit})
+        revision = dataclasses.replace(a_revision(f"r{number}", created_at=float(number)), source=source)
+        store.save_deploy(an_api(), revision)
+    assert store.history("iris") == [RevisionSummary("r2", 2.0, "abc"), RevisionSummary("r1", 1.0, None)]
+    assert store.history("other") == []
 
 
 def test_a_revision_id_is_unique_within_its_api_only(store: Store) -> None:

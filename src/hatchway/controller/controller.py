@@ -148,7 +148,7 @@ class Controller:
                 wish=wish,
                 memory=self._reconciler.memory(record.name) if has_seen else Memory(),
                 replicas=[replica for replica in self._world.backend.observe() if replica.api == record.name],
-                revisions=self._world.store.revisions(record.name),
+                revisions=self._world.store.history(record.name),
                 gateway=Reachability(
                     url=gateway.url + wish.spec.endpoint,
                     is_settled=has_seen and gateway.settled(record.name),

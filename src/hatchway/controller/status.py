@@ -17,7 +17,7 @@ from hatchway.spec.status import (
     ReplicaStatus,
     RevisionStatus,
 )
-from hatchway.store.sqlite import ApiRecord, RevisionRecord
+from hatchway.store.sqlite import ApiRecord, RevisionSummary
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class View:
     wish: Wish
     memory: Memory
     replicas: Sequence[Replica]
-    revisions: Sequence[RevisionRecord]
+    revisions: Sequence[RevisionSummary]
     gateway: Reachability
     spec: dict[str, Any]  # with defaults, `${VAR}` kept as a reference
 
@@ -142,7 +142,7 @@ def to_status(view: View) -> ApiStatus:
                 id=revision.id,
                 created_at=timestamp(revision.created_at),
                 active=revision.id == view.record.revision,
-                git_commit=revision.source.git_commit,
+                git_commit=revision.git_commit,
             )
             for revision in view.revisions
         ),

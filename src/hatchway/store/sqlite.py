@@ -77,6 +77,15 @@ class RevisionRecord:
 
 
 @dataclass(frozen=True)
+class RevisionSummary:
+    """What a list of revisions shows. A whole one may name thousands of files."""
+
+    id: str
+    created_at: float
+    git_commit: str | None
+
+
+@dataclass(frozen=True)
 class Event:
     """A dated fact about an API, for people."""
 
@@ -145,6 +154,12 @@ class Store:
         """The newest first."""
         query = "SELECT * FROM revisions WHERE api = ? ORDER BY created_at DESC, rowid DESC"
         return self._read(_revision_record, query, api)
+
+    def history(self, api: str) -> list[RevisionSummary]:
+        """`revisions` without their documents and files."""
+        query = """SELECT id, created_at, json_extract(source, '$.git_commit') FROM revisions
+                   WHERE api = ? ORDER BY created_at DESC, rowid DESC"""
+        return self._read(lambda row: RevisionSummary(*row), query, api)
 
     def remove_revisions(self, api: str, ids: Iterable[str]) -> None:
         with self._transaction() as db:
