@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from hatchway.cli.connect import settings_here
@@ -28,25 +29,28 @@ def down() -> None:
     if not keeper.is_running(settings) and not keeper.is_anything_left(settings):
         out.line("hatchway is not running")
         return
-    apis = ask_engine(settings, out) if keeper.is_running(settings) else 0
-    keeper.stop(settings, timeout_s=STOP_TIMEOUT_S)
+    apis, is_asked = ask_engine(settings, out) if keeper.is_running(settings) else (0, False)
+    keeper.stop(settings, timeout_s=STOP_TIMEOUT_S if is_asked else 0)
     out.line(f"hatchway is down{what_comes_back(settings, apis)}")
 
 
-def ask_engine(settings: Settings, out: Output) -> int:
-    """Ask it to end everything. Returns how many APIs there are, as far as it can tell."""
+def ask_engine(settings: Settings, out: Output) -> tuple[int, bool]:
+    """Ask it to end everything. Returns how many APIs there are, as far as it can tell, and whether it will do it."""
     from hatchway.client import Client
 
     apis = 0
-    try:
-        with Client(socket=settings.engine_socket) as client:
+    with Client(socket=settings.engine_socket) as client:
+        with suppress(HatchwayError):  # one that cannot even say how it is can still be asked to end
             apis = sum(count for phase, count in client.status().apis.items() if phase != "deleting")
+        try:
             client.shut_down("down")
-    except EngineUnavailable:
-        out.note("the engine does not answer; ending its processes")
-    except HatchwayError as error:
-        out.note(f"{error.message}; ending its processes")
-    return apis
+        except EngineUnavailable:
+            out.note("the engine does not answer; ending its processes")
+        except HatchwayError as error:
+            out.note(f"{error.message}; ending its processes")
+        else:
+            return apis, True
+    return apis, False
 
 
 def what_comes_back(settings: Settings, apis: int) -> str:
