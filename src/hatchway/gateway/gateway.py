@@ -86,10 +86,10 @@ class Gateway:
             self._settings.gateway_dir.mkdir(mode=0o700, exist_ok=True)
         except OSError as exc:
             raise StorageError(f"cannot create {self._settings.gateway_dir}: {exc.strerror}") from exc
+        await self._start_envoy()  # first: where its port is taken, nothing is left behind
         if not self._activator.adopt():
             await self._activator.start()
         self._activator.retire_others()
-        await self._start_envoy()
 
     async def _start_envoy(self) -> None:
         adopted = self._process.adopt()
