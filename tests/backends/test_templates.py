@@ -17,14 +17,16 @@ from hatchway.backends.local import LocalBackend
 from hatchway.backends.local.backend import REPLICA_MAIN
 from hatchway.backends.local.interpreters import Interpreters
 from hatchway.backends.local.recipe import Recipe
-from hatchway.backends.local.templates import TEMPLATE_ROLE, TemplateLost, Templates
+from hatchway.backends.local.templates import FORK_TIMEOUT_S, TEMPLATE_ROLE, TemplateLost, Templates, delay_s
 from hatchway.contract import ForkRequest
 from hatchway.processes import find_marked, is_alive, read_stat
 from hatchway.settings import Settings
-from tests.backends.builders import ChangeFeed, a_workload, in_state, tell
+from tests.backends.builders import PATIENCE_S, ChangeFeed, a_workload, in_state, tell
 from tests.backends.conftest import StartBackend, abandon
 
 MUCH = 1 << 40
+
+Waiting = asyncio.Task[str]
 
 
 def template_pids(settings: Settings) -> list[int]:
@@ -237,8 +239,8 @@ async def pools_of(replica: Replica) -> dict[str, int]:
 async def templates(settings: Settings) -> AsyncIterator[Callable[..., Templates]]:
     made: list[Templates] = []
 
-    def make(total_bytes: int = MUCH) -> Templates:
-        made.append(Templates(settings, REPLICA_MAIN, time.time, total_bytes))
+    def make(total_bytes: int = MUCH, fork_timeout_s: float = FORK_TIMEOUT_S) -> Templates:
+        made.append(Templates(settings, REPLICA_MAIN, time.time, total_bytes, fork_timeout_s=fork_timeout_s))
         return made[-1]
 
     yield make
@@ -308,8 +310,9 @@ async def test_beyond_the_limit_the_one_not_used_for_longest_goes(
     await feed.until(lambda: pid not in template_pids(settings))
     with pytest.raises(TemplateLost):
         await all_of_them.fork(first, ForkRequest("", "", {}))
-    assert all_of_them.make_room()
-    assert not all_of_them.make_room()
+    assert await all_of_them.make_room()
+    assert template_pids(settings) == []
+    assert not await all_of_them.make_room()
 
 
 async def test_a_request_that_is_no_request_harms_nobody(
@@ -326,3 +329,74 @@ async def test_a_request_that_is_no_request_harms_nobody(
     assert await all_of_them.obstacle(recipe) == ""
     (pid,) = template_pids(settings)
     assert all(is_alive(found.identity) for found in find_marked(settings.home_hash) if found.identity.pid == pid)
+
+
+async def importing_template(tmp_path: Path, all_of_them: Templates, settings: Settings, feed: ChangeFeed) -> Waiting:
+    """A start that waits for a template which never finishes its imports."""
+    (tmp_path / "endless.py").write_text("import threading\nthreading.Event().wait()\n")
+    recipe = await a_recipe(tmp_path, "endless")
+    waiting = asyncio.create_task(all_of_them.obstacle(recipe))
+    await feed.until(lambda: template_pids(settings))
+    return waiting
+
+
+async def test_a_start_that_waits_for_a_template_goes_on_when_that_makes_room(
+    tmp_path: Path, templates: Callable[..., Templates], settings: Settings, feed: ChangeFeed
+) -> None:
+    all_of_them = templates()
+    waiting = await importing_template(tmp_path, all_of_them, settings, feed)
+    assert await all_of_them.make_room()
+    async with asyncio.timeout(PATIENCE_S):
+        assert await waiting == "its template had to go"
+
+
+async def test_what_another_api_learns_does_not_end_a_template_that_a_start_waits_for(
+    tmp_path: Path, templates: Callable[..., Templates], settings: Settings, feed: ChangeFeed
+) -> None:
+    all_of_them = templates()
+    waiting = await importing_template(tmp_path, all_of_them, settings, feed)
+    (pid,) = template_pids(settings)
+    all_of_them.learn("another", await a_recipe(tmp_path, "json"))
+    assert pid in template_pids(settings)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    all_of_them.forget("yet another")
+    await feed.until(lambda: pid not in template_pids(settings))
+
+
+async def test_room_is_made_by_one_template_at_a_time(
+    tmp_path: Path, templates: Callable[..., Templates], settings: Settings
+) -> None:
+    all_of_them = templates()
+    for module in ("json", "csv", "wave"):
+        assert await all_of_them.obstacle(await a_recipe(tmp_path, module)) == ""
+    before = template_pids(settings)
+    assert all(await asyncio.gather(all_of_them.make_room(), all_of_them.make_room()))
+    assert len(set(before) - set(template_pids(settings))) == 1
+
+
+async def test_a_module_that_takes_sigterm_for_itself_does_not_keep_its_template_alive(
+    tmp_path: Path, templates: Callable[..., Templates], settings: Settings
+) -> None:
+    (tmp_path / "deaf.py").write_text("import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n")
+    all_of_them = templates()
+    assert await all_of_them.obstacle(await a_recipe(tmp_path, "deaf")) == ""
+    async with asyncio.timeout(PATIENCE_S):
+        await all_of_them.stop_all()
+    assert template_pids(settings) == []
+
+
+async def test_a_template_that_hangs_is_ended_and_not_waited_for_again(
+    tmp_path: Path, templates: Callable[..., Templates], settings: Settings, feed: ChangeFeed
+) -> None:
+    all_of_them, recipe = templates(fork_timeout_s=0.2), await a_recipe(tmp_path, "json")
+    assert await all_of_them.obstacle(recipe) == ""
+    (pid,) = template_pids(settings)
+    os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(TemplateLost, match="does not answer"):
+        await all_of_them.fork(recipe, ForkRequest("", "", {}))
+    await feed.until(lambda: pid not in template_pids(settings))
+
+
+def test_a_template_that_ends_again_and_again_is_started_once_a_minute() -> None:
+    assert [delay_s(n_ends) for n_ends in (1, 2, 3, 7, 5000)] == [1, 2, 4, 60, 60]

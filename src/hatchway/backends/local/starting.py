@@ -47,7 +47,7 @@ async def start(slot: Slot, world: Surroundings) -> None:
         if not verdict.ever:
             world.fail(slot, "NoCapacity", verdict.message)
             return
-        if world.templates.make_room():
+        if verdict.lacks_memory and await world.templates.make_room():
             continue
         world.tell(slot, "NoCapacity", verdict.message)
         with contextlib.suppress(TimeoutError):
