@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hatchway.backends import Replica
 from hatchway.backends.local import LocalBackend
 from hatchway.backends.local.backend import REPLICA_MAIN
+from hatchway.backends.local.exits import wait_gone
 from hatchway.backends.local.interpreters import Interpreters
 from hatchway.backends.local.recipe import Recipe
 from hatchway.backends.local.templates import FORK_TIMEOUT_S, TEMPLATE_ROLE, TemplateLost, Templates, delay_s
-from hatchway.contract import ForkRequest
-from hatchway.processes import find_marked, is_alive, read_stat
+from hatchway.contract import ForkRequest, Launch
+from hatchway.processes import Mark, find_marked, is_alive, read_stat
 from hatchway.settings import Settings
 from tests.backends.builders import PATIENCE_S, ChangeFeed, a_workload, in_state, tell
 from tests.backends.conftest import StartBackend, abandon
@@ -252,6 +256,55 @@ async def a_recipe(folder: Path, *modules: str, **variables: str) -> Recipe:
     """Modules of a folder of one's own."""
     python = await Interpreters().probe(sys.executable)
     return Recipe(python, "", {**os.environ, "PYTHONPATH": str(folder), **variables}, modules)
+
+
+def a_launch(folder: Path, **fields: Any) -> Launch:
+    """Of a replica whose project is the folder."""
+    launch = Launch(
+        api="iris",
+        revision="r1",
+        replica_id="iris-1",
+        project_dir=str(folder),
+        data_socket=str(folder / "data"),
+        control_socket=str(folder / "ctl"),
+        last_words_path=str(folder / "words"),
+        path="handler.py",
+    )
+    return replace(launch, **fields)
+
+
+async def fork_one(folder: Path, all_of_them: Templates, recipe: Recipe, settings: Settings, launch: Launch) -> Path:
+    """Have a replica forked that ends by itself, and return its log once it has."""
+    assert await all_of_them.obstacle(recipe) == ""
+    (folder / "launch.json").write_text(launch.to_json())
+    mark = str(Mark(settings.home_hash, "replica", "iris-1"))
+    request = ForkRequest(str(folder / "launch.json"), str(folder / "log"), {"HATCHWAY_PROCESS": mark})
+    async with asyncio.timeout(PATIENCE_S):
+        await wait_gone(await all_of_them.fork(recipe, request))
+    return folder / "log"
+
+
+async def test_what_modules_print_and_log_is_written_once_and_as_in_a_spawned_replica(
+    tmp_path: Path, templates: Callable[..., Templates], settings: Settings
+) -> None:
+    (tmp_path / "talks.py").write_text(
+        "import logging\nprint('once', end='')\nlogger = logging.getLogger('talks')\n"
+        "logger.propagate = False\nlogger.addHandler(logging.StreamHandler())\n"
+    )
+    (tmp_path / "handler.py").write_text("import os, talks\ntalks.logger.error('later')\nos._exit(0)\n")
+    launch = a_launch(tmp_path)
+    log = await fork_one(tmp_path, templates(), await a_recipe(tmp_path, "talks"), settings, launch)
+    said = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [(line["stream"], line["message"]) for line in said] == [("stderr", "later")]
+    assert (settings.logs_dir / "templates.log").read_text().count("once") == 1
+
+
+async def test_what_a_forked_replica_fails_with_is_in_its_log(
+    tmp_path: Path, templates: Callable[..., Templates], settings: Settings
+) -> None:
+    launch = a_launch(tmp_path, project_dir=str(tmp_path / "gone"))
+    log = await fork_one(tmp_path, templates(), await a_recipe(tmp_path, "json"), settings, launch)
+    assert "No such file or directory" in log.read_text()
 
 
 async def test_a_module_that_starts_threads_is_named(tmp_path: Path, templates: Callable[..., Templates]) -> None:
