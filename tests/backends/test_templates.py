@@ -129,12 +129,11 @@ async def test_replicas_outlive_their_template_and_later_ones_have_another(
     os.kill(template, signal.SIGKILL)
     await feed.until(lambda: template not in template_pids(settings))
     assert await tell(second, "answer = 1") == 1
-    await backend.apply(a_workload(project), 3)
-    await feed.until(in_state(backend, "ready", 3))
     (another,) = await feed.until(lambda: template_pids(settings))
-    await backend.apply(a_workload(project), 4)
-    replicas = await feed.until(in_state(backend, "ready", 4))
-    assert another in [parent_of(replica.pid) for replica in replicas]
+    replicas = backend.observe()
+    while another not in [parent_of(replica.pid) for replica in replicas]:  # until it is warm, replicas are spawned
+        await backend.apply(a_workload(project), len(replicas) + 1)
+        replicas = await feed.until(in_state(backend, "ready", len(replicas) + 1))
 
 
 async def test_the_next_engine_forks_from_the_template_of_the_former_one(
@@ -191,6 +190,32 @@ async def test_whoever_does_not_want_it_says_so(
     both = await two_replicas(backend, feed, project, handler={"fast_start": False})
     assert [(r.start, r.start_reason) for r in both] == [("spawned", "handler.fast_start is false")] * 2
     assert template_pids(settings) == []
+
+
+@pytest.mark.parametrize(
+    ("env", "part"),
+    [({"PYTHONPATH": "lib"}, "PYTHONPATH that is relative"), ({"OMP_NUM_THREADS": "1"}, "says OMP_NUM_THREADS")],
+)
+async def test_what_the_environment_says_and_a_fork_would_change_is_a_reason_to_spawn(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path, env: dict[str, str], part: str
+) -> None:
+    (project / "lib").mkdir()
+    (project / "lib" / "mine.py").touch()
+    (project / "handler.py").write_text(f"{'import mine' * ('PYTHONPATH' in env)}\n\ndef predict(payload):\n    pass\n")
+    backend = await start_backend()
+    for replica in await two_replicas(backend, feed, project, env=env, compute={"cpu": 2}):
+        assert replica.start == "spawned"
+        assert part in replica.start_reason
+
+
+async def test_a_forked_replica_serves_where_its_thread_pools_cannot_be_raised(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path
+) -> None:
+    (project / "threadpoolctl.py").write_text("raise RuntimeError('of no use')\n")
+    backend = await start_backend()
+    _, second = await two_replicas(backend, feed, project, compute={"cpu": 2})
+    assert second.start == "forked"
+    assert await tell(second, "answer = 1") == 1
 
 
 async def test_forked_replicas_draw_different_random_numbers(
@@ -350,6 +375,12 @@ async def test_what_is_installed_later_makes_another_recipe(tmp_path: Path) -> N
     before = other.key()
     (tmp_path / "new_package").mkdir()
     assert other.key() != before
+
+
+async def test_another_release_of_ours_makes_another_recipe(tmp_path: Path) -> None:
+    recipe = await a_recipe(tmp_path, "json")
+    assert recipe.key() == recipe.key()
+    assert recipe.key() != recipe.key(release="0.0.1")
 
 
 async def test_beyond_the_limit_the_one_not_used_for_longest_goes(
