@@ -54,6 +54,7 @@ def run(launch: Launch, forked_log: logs.Log | None = None) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Until the loop takes over: nothing has been answered yet, so there is nothing to finish.
     signal.signal(signal.SIGTERM, lambda *_: _leave_at_once(launch))
+    os.register_at_fork(after_in_child=_leave_signals)
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     try:
@@ -173,6 +174,13 @@ class Replica:
             os.replace(draft, self._launch.last_words_path)
         except OSError as exc:
             self._log.say("ERROR", f"cannot write {self._launch.last_words_path}: {exc.strerror}")
+
+
+def _leave_signals() -> None:
+    """In a process that the user's code forks: through the pipe that wakes the loop, its signals would reach us."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _leave_at_once(launch: Launch) -> None:
