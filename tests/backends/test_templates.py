@@ -18,11 +18,11 @@ import pytest
 from hatchway.backends import Replica
 from hatchway.backends.local import LocalBackend
 from hatchway.backends.local.backend import REPLICA_MAIN
-from hatchway.backends.local.exits import wait_gone
+from hatchway.backends.local.exits import wait_exit, wait_gone
 from hatchway.backends.local.interpreters import Interpreters
 from hatchway.backends.local.recipe import Recipe
 from hatchway.backends.local.templates import FORK_TIMEOUT_S, TEMPLATE_ROLE, TemplateLost, Templates, delay_s
-from hatchway.contract import ForkRequest, Launch
+from hatchway.contract import EXIT_CONTRACT, ForkRequest, Launch
 from hatchway.processes import Mark, find_marked, is_alive, read_stat
 from hatchway.settings import Settings
 from tests.backends.builders import PATIENCE_S, ChangeFeed, a_workload, in_state, tell
@@ -330,6 +330,19 @@ async def test_what_a_forked_replica_fails_with_is_in_its_log(
     launch = a_launch(tmp_path, project_dir=str(tmp_path / "gone"))
     log = await fork_one(tmp_path, templates(), await a_recipe(tmp_path, "json"), settings, launch)
     assert "No such file or directory" in log.read_text()
+
+
+async def test_how_a_forked_replica_ended_is_known_however_soon_it_did(
+    tmp_path: Path, templates: Callable[..., Templates], settings: Settings
+) -> None:
+    all_of_them, recipe = templates(), await a_recipe(tmp_path, "json")
+    assert await all_of_them.obstacle(recipe) == ""
+    mark = str(Mark(settings.home_hash, "replica", "iris-1"))
+    for _ in range(5):
+        request = ForkRequest(str(tmp_path / "nothing"), str(tmp_path / "log"), {"HATCHWAY_PROCESS": mark})
+        identity = await all_of_them.fork(recipe, request)
+        assert await wait_exit(identity, settings.exits_file, keeper_wait_s=PATIENCE_S) == EXIT_CONTRACT
+    assert "the replica cannot start" in (tmp_path / "log").read_text()
 
 
 async def test_a_module_that_starts_threads_is_named(tmp_path: Path, templates: Callable[..., Templates]) -> None:

@@ -4,8 +4,8 @@ Blocking and with a single thread on purpose: a fork copies only the thread that
 hold would stay locked in the child for ever. A module that starts threads or opens the GPU makes the template refuse.
 
 The engine connects, sends one line of JSON and gets one back. `{"state": {}}` is answered once everything is
-imported; `{"fork": {...}}` (a `ForkRequest`) with the pid of the new replica. The template reaps its children and
-writes how they ended to the file the keeper uses too; when it is killed, they become the keeper's.
+imported; `{"fork": {...}}` (a `ForkRequest`) with the pid and the start time of the new replica. The template reaps
+its children and writes how they ended to the file the keeper uses too; when it is killed, they become the keeper's.
 """
 
 from __future__ import annotations
@@ -80,10 +80,11 @@ class _Template:
                     os.read(self._wakeups[0], 4096)
                 self._reap()
             if self._listener.fileno() in readable:
-                with self._listener.accept()[0] as connection:
-                    request = self._answer(connection)
+                connection = self._listener.accept()[0]
+                request = self._answer(connection)
                 if request is not None:
-                    return self._become_replica(request)
+                    return self._become_replica(request, connection)
+                connection.close()
 
     def _answer(self, connection: socket.socket) -> ForkRequest | None:
         """Answer one request. Returns None, or in the forked process what it is to become."""
@@ -99,17 +100,18 @@ class _Template:
                 pid = os.fork()
                 if pid == 0:
                     return request
-                _say(connection, {"pid": pid})
+                _say(connection, {"pid": pid, "start_time": _start_time(pid)})  # not reaped yet, even if it has ended
         return None
 
-    def _become_replica(self, request: ForkRequest) -> int:
+    def _become_replica(self, request: ForkRequest, connection: socket.socket) -> int:
         try:
-            os.setsid()
             self._listener.close()
             self._leave_signals()
             _redirect(request.log_file)
             self._log.redirect(1)
             _replace_environment(request.environment)
+            os.setsid()  # not before: who leads a session under the template's mark is taken for a template
+            connection.close()  # not before: if the template dies now, whoever sees this end looks for our mark
             _forget_randomness()
             sys.argv[1:] = [request.launch_file]
             with open(request.launch_file, encoding="utf-8") as file:

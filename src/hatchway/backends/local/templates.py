@@ -22,7 +22,7 @@ from hatchway.backends.local.memory import pss_bytes
 from hatchway.backends.local.recipe import Recipe
 from hatchway.backends.local.slots import write_whole
 from hatchway.contract import PROCESS_VARIABLE, ForkRequest, TemplateLaunch
-from hatchway.processes import Command, Identity, Mark, find_marked, identify, is_alive, signal_process, spawn
+from hatchway.processes import Command, Identity, Mark, find_marked, is_alive, signal_process, spawn
 from hatchway.rotation import LogStream
 from hatchway.settings import Settings
 
@@ -140,10 +140,10 @@ class Templates:
             if template.process is not None:  # it hangs: whoever comes next would wait for it as long
                 signal_process(template.process, signal.SIGKILL)
             raise
-        pid = answer.get("pid")
-        if not isinstance(pid, int):
+        pid, start_time = answer.get("pid"), answer.get("start_time")
+        if not isinstance(pid, int) or not isinstance(start_time, int):
             raise TemplateLost(str(answer.get("error", "its template answered something else")))
-        return identify(pid) or Identity(pid, 0)
+        return Identity(pid, start_time)
 
     # --- the templates of a home -------------------------------------------------------------------------
     async def adopt(self) -> None:
