@@ -61,6 +61,7 @@ def test_what_would_fit_an_idle_machine_waits_with_the_numbers(
     assert isinstance(verdict, DoesNotFit)
     assert verdict.ever
     assert part in verdict.message
+    assert verdict.lacks_memory == ("of memory" in verdict.message)
 
 
 @pytest.mark.parametrize(

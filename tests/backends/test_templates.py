@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hatchway.backends import Replica
 from hatchway.backends.local import LocalBackend
 from hatchway.backends.local.backend import REPLICA_MAIN
+from hatchway.backends.local.exits import wait_exit
 from hatchway.backends.local.interpreters import Interpreters
 from hatchway.backends.local.recipe import Recipe
-from hatchway.backends.local.templates import TEMPLATE_ROLE, TemplateLost, Templates
-from hatchway.contract import ForkRequest
-from hatchway.processes import find_marked, is_alive, read_stat
+from hatchway.backends.local.templates import FORK_TIMEOUT_S, TEMPLATE_ROLE, TemplateLost, Templates, delay_s
+from hatchway.contract import EXIT_CONTRACT, ForkRequest, Launch
+from hatchway.ends import wait_gone
+from hatchway.processes import Mark, find_marked, is_alive, read_stat
 from hatchway.settings import Settings
-from tests.backends.builders import ChangeFeed, a_workload, in_state, tell
+from tests.backends.builders import PATIENCE_S, ChangeFeed, a_workload, in_state, tell
 from tests.backends.conftest import StartBackend, abandon
 
 MUCH = 1 << 40
+
+Waiting = asyncio.Task[str]
 
 
 def template_pids(settings: Settings) -> list[int]:
@@ -123,12 +130,11 @@ async def test_replicas_outlive_their_template_and_later_ones_have_another(
     os.kill(template, signal.SIGKILL)
     await feed.until(lambda: template not in template_pids(settings))
     assert await tell(second, "answer = 1") == 1
-    await backend.apply(a_workload(project), 3)
-    await feed.until(in_state(backend, "ready", 3))
     (another,) = await feed.until(lambda: template_pids(settings))
-    await backend.apply(a_workload(project), 4)
-    replicas = await feed.until(in_state(backend, "ready", 4))
-    assert another in [parent_of(replica.pid) for replica in replicas]
+    replicas = backend.observe()
+    while another not in [parent_of(replica.pid) for replica in replicas]:  # until it is warm, replicas are spawned
+        await backend.apply(a_workload(project), len(replicas) + 1)
+        replicas = await feed.until(in_state(backend, "ready", len(replicas) + 1))
 
 
 async def test_the_next_engine_forks_from_the_template_of_the_former_one(
@@ -187,6 +193,32 @@ async def test_whoever_does_not_want_it_says_so(
     assert template_pids(settings) == []
 
 
+@pytest.mark.parametrize(
+    ("env", "part"),
+    [({"PYTHONPATH": "lib"}, "PYTHONPATH that is relative"), ({"OMP_NUM_THREADS": "1"}, "says OMP_NUM_THREADS")],
+)
+async def test_what_the_environment_says_and_a_fork_would_change_is_a_reason_to_spawn(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path, env: dict[str, str], part: str
+) -> None:
+    (project / "lib").mkdir()
+    (project / "lib" / "mine.py").touch()
+    (project / "handler.py").write_text(f"{'import mine' * ('PYTHONPATH' in env)}\n\ndef predict(payload):\n    pass\n")
+    backend = await start_backend()
+    for replica in await two_replicas(backend, feed, project, env=env, compute={"cpu": 2}):
+        assert replica.start == "spawned"
+        assert part in replica.start_reason
+
+
+async def test_a_forked_replica_serves_where_its_thread_pools_cannot_be_raised(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path
+) -> None:
+    (project / "threadpoolctl.py").write_text("raise RuntimeError('of no use')\n")
+    backend = await start_backend()
+    _, second = await two_replicas(backend, feed, project, compute={"cpu": 2})
+    assert second.start == "forked"
+    assert await tell(second, "answer = 1") == 1
+
+
 async def test_forked_replicas_draw_different_random_numbers(
     start_backend: StartBackend, feed: ChangeFeed, project: Path
 ) -> None:
@@ -237,8 +269,8 @@ async def pools_of(replica: Replica) -> dict[str, int]:
 async def templates(settings: Settings) -> AsyncIterator[Callable[..., Templates]]:
     made: list[Templates] = []
 
-    def make(total_bytes: int = MUCH) -> Templates:
-        made.append(Templates(settings, REPLICA_MAIN, time.time, total_bytes))
+    def make(total_bytes: int = MUCH, fork_timeout_s: float = FORK_TIMEOUT_S) -> Templates:
+        made.append(Templates(settings, REPLICA_MAIN, time.time, total_bytes, fork_timeout_s=fork_timeout_s))
         return made[-1]
 
     yield make
@@ -250,6 +282,68 @@ async def a_recipe(folder: Path, *modules: str, **variables: str) -> Recipe:
     """Modules of a folder of one's own."""
     python = await Interpreters().probe(sys.executable)
     return Recipe(python, "", {**os.environ, "PYTHONPATH": str(folder), **variables}, modules)
+
+
+def a_launch(folder: Path, **fields: Any) -> Launch:
+    """Of a replica whose project is the folder."""
+    launch = Launch(
+        api="iris",
+        revision="r1",
+        replica_id="iris-1",
+        project_dir=str(folder),
+        data_socket=str(folder / "data"),
+        control_socket=str(folder / "ctl"),
+        last_words_path=str(folder / "words"),
+        path="handler.py",
+    )
+    return replace(launch, **fields)
+
+
+async def fork_one(folder: Path, all_of_them: Templates, recipe: Recipe, settings: Settings, launch: Launch) -> Path:
+    """Have a replica forked that ends by itself, and return its log once it has."""
+    assert await all_of_them.obstacle(recipe) == ""
+    (folder / "launch.json").write_text(launch.to_json())
+    mark = str(Mark(settings.home_hash, "replica", "iris-1"))
+    request = ForkRequest(str(folder / "launch.json"), str(folder / "log"), {"HATCHWAY_PROCESS": mark})
+    async with asyncio.timeout(PATIENCE_S):
+        await wait_gone(await all_of_them.fork(recipe, request))
+    return folder / "log"
+
+
+async def test_what_modules_print_and_log_is_written_once_and_as_in_a_spawned_replica(
+    tmp_path: Path, templates: Callable[..., Templates], settings: Settings
+) -> None:
+    (tmp_path / "talks.py").write_text(
+        "import logging\nprint('once', end='')\nlogger = logging.getLogger('talks')\n"
+        "logger.propagate = False\nlogger.addHandler(logging.StreamHandler())\n"
+    )
+    (tmp_path / "handler.py").write_text("import os, talks\ntalks.logger.error('later')\nos._exit(0)\n")
+    launch = a_launch(tmp_path)
+    log = await fork_one(tmp_path, templates(), await a_recipe(tmp_path, "talks"), settings, launch)
+    said = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [(line["stream"], line["message"]) for line in said] == [("stderr", "later")]
+    assert (settings.logs_dir / "templates.log").read_text().count("once") == 1
+
+
+async def test_what_a_forked_replica_fails_with_is_in_its_log(
+    tmp_path: Path, templates: Callable[..., Templates], settings: Settings
+) -> None:
+    launch = a_launch(tmp_path, project_dir=str(tmp_path / "gone"))
+    log = await fork_one(tmp_path, templates(), await a_recipe(tmp_path, "json"), settings, launch)
+    assert "No such file or directory" in log.read_text()
+
+
+async def test_how_a_forked_replica_ended_is_known_however_soon_it_did(
+    tmp_path: Path, templates: Callable[..., Templates], settings: Settings
+) -> None:
+    all_of_them, recipe = templates(), await a_recipe(tmp_path, "json")
+    assert await all_of_them.obstacle(recipe) == ""
+    mark = str(Mark(settings.home_hash, "replica", "iris-1"))
+    for _ in range(5):
+        request = ForkRequest(str(tmp_path / "nothing"), str(tmp_path / "log"), {"HATCHWAY_PROCESS": mark})
+        identity = await all_of_them.fork(recipe, request)
+        assert await wait_exit(identity, settings.exits_file, keeper_wait_s=PATIENCE_S) == EXIT_CONTRACT
+    assert "the replica cannot start" in (tmp_path / "log").read_text()
 
 
 async def test_a_module_that_starts_threads_is_named(tmp_path: Path, templates: Callable[..., Templates]) -> None:
@@ -297,6 +391,12 @@ async def test_what_is_installed_later_makes_another_recipe(tmp_path: Path) -> N
     assert other.key() != before
 
 
+async def test_another_release_of_ours_makes_another_recipe(tmp_path: Path) -> None:
+    recipe = await a_recipe(tmp_path, "json")
+    assert recipe.key() == recipe.key()
+    assert recipe.key() != recipe.key(release="0.0.1")
+
+
 async def test_beyond_the_limit_the_one_not_used_for_longest_goes(
     tmp_path: Path, templates: Callable[..., Templates], settings: Settings, feed: ChangeFeed
 ) -> None:
@@ -308,8 +408,9 @@ async def test_beyond_the_limit_the_one_not_used_for_longest_goes(
     await feed.until(lambda: pid not in template_pids(settings))
     with pytest.raises(TemplateLost):
         await all_of_them.fork(first, ForkRequest("", "", {}))
-    assert all_of_them.make_room()
-    assert not all_of_them.make_room()
+    assert await all_of_them.make_room()
+    assert template_pids(settings) == []
+    assert not await all_of_them.make_room()
 
 
 async def test_a_request_that_is_no_request_harms_nobody(
@@ -326,3 +427,74 @@ async def test_a_request_that_is_no_request_harms_nobody(
     assert await all_of_them.obstacle(recipe) == ""
     (pid,) = template_pids(settings)
     assert all(is_alive(found.identity) for found in find_marked(settings.home_hash) if found.identity.pid == pid)
+
+
+async def importing_template(tmp_path: Path, all_of_them: Templates, settings: Settings, feed: ChangeFeed) -> Waiting:
+    """A start that waits for a template which never finishes its imports."""
+    (tmp_path / "endless.py").write_text("import threading\nthreading.Event().wait()\n")
+    recipe = await a_recipe(tmp_path, "endless")
+    waiting = asyncio.create_task(all_of_them.obstacle(recipe))
+    await feed.until(lambda: template_pids(settings))
+    return waiting
+
+
+async def test_a_start_that_waits_for_a_template_goes_on_when_that_makes_room(
+    tmp_path: Path, templates: Callable[..., Templates], settings: Settings, feed: ChangeFeed
+) -> None:
+    all_of_them = templates()
+    waiting = await importing_template(tmp_path, all_of_them, settings, feed)
+    assert await all_of_them.make_room()
+    async with asyncio.timeout(PATIENCE_S):
+        assert await waiting == "its template had to go"
+
+
+async def test_what_another_api_learns_does_not_end_a_template_that_a_start_waits_for(
+    tmp_path: Path, templates: Callable[..., Templates], settings: Settings, feed: ChangeFeed
+) -> None:
+    all_of_them = templates()
+    waiting = await importing_template(tmp_path, all_of_them, settings, feed)
+    (pid,) = template_pids(settings)
+    all_of_them.learn("another", await a_recipe(tmp_path, "json"))
+    assert pid in template_pids(settings)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    all_of_them.forget("yet another")
+    await feed.until(lambda: pid not in template_pids(settings))
+
+
+async def test_room_is_made_by_one_template_at_a_time(
+    tmp_path: Path, templates: Callable[..., Templates], settings: Settings
+) -> None:
+    all_of_them = templates()
+    for module in ("json", "csv", "wave"):
+        assert await all_of_them.obstacle(await a_recipe(tmp_path, module)) == ""
+    before = template_pids(settings)
+    assert all(await asyncio.gather(all_of_them.make_room(), all_of_them.make_room()))
+    assert len(set(before) - set(template_pids(settings))) == 1
+
+
+async def test_a_module_that_takes_sigterm_for_itself_does_not_keep_its_template_alive(
+    tmp_path: Path, templates: Callable[..., Templates], settings: Settings
+) -> None:
+    (tmp_path / "deaf.py").write_text("import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n")
+    all_of_them = templates()
+    assert await all_of_them.obstacle(await a_recipe(tmp_path, "deaf")) == ""
+    async with asyncio.timeout(PATIENCE_S):
+        await all_of_them.stop_all()
+    assert template_pids(settings) == []
+
+
+async def test_a_template_that_hangs_is_ended_and_not_waited_for_again(
+    tmp_path: Path, templates: Callable[..., Templates], settings: Settings, feed: ChangeFeed
+) -> None:
+    all_of_them, recipe = templates(fork_timeout_s=0.2), await a_recipe(tmp_path, "json")
+    assert await all_of_them.obstacle(recipe) == ""
+    (pid,) = template_pids(settings)
+    os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(TemplateLost, match="does not answer"):
+        await all_of_them.fork(recipe, ForkRequest("", "", {}))
+    await feed.until(lambda: pid not in template_pids(settings))
+
+
+def test_a_template_that_ends_again_and_again_is_started_once_a_minute() -> None:
+    assert [delay_s(n_ends) for n_ends in (1, 2, 3, 7, 5000)] == [1, 2, 4, 60, 60]

@@ -219,3 +219,30 @@ def test_a_damaged_launch_file_has_its_own_exit_code(tmp_path: Path) -> None:
         done = subprocess.run([sys.executable, str(MAIN), str(launch)], capture_output=True, check=False)
         assert done.returncode == EXIT_CONTRACT
         assert b"launch" in done.stderr
+
+
+FORKING = """
+    import os, signal, time
+
+    class Handler:
+        def __init__(self, config):
+            pass
+
+        def handle_post(self, payload):
+            reader, writer = os.pipe()
+            pid = os.fork()
+            if pid == 0:
+                os.write(writer, b"up")
+                time.sleep(60)
+                os._exit(0)
+            os.read(reader, 2)
+            os.kill(pid, signal.SIGTERM)
+            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+"""
+
+
+def test_a_signal_for_a_process_that_the_handler_forked_is_not_for_the_replica() -> None:
+    with Running({"handler.py": FORKING}) as replica:
+        for _ in range(3):
+            assert replica.post(1).json() == -signal.SIGTERM
+        assert replica.stats().state == "ready"

@@ -1,6 +1,6 @@
 """A replica's life: control socket, load, warm-up, data socket, ready, drain, exit with a code that means something.
 
-`run` is also called in a process that a template forked for it.
+`run` is also called in a process that a template forked for it, with the log that the template installed.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import logging
 import os
 import signal
 import sys
@@ -39,9 +40,10 @@ EXIT_GRACE_S = 5.0  # for the user's own threads and exit hooks, once everything
 CONTROL_BODY_BYTES = 64 * 1024
 
 
-def run(launch: Launch, *, is_forked: bool = False) -> int:
+def run(launch: Launch, forked_log: logs.Log | None = None) -> int:
     """Serve until told to stop; the exit code of the process."""
-    log = logs.install(launch.log_level)
+    log = forked_log or logs.install(launch.log_level)
+    logging.getLogger().setLevel(launch.log_level.upper())
     os.chdir(launch.project_dir)
     folders = [launch.project_dir]
     if launch.python_path:
@@ -52,10 +54,11 @@ def run(launch: Launch, *, is_forked: bool = False) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Until the loop takes over: nothing has been answered yet, so there is nothing to finish.
     signal.signal(signal.SIGTERM, lambda *_: _leave_at_once(launch))
+    os.register_at_fork(after_in_child=_leave_signals)
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     try:
-        code = _run_until_done(loop, _live(launch, log, is_forked=is_forked), log)
+        code = _run_until_done(loop, _live(launch, log, is_forked=forked_log is not None), log)
     finally:
         _remove_sockets(launch)
     sys.stdout.flush()
@@ -171,6 +174,13 @@ class Replica:
             os.replace(draft, self._launch.last_words_path)
         except OSError as exc:
             self._log.say("ERROR", f"cannot write {self._launch.last_words_path}: {exc.strerror}")
+
+
+def _leave_signals() -> None:
+    """In a process that the user's code forks: through the pipe that wakes the loop, its signals would reach us."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _leave_at_once(launch: Launch) -> None:

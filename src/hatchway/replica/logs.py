@@ -46,6 +46,10 @@ class Log:
         """A line of our own."""
         self.write(level, "replica", message, request_id)
 
+    def redirect(self, fd: int) -> None:
+        """Write there from now on; whoever holds this log does, too."""
+        os.dup2(fd, self._fd, inheritable=False)
+
     def _append(self, line: bytes) -> None:
         try:
             while line:

@@ -4,8 +4,8 @@ Blocking and with a single thread on purpose: a fork copies only the thread that
 hold would stay locked in the child for ever. A module that starts threads or opens the GPU makes the template refuse.
 
 The engine connects, sends one line of JSON and gets one back. `{"state": {}}` is answered once everything is
-imported; `{"fork": {...}}` (a `ForkRequest`) with the pid of the new replica. The template reaps its children and
-writes how they ended to the file the keeper uses too; when it is killed, they become the keeper's.
+imported; `{"fork": {...}}` (a `ForkRequest`) with the pid and the start time of the new replica. The template reaps
+its children and writes how they ended to the file the keeper uses too; when it is killed, they become the keeper's.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from contextlib import suppress
 from typing import Any
 
 from hatchway.contract import EXIT_CONTRACT, PROCESS_VARIABLE, ForkRequest, Launch, TemplateLaunch
-from hatchway.replica import lifecycle, sockets
+from hatchway.replica import lifecycle, logs, sockets
 
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
 REQUEST_TIMEOUT_S = 10.0
@@ -34,9 +34,12 @@ def run(launch: TemplateLaunch) -> int:
     """Import, then fork on request until told to end by SIGTERM. Returns only in a replica, with its exit code."""
     listener = sockets.listen(launch.socket)
     listener.setblocking(True)
-    os.umask(0o077)
+    # Before the imports, as in a replica: loggers and handlers that modules make keep the streams they found.
+    log = logs.install("info")
     obstacle = warm(launch.modules)
-    return _Template(launch, listener, obstacle).serve()
+    sys.stdout.flush()  # or every replica would write it again
+    sys.stderr.flush()
+    return _Template(launch, listener, log, obstacle).serve()
 
 
 def warm(modules: Sequence[str]) -> str:
@@ -56,9 +59,10 @@ def warm(modules: Sequence[str]) -> str:
 
 
 class _Template:
-    def __init__(self, launch: TemplateLaunch, listener: socket.socket, obstacle: str) -> None:
+    def __init__(self, launch: TemplateLaunch, listener: socket.socket, log: logs.Log, obstacle: str) -> None:
         self._launch = launch
         self._listener = listener
+        self._log = log
         self._obstacle = obstacle
         self._wakeups = os.pipe()
         for end in self._wakeups:
@@ -76,12 +80,14 @@ class _Template:
                     os.read(self._wakeups[0], 4096)
                 self._reap()
             if self._listener.fileno() in readable:
-                code = self._answer(self._listener.accept()[0])
-                if code is not None:
-                    return code
+                connection = self._listener.accept()[0]
+                request = self._answer(connection)
+                if request is not None:
+                    return self._become_replica(request, connection)
+                connection.close()
 
-    def _answer(self, connection: socket.socket) -> int | None:
-        """Answer one request. Returns None, or in a forked replica its exit code."""
+    def _answer(self, connection: socket.socket) -> ForkRequest | None:
+        """Answer one request. Returns None, or in the forked process what it is to become."""
         connection.settimeout(REQUEST_TIMEOUT_S)
         with suppress(OSError, ValueError, KeyError, TypeError):
             question = json.loads(_read_line(connection))
@@ -93,19 +99,19 @@ class _Template:
                 request = ForkRequest(**question["fork"])
                 pid = os.fork()
                 if pid == 0:
-                    self._listener.close()
-                    connection.close()
-                    return self._become_replica(request)
-                _say(connection, {"pid": pid})
-        connection.close()
+                    return request
+                _say(connection, {"pid": pid, "start_time": _start_time(pid)})  # not reaped yet, even if it has ended
         return None
 
-    def _become_replica(self, request: ForkRequest) -> int:
+    def _become_replica(self, request: ForkRequest, connection: socket.socket) -> int:
         try:
-            os.setsid()
+            self._listener.close()
             self._leave_signals()
             _redirect(request.log_file)
+            self._log.redirect(1)
             _replace_environment(request.environment)
+            os.setsid()  # not before: who leads a session under the template's mark is taken for a template
+            connection.close()  # not before: if the template dies now, whoever sees this end looks for our mark
             _forget_randomness()
             sys.argv[1:] = [request.launch_file]
             with open(request.launch_file, encoding="utf-8") as file:
@@ -114,7 +120,7 @@ class _Template:
             sys.stderr.write(f"the replica cannot start: {exc!r}\n")
             sys.stderr.flush()
             os._exit(EXIT_CONTRACT)
-        return lifecycle.run(launch, is_forked=True)
+        return lifecycle.run(launch, self._log)
 
     def _leave_signals(self) -> None:
         signal.set_wakeup_fd(-1)

@@ -56,6 +56,7 @@ class DoesNotFit:
 
     message: str
     ever: bool
+    lacks_memory: bool = False  # nothing but memory that others use now
 
 
 def decide(needs: Needs, estimate_bytes: int, machine: Machine, tenants: Sequence[Tenant]) -> Fits | DoesNotFit:
@@ -106,7 +107,8 @@ def _memory_fits(needs: Needs, estimate: int, machine: Machine, tenants: Sequenc
         return Fits()
     origin = "about " if needs.memory_bytes is None else ""
     available = f"{mebibytes(machine.available_bytes)} is available and {mebibytes(promised)} of it promised"
-    return DoesNotFit(f"needs {origin}{mebibytes(wanted)} of memory, but {available} to other replicas", ever=True)
+    message = f"needs {origin}{mebibytes(wanted)} of memory, but {available} to other replicas"
+    return DoesNotFit(message, ever=True, lacks_memory=True)
 
 
 def _meminfo(path: Path) -> dict[str, int]:

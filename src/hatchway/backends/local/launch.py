@@ -16,13 +16,15 @@ from hatchway.contract import PROCESS_VARIABLE, Launch
 from hatchway.processes import Mark
 
 REPLICA_ROLE = "replica"
-_THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "RAYON_NUM_THREADS",
+THREAD_VARIABLES = frozenset(
+    {
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "NUMEXPR_NUM_THREADS",
+        "VECLIB_MAXIMUM_THREADS",
+        "RAYON_NUM_THREADS",
+    }
 )
 # They would lead the handler's Python to packages of another one.
 _DROPPED = frozenset({"PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "VIRTUAL_ENV", "VIRTUAL_ENV_PROMPT"})
@@ -63,7 +65,7 @@ def make_environment(
     """The engine's variables without ours, then what fits this replica, then the user's own, which win."""
     return {
         **_shared_environment(engine, python, bytecode_dir),
-        **dict.fromkeys(_THREAD_VARIABLES, str(cpu_threads(workload))),
+        **dict.fromkeys(THREAD_VARIABLES, str(cpu_threads(workload))),
         **gpu.variables(slot.devices),
         "TMPDIR": str(slot.folder.tmp),
         **workload.env,
@@ -77,7 +79,7 @@ def make_template_environment(
     """What all replicas of a workload have in common, with one thread for numeric libraries; without a mark."""
     return {
         **_shared_environment(engine, python, bytecode_dir),
-        **dict.fromkeys(_THREAD_VARIABLES, "1"),
+        **dict.fromkeys(THREAD_VARIABLES, "1"),
         **workload.env,
     }
 

@@ -8,7 +8,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import hatchway
 from hatchway.backends.local.interpreters import Python
+from hatchway.contract import CONTRACT_VERSION
 
 
 @dataclass(frozen=True)
@@ -20,9 +22,11 @@ class Recipe:
     variables: Mapping[str, str] = field(repr=False)
     modules: tuple[str, ...] = ()
 
-    def key(self) -> str:
-        """The same for the same recipe, as long as nothing was installed into the Python or removed from it."""
+    def key(self, release: str = hatchway.__version__) -> str:
+        """The same for the same recipe and release, as long as nothing was installed into the Python or removed."""
         content = [
+            CONTRACT_VERSION,
+            release,  # a replica runs the code of ours that its template has loaded
             self.python.executable,
             self.python.version,
             self.server_packages,

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 
 from hatchway.backends import Workload
 from hatchway.backends.local import tenancy
 from hatchway.backends.local.capacity import Fits
 from hatchway.backends.local.environments import Runtime
-from hatchway.backends.local.launch import cpu_threads, make_environment, make_launch, make_template_environment
+from hatchway.backends.local.launch import (
+    THREAD_VARIABLES,
+    cpu_threads,
+    make_environment,
+    make_launch,
+    make_template_environment,
+)
 from hatchway.backends.local.recipe import Recipe
 from hatchway.backends.local.slots import Slot
 from hatchway.backends.local.surroundings import Surroundings
@@ -47,7 +54,7 @@ async def start(slot: Slot, world: Surroundings) -> None:
         if not verdict.ever:
             world.fail(slot, "NoCapacity", verdict.message)
             return
-        if world.templates.make_room():
+        if verdict.lacks_memory and await world.templates.make_room():
             continue
         world.tell(slot, "NoCapacity", verdict.message)
         with contextlib.suppress(TimeoutError):
@@ -90,6 +97,11 @@ def _reason_to_spawn(workload: Workload) -> str:
         return "handler.fast_start is false"
     if workload.spec.handler.app is not None and cpu_threads(workload) > 1:
         return "an application's threads cannot be given more than one core each after a fork"
+    if any(not os.path.isabs(path) for path in workload.env.get("PYTHONPATH", "/").split(os.pathsep)):
+        return "handler.env has a PYTHONPATH that is relative to the project"
+    fixed = sorted(THREAD_VARIABLES & workload.env.keys())
+    if fixed and cpu_threads(workload) > 1:
+        return f"handler.env says {fixed[0]}, which a fork with more than one core would change"
     return ""
 
 

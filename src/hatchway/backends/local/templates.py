@@ -22,7 +22,7 @@ from hatchway.backends.local.memory import pss_bytes
 from hatchway.backends.local.recipe import Recipe
 from hatchway.backends.local.slots import write_whole
 from hatchway.contract import PROCESS_VARIABLE, ForkRequest, TemplateLaunch
-from hatchway.processes import Command, Identity, Mark, find_marked, identify, is_alive, signal_process, spawn
+from hatchway.processes import Command, Identity, Mark, find_marked, is_alive, signal_process, spawn
 from hatchway.rotation import LogStream
 from hatchway.settings import Settings
 
@@ -44,7 +44,7 @@ class TemplateLost(Exception):
 class Template:
     """One process, started again when it ends. `obstacle` is why it will never fork, known once it is warm.
 
-    `recipe` is None for one that was adopted: it is not started again.
+    `recipe` is None for one that was adopted: it is not started again. `waiting` counts the starts that wait for it.
     """
 
     key: str
@@ -53,6 +53,7 @@ class Template:
     obstacle: str = ""
     used_at: float = 0.0
     restarts: int = 0
+    waiting: int = 0
     is_warm: asyncio.Event = field(default_factory=asyncio.Event)
     life: asyncio.Task[None] | None = None
 
@@ -60,10 +61,19 @@ class Template:
 class Templates:
     """All of a home. `main_file` is the program of a replica, `total_bytes` the machine's memory."""
 
-    def __init__(self, settings: Settings, main_file: Path, now: Callable[[], float], total_bytes: int) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        main_file: Path,
+        now: Callable[[], float],
+        total_bytes: int,
+        *,
+        fork_timeout_s: float = FORK_TIMEOUT_S,
+    ) -> None:
         self._settings = settings
         self._main_file = main_file
         self._now = now
+        self._fork_timeout_s = fork_timeout_s
         self._limit_bytes = MEMORY_SHARE * total_bytes
         self._log = LogStream(settings.logs_dir / "templates.log")
         self._templates: dict[str, Template] = {}
@@ -111,7 +121,11 @@ class Templates:
         template = self._ensure(recipe)
         if template.restarts and not template.is_warm.is_set():
             return "its template ended and is not warm again yet"
-        await template.is_warm.wait()
+        template.waiting += 1
+        try:
+            await template.is_warm.wait()
+        finally:
+            template.waiting -= 1
         return template.obstacle
 
     async def fork(self, recipe: Recipe, request: ForkRequest) -> Identity:
@@ -120,11 +134,16 @@ class Templates:
         if template is None:
             raise TemplateLost("its template is gone")
         template.used_at = self._now()
-        answer = await self._ask(template, {"fork": dataclasses.asdict(request)}, FORK_TIMEOUT_S)
-        pid = answer.get("pid")
-        if not isinstance(pid, int):
+        try:
+            answer = await self._ask(template, {"fork": dataclasses.asdict(request)}, self._fork_timeout_s)
+        except TemplateLost:
+            if template.process is not None:  # it hangs: whoever comes next would wait for it as long
+                signal_process(template.process, signal.SIGKILL)
+            raise
+        pid, start_time = answer.get("pid"), answer.get("start_time")
+        if not isinstance(pid, int) or not isinstance(start_time, int):
             raise TemplateLost(str(answer.get("error", "its template answered something else")))
-        return identify(pid) or Identity(pid, 0)
+        return Identity(pid, start_time)
 
     # --- the templates of a home -------------------------------------------------------------------------
     async def adopt(self) -> None:
@@ -133,17 +152,23 @@ class Templates:
         for found in find_marked(self._settings.home_hash):
             if found.mark.role == TEMPLATE_ROLE and found.leads:
                 template = Template(found.mark.id, None, found.identity, used_at=self._now())
-                if template.key in needed:
+                if template.key in needed and template.key not in self._templates:
                     self._begin(template)
                 else:
                     self._end_later(template)
 
-    def make_room(self) -> bool:
-        """End the template that was not used for the longest time. False if there is none to end."""
+    async def make_room(self) -> bool:
+        """End the template that was not used for the longest time, and return when its memory is free.
+
+        False if there is none to end. Those that are ending already are waited for instead.
+        """
         running = [template for template in self._templates.values() if template.process is not None]
-        if running:
+        if running and not self._ending:
             self._drop(min(running, key=lambda template: template.used_at))
-        return bool(running)
+        if not self._ending:
+            return False
+        await asyncio.wait(self._ending)
+        return True
 
     async def release(self) -> None:
         """Stop watching; the processes run on."""
@@ -190,8 +215,8 @@ class Templates:
             if template.recipe is None:
                 del self._templates[template.key]
                 return
-            await asyncio.sleep(min(_FIRST_DELAY_S * 2**template.restarts, _LONGEST_DELAY_S))
-            template.restarts += 1
+            template.restarts += 1  # before the delay: it is not waited for
+            await asyncio.sleep(delay_s(template.restarts))
 
     async def _warm_up(self, template: Template) -> str:
         """Start it unless it runs, and wait until everything is imported. Returns why it cannot fork, or ""."""
@@ -247,7 +272,10 @@ class Templates:
 
     # --- ending ------------------------------------------------------------------------------------------
     def _drop(self, template: Template) -> None:
+        """Whoever waits for it spawns."""
         self._templates.pop(template.key, None)
+        template.obstacle = template.obstacle or "its template had to go"
+        template.is_warm.set()
         if template.life is not None:
             template.life.cancel()
         self._end_later(template)
@@ -258,17 +286,22 @@ class Templates:
         task.add_done_callback(self._ending.discard)
 
     async def _end(self, template: Template) -> None:
-        """Only the template itself: what was forked from it serves on, as a child of the keeper."""
+        """Only the template itself: what was forked from it serves on, as a child of the keeper.
+
+        There is nothing for it to finish, and an imported module may have taken SIGTERM for itself.
+        """
         if template.process is not None:
-            signal_process(template.process, signal.SIGTERM)
+            signal_process(template.process, signal.SIGKILL)
             await wait_exit(template.process, self._settings.exits_file, keeper_wait_s=0)
             template.process = None
         self._remove_files(template)
 
     def _drop_unneeded(self) -> None:
+        """But for those of a new revision, which is learned of when its first replica is ready."""
         needed = self._needed()
         for template in [found for found in self._templates.values() if found.key not in needed]:
-            self._drop(template)
+            if not template.waiting:
+                self._drop(template)
 
     def _keep_within_limit(self, newest: Template) -> None:
         while True:
@@ -304,6 +337,11 @@ class Templates:
     def _remove_files(self, template: Template) -> None:
         self._launch_file(template).unlink(missing_ok=True)
         self._settings.template_socket(template.key).unlink(missing_ok=True)
+
+
+def delay_s(n_ends: int) -> float:
+    """How long to wait before a template that has ended so many times is started again."""
+    return min(_FIRST_DELAY_S * 2.0 ** min(n_ends - 1, 10), _LONGEST_DELAY_S)
 
 
 @dataclass(frozen=True)
