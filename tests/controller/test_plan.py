@@ -108,6 +108,15 @@ def test_a_new_revision_that_cannot_load_never_shrinks_the_old_one() -> None:
     assert decided.live_revision == OLD
 
 
+def test_an_idle_api_stays_idle_when_its_update_fails_and_wakes_as_it_was() -> None:
+    wish = replace(a_wish(0, live=OLD), decided=0)
+    first = plan(wish, [], Memory(), now=0)
+    assert first.replicas == {NEW: 1}
+    given_up = plan(wish, [failed("b")], first.memory, now=1)
+    assert given_up.replicas == {OLD: 0, NEW: 0}
+    assert plan(replace(wish, decided=1), [], given_up.memory, now=2).replicas == {OLD: 1}
+
+
 def test_a_failed_update_is_not_tried_again_by_itself() -> None:
     first = plan(a_wish(live=OLD), [ready("a", OLD), failed("b")], Memory(), now=0)
     later = plan(a_wish(live=OLD), [ready("a", OLD)], first.memory, now=3600)

@@ -132,9 +132,10 @@ def test_what_failed_never_shrinks_what_was_live(moment: tuple[Wish, tuple[Seen,
         return
     serving = [one for one in active(seen, memory) if one.revision == wish.live_revision and one.state == "ready"]
     leaving = [one for one in serving if one.id not in decided.reachable]
-    assert len(leaving) == max(0, len(serving) - replicas_wanted(wish))
+    wanted = replicas_wanted(wish, decided.memory.failure)
+    assert len(leaving) == max(0, len(serving) - wanted)
     assert decided.live_revision == wish.live_revision
-    assert decided.replicas[wish.live_revision] >= min(len(serving), replicas_wanted(wish))
+    assert decided.replicas[wish.live_revision] >= min(len(serving), wanted)
 
 
 # --- whole updates ---------------------------------------------------------------------------------------------
@@ -210,7 +211,7 @@ def test_an_update_or_restart_that_fails_at_any_point_leaves_what_is_wanted_read
     """The first `works` new replicas get ready, the rest cannot load; those of another former revision always can."""
     wish, wanted, all_that_work = fleet.wish, replicas_wanted(fleet.wish), works
     begun_with = len(fleet.seen)
-    low = min(begun_with, wanted - allowed(wish).unavailable)
+    low = min(begun_with, replicas_wanted(wish, Failure(wish.revision, "", "")) - allowed(wish).unavailable)
     for turn in range(60):
         decided = plan(wish, fleet.seen, fleet.memory, float(turn))
         assert len(decided.reachable) >= low
@@ -231,4 +232,5 @@ def test_an_update_or_restart_that_fails_at_any_point_leaves_what_is_wanted_read
     assert decided.live_revision == OLD
     # What a restart may have stopped before it failed cannot be had back: it is what cannot load.
     lost = allowed(wish).unavailable if wish.outdated else 0
+    wanted = replicas_wanted(wish, decided.memory.failure)
     assert sum(one.state == "ready" and one.revision == OLD for one in fleet.seen) >= wanted - lost

@@ -173,6 +173,25 @@ async def test_a_new_revision_proves_itself_before_its_api_goes_to_sleep(lab: La
     assert lab.status().status == "live"
 
 
+async def test_an_update_that_fails_leaves_an_idle_api_idle(lab: Lab) -> None:
+    await lab.live(autoscaling=QUICK)
+    await lab.tick(6)
+    await lab.settle()
+    await lab.deploy("2", autoscaling=QUICK)
+    await lab.look()
+    lab.make_fail()
+    await lab.settle()
+    status = lab.status()
+    assert (status.status, status.replicas.desired, lab.ready()) == ("idle", 0, [])
+    assert "failed" in status.message
+    assert lab.gateway.table.routes[0].max_held > 0
+
+    lab.controller.wake("iris")
+    await lab.settle()
+    assert len(lab.ready()) == 1
+    assert lab.status().status == "live"
+
+
 async def test_requests_that_wait_start_a_replica_and_are_counted(lab: Lab) -> None:
     await lab.live(autoscaling=QUICK)
     await lab.tick(6)

@@ -144,8 +144,8 @@ def _show_success(out: Output, client: Client, result: DeployResult, elapsed_s: 
 
 def _show_failure(out: Output, result: DeployResult, error: HatchwayError) -> None:
     out.error(error)
-    if result.status == "live":
+    if result.status in ("live", "idle"):
         served_by = "with replicas from before" if result.action == "restarted" else "on the revision it had before"
-        out.note(f"{result.name} is still live, {served_by}")
+        out.note(f"{result.name} is still {result.status}, {served_by}")
     if error.hint is None:
         out.note(Cell("hint: ", "bold"), f"hatchway logs {result.name} shows what its handler said")

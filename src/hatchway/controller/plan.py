@@ -99,12 +99,16 @@ DRAIN_POLL_S = 0.1
 UNREADY_KILL_AFTER_S = 5.0  # a replica that serves nobody has nothing to finish
 
 
-def replicas_wanted(wish: Wish) -> int:
-    """How many replicas should serve. What has yet to prove itself runs at least once, though nobody asks for it."""
+def replicas_wanted(wish: Wish, failure: Failure | None = None) -> int:
+    """How many replicas should serve. What has yet to prove itself runs at least once, though nobody asks for it.
+
+    With the `failure` of an update it is what was live before that serves, which has proved itself.
+    """
     if wish.wanted != "running":
         return 0
     decided = initial_replicas(wish.spec.autoscaling) if wish.decided is None else wish.decided
-    return decided if wish.is_settled else max(1, decided)
+    is_proved = wish.is_settled or (failure is not None and wish.live_revision is not None)
+    return decided if is_proved else max(1, decided)
 
 
 def plan(wish: Wish, seen: Sequence[Seen], memory: Memory, now: float) -> Plan:
@@ -114,7 +118,7 @@ def plan(wish: Wish, seen: Sequence[Seen], memory: Memory, now: float) -> Plan:
     goal = _goal(wish, memory)
     draining = [replica for replica in seen if replica.state == "draining" or replica.id in memory.drains]
     active = [replica for replica in seen if replica not in draining]
-    wanted = replicas_wanted(wish)
+    wanted = replicas_wanted(wish, memory.failure)
     step = _step(wish, goal, active, wanted)
     leaving = _leaving(goal, active, wanted, step)
     drains = _drains(draining, leaving, memory, now)

@@ -51,7 +51,7 @@ def summarise(wish: Wish, replicas: Sequence[Replica], memory: Memory, gateway: 
         return Summary("deleting" if wish.wanted == "deleted" else "stopped")
     ready = [replica for replica in replicas if replica.state == "ready"]
     if memory.failure is not None:
-        return _summary_of_failed(wish, memory.failure, serves=bool(ready))
+        return _summary_of_failed(wish, memory.failure, n_ready=len(ready))
     if gateway.rejection is not None:
         return Summary("failed", "GatewayRejected", gateway.rejection)
     if wish.is_settled:
@@ -62,11 +62,12 @@ def summarise(wish: Wish, replicas: Sequence[Replica], memory: Memory, gateway: 
     return Summary("starting", *(trouble or ("Starting", "")))
 
 
-def _summary_of_failed(wish: Wish, failure: Failure, *, serves: bool) -> Summary:
+def _summary_of_failed(wish: Wish, failure: Failure, *, n_ready: int) -> Summary:
     """The update to the wanted revision was given up."""
-    if serves and wish.live_revision is not None:
+    is_idle = replicas_wanted(wish, failure) == 0
+    if (n_ready or is_idle) and wish.live_revision is not None:
         attempt = "restart" if wish.live_revision == wish.revision else f"update to {failure.revision}"
-        return Summary("live", failure.reason, f"{attempt} failed: {failure.message}")
+        return Summary("idle" if is_idle else "live", failure.reason, f"{attempt} failed: {failure.message}")
     return Summary("failed", failure.reason, failure.message)
 
 
@@ -99,7 +100,7 @@ def _trouble(replicas: Sequence[Replica], wish: Wish) -> tuple[str, str] | None:
 
 def conditions(wish: Wish, replicas: Sequence[Replica], memory: Memory, gateway: Reachability) -> tuple[Condition, ...]:
     """Ready: somebody answers, or will when asked. Updated: the newest revision does. GatewayAccepted: Envoy has it."""
-    wanted = replicas_wanted(wish)
+    wanted = replicas_wanted(wish, memory.failure)
     is_idle = wish.wanted == "running" and wanted == 0
     ready = sum(replica.state == "ready" for replica in replicas)
     reason, message = _trouble(replicas, wish) or ("", "")
@@ -151,7 +152,7 @@ def to_status(view: View) -> ApiStatus:
         message=summary.message,
         revision=view.record.revision,
         endpoint=view.gateway.url,
-        replicas=_counts(view.wish, view.replicas),
+        replicas=_counts(view.wish, view.replicas, view.memory),
         in_flight=view.gateway.held + sum(replica.in_flight + replica.queued for replica in view.replicas),
         conditions=conditions(view.wish, view.replicas, view.memory, view.gateway),
         replica_list=tuple(_replica(replica) for replica in view.replicas),
@@ -211,10 +212,10 @@ def timestamp(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _counts(wish: Wish, replicas: Sequence[Replica]) -> ReplicaCounts:
+def _counts(wish: Wish, replicas: Sequence[Replica], memory: Memory) -> ReplicaCounts:
     of_state = [replica.state for replica in replicas]
     return ReplicaCounts(
-        desired=replicas_wanted(wish),
+        desired=replicas_wanted(wish, memory.failure),
         ready=of_state.count("ready"),
         starting=of_state.count("starting"),
         failed=of_state.count("failed"),
