@@ -19,6 +19,7 @@ from tests.shell import Shell
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 TWO = "name: echo\nhandler: {path: handler.py}\nautoscaling: {min_replicas: 2, max_replicas: 4}\n"
+QUICK = TWO.replace("max_replicas: 4", "max_replicas: 4, window: 2s, downscale_stabilization_period: 0s")
 ANSWERS = "def predict(payload):\n    return 1\n"
 SLOW_START = "import time\ntime.sleep(3)\ndef predict(payload):\n    return {'version': 'slow'}\n"
 
@@ -128,7 +129,7 @@ def test_a_rollback_of_a_failed_update_keeps_the_replica_that_serves(shell: Shel
 
 
 def test_scaling_for_a_while_outlives_the_engine_and_ends(shell: Shell, write: Write) -> None:
-    write("hatchway.yaml", TWO)
+    write("hatchway.yaml", QUICK)
     deploy(shell)
     shell.run("hatchway scale echo 3 --for 1h")
     until(shell, lambda s: s["replicas"]["ready"] == 3)
