@@ -57,8 +57,8 @@ class FakeBackend:
         for one in unready[: max(0, len(here) - replicas)]:
             del self.replicas[one.id]
 
-    def observe(self) -> Sequence[Replica]:
-        return list(self.replicas.values())
+    def observe(self, api: str | None = None) -> Sequence[Replica]:
+        return [replica for replica in self.replicas.values() if api is None or replica.api == api]
 
     async def drain(self, replica_id: str) -> None:
         self.become(replica_id, "draining")

@@ -132,7 +132,7 @@ class Reconciler:
         """After adoption: tell the gateway of everything that serves, before it listens to us for the first time."""
         for record in self._world.store.apis():
             self._scale(record)
-            replicas = [replica for replica in self._world.backend.observe() if replica.api == record.name]
+            replicas = self._world.backend.observe(record.name)
             memory = self.memory(record.name)
             first = plan(self.wish(record), observe.seen(replicas, {}), memory, self._world.monotonic())
             keep = frozenset(replica.id for replica in replicas if replica.state == "ready")
@@ -142,8 +142,8 @@ class Reconciler:
 
     def has_failed(self, api: str) -> bool:
         """Whether the wanted revision was given up, or a replica of it failed for good."""
-        replicas = self._world.backend.observe()
-        return self.memory(api).failure is not None or any(r.api == api and r.final for r in replicas)
+        replicas = self._world.backend.observe(api)
+        return self.memory(api).failure is not None or any(replica.final for replica in replicas)
 
     def retry(self, api: str) -> None:
         """Give a failed revision another chance."""
@@ -161,11 +161,11 @@ class Reconciler:
 
     def _slots(self, spec: RealtimeApi) -> int | None:
         """How many requests a replica works on at a time, as the spec or a replica says."""
-        told = (replica.slots for replica in self._world.backend.observe() if replica.api == spec.name)
+        told = (replica.slots for replica in self._world.backend.observe(spec.name))
         return spec.handler.max_concurrency or next(filter(None, told), None)
 
     async def _observe(self, api: str) -> list[Seen]:
-        replicas = [replica for replica in self._world.backend.observe() if replica.api == api]
+        replicas = self._world.backend.observe(api)
         is_draining = bool(self.memory(api).drains) or any(replica.state == "draining" for replica in replicas)
         active = await self._world.gateway.in_flight() if is_draining else {}
         return observe.seen(replicas, active)
@@ -226,14 +226,20 @@ class Reconciler:
 
     # --- the gateway -------------------------------------------------------------------------------------
     def _route(self, wish: Wish, step: Plan) -> None:
-        if step.is_gone or (wish.wanted == "deleted" and not step.reachable and not step.memory.drains):
-            self._routes.pop(wish.spec.name, None)
+        """Tell the gateway, if anything is new: with hundreds of APIs, that is most of a reconcile's work."""
+        name, route = wish.spec.name, None
+        if not step.is_gone and (wish.wanted != "deleted" or step.reachable or step.memory.drains):
+            route = self._to_route(wish, step.reachable, step.memory)
+        if route == self._routes.get(name):
+            return
+        if route is None:
+            del self._routes[name]
         else:
-            self._routes[wish.spec.name] = self._to_route(wish, step.reachable, step.memory)
+            self._routes[name] = route
         self._world.gateway.apply(self._table())
 
     def _to_route(self, wish: Wish, reachable: frozenset[str], memory: Memory) -> Route:
-        addresses = {replica.id: replica.address for replica in self._world.backend.observe()}
+        addresses = {replica.id: replica.address for replica in self._world.backend.observe(wish.spec.name)}
         return Route(
             api=wish.spec.name,
             endpoint=wish.spec.endpoint,
@@ -252,7 +258,7 @@ class Reconciler:
 
     def _max_held(self, wish: Wish, reachable: frozenset[str], memory: Memory) -> int:
         """As many as the first replica to come up can take at once; none when none will."""
-        replicas = [replica for replica in self._world.backend.observe() if replica.api == wish.spec.name]
+        replicas = self._world.backend.observe(wish.spec.name)
         is_hopeless = not reachable and any(replica.final for replica in replicas)
         has_failed = memory.failure is not None and wish.live_revision is None
         if wish.wanted != "running" or is_hopeless or has_failed:
