@@ -38,10 +38,10 @@ def main() -> None:
         finally:
             end_all(settings.home_hash, grace_s=0)
     for part, found in samples.items():
-        overhead.print_table(part, found)
+        stage.print_table(part, found)
 
 
-async def measure(settings: Settings, replica: stage.Target, repetitions: int) -> dict[str, overhead.Samples]:
+async def measure(settings: Settings, replica: stage.Target, repetitions: int) -> dict[str, stage.Samples]:
     gateway = Gateway(settings, lambda api: None)
     await gateway.start()
     run = asyncio.create_task(gateway.run())
@@ -51,7 +51,7 @@ async def measure(settings: Settings, replica: stage.Target, repetitions: int) -
     )
     gateway.apply(RouteTable(routes))
     for route in routes:
-        await gateway.wait_settled(route.api, TIMEOUT_S)
+        await settled(gateway, route.api)
     assert gateway.pid is not None
     assert gateway.activator_pid is not None
     pids = [gateway.pid, gateway.activator_pid, *replica.pids]
@@ -73,6 +73,12 @@ async def measure(settings: Settings, replica: stage.Target, repetitions: int) -
         await run
     by_when = {f"PSS MB, {when}": values for when, values in memory.items()}
     return {"requests": samples, "waking": {f"{HELD} held requests": woken}, "memory": {"activator": by_when}}
+
+
+async def settled(gateway: Gateway, api: str) -> None:
+    async with asyncio.timeout(TIMEOUT_S):
+        while not gateway.settled(api):
+            await asyncio.sleep(0.01)
 
 
 Clients = list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
