@@ -42,7 +42,8 @@ def main() -> None:
 
 
 async def measure(settings: Settings, replica: stage.Target, repetitions: int) -> dict[str, stage.Samples]:
-    gateway = Gateway(settings, lambda api: None)
+    changed = asyncio.Event()
+    gateway = Gateway(settings, lambda api: changed.set())
     await gateway.start()
     run = asyncio.create_task(gateway.run())
     routes = (
@@ -51,7 +52,7 @@ async def measure(settings: Settings, replica: stage.Target, repetitions: int) -
     )
     gateway.apply(RouteTable(routes))
     for route in routes:
-        await settled(gateway, route.api)
+        await settle(gateway, changed, route.api)
     assert gateway.pid is not None
     assert gateway.activator_pid is not None
     pids = [gateway.pid, gateway.activator_pid, *replica.pids]
@@ -75,10 +76,11 @@ async def measure(settings: Settings, replica: stage.Target, repetitions: int) -
     return {"requests": samples, "waking": {f"{HELD} held requests": woken}, "memory": {"activator": by_when}}
 
 
-async def settled(gateway: Gateway, api: str) -> None:
+async def settle(gateway: Gateway, changed: asyncio.Event, api: str) -> None:
     async with asyncio.timeout(TIMEOUT_S):
         while not gateway.settled(api):
-            await asyncio.sleep(0.01)
+            changed.clear()
+            await changed.wait()
 
 
 Clients = list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]

@@ -192,7 +192,7 @@ class Controller:
                 gateway=Reachability(
                     url=gateway.url + wish.spec.endpoint,
                     is_settled=has_seen and gateway.settled(record.name),
-                    rejection=gateway.rejections.get(record.name) if has_seen else None,
+                    rejection=gateway.rejection(record.name) if has_seen else None,
                     held=gateway.waiting().get(record.name, 0),
                 ),
                 scaled=self._reconciler.scaled(record),

@@ -36,8 +36,7 @@ class Gateway(Protocol):
 
     @property
     def url(self) -> str: ...
-    @property
-    def rejections(self) -> Mapping[str, str]: ...
+    def rejection(self, api: str) -> str | None: ...
     def apply(self, table: RouteTable) -> None: ...
     def settled(self, api: str) -> bool: ...
     def waiting(self) -> Mapping[str, int]: ...
@@ -68,6 +67,7 @@ class Reconciler:
         self._scaler = scaler
         self._memories: dict[str, Memory] = {}
         self._routes: dict[str, Route] = {}
+        self._is_told = False  # whether the gateway has taken these routes
         self._specs: dict[tuple[str, int], RealtimeApi] = {}
         self._workloads: dict[tuple[str, str], Workload] = {}
         self._observed: dict[str, int] = {}
@@ -138,7 +138,7 @@ class Reconciler:
             keep = frozenset(replica.id for replica in replicas if replica.state == "ready")
             self._routes[record.name] = self._to_route(self.wish(record), keep, first.memory)
             self._observed[record.name] = record.generation
-        self._world.gateway.apply(self._table())
+        self._tell_gateway()
 
     def has_failed(self, api: str) -> bool:
         """Whether the wanted revision was given up, or a replica of it failed for good."""
@@ -230,13 +230,19 @@ class Reconciler:
         name, route = wish.spec.name, None
         if not step.is_gone and (wish.wanted != "deleted" or step.reachable or step.memory.drains):
             route = self._to_route(wish, step.reachable, step.memory)
-        if route == self._routes.get(name):
+        if self._is_told and route == self._routes.get(name):
             return
         if route is None:
-            del self._routes[name]
+            self._routes.pop(name, None)
         else:
             self._routes[name] = route
+        self._tell_gateway()
+
+    def _tell_gateway(self) -> None:
+        """Raises Conflict while two APIs that swap their endpoints still claim the same one; then it is tried again."""
+        self._is_told = False
         self._world.gateway.apply(self._table())
+        self._is_told = True
 
     def _to_route(self, wish: Wish, reachable: frozenset[str], memory: Memory) -> Route:
         addresses = {replica.id: replica.address for replica in self._world.backend.observe(wish.spec.name)}

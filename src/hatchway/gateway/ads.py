@@ -51,6 +51,12 @@ class AdsServer:
             return {}
         return self._session.rejections(self._wanted)
 
+    def rejection(self, api: str) -> str | None:
+        """Why Envoy refused the newest version of the API."""
+        if self._session is None or self._wanted is None:
+            return None
+        return self._session.rejection(api, self._wanted)
+
     @property
     def listener_rejection(self) -> str | None:
         """Why Envoy cannot open the gateway's port."""

@@ -71,10 +71,9 @@ class Gateway:
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)
         return f"http://[{host}]:{self._port}" if ":" in host else f"http://{host}:{self._port}"
 
-    @property
-    def rejections(self) -> Mapping[str, str]:
-        """API -> why Envoy refused its newest configuration; the last good one stays in place."""
-        return self._ads.rejections
+    def rejection(self, api: str) -> str | None:
+        """Why Envoy refused the newest configuration of the API; the last good one stays in place."""
+        return self._ads.rejection(api)
 
     def settled(self, api: str) -> bool:
         """Whether Envoy has acknowledged the newest routes and endpoints of the API, or its removal."""
