@@ -38,11 +38,12 @@ def main() -> None:
         finally:
             end_all(settings.home_hash, grace_s=0)
     for part, found in samples.items():
-        overhead.print_table(part, found)
+        stage.print_table(part, found)
 
 
-async def measure(settings: Settings, replica: stage.Target, repetitions: int) -> dict[str, overhead.Samples]:
-    gateway = Gateway(settings, lambda api: None)
+async def measure(settings: Settings, replica: stage.Target, repetitions: int) -> dict[str, stage.Samples]:
+    changed = asyncio.Event()
+    gateway = Gateway(settings, lambda api: changed.set())
     await gateway.start()
     run = asyncio.create_task(gateway.run())
     routes = (
@@ -51,7 +52,7 @@ async def measure(settings: Settings, replica: stage.Target, repetitions: int) -
     )
     gateway.apply(RouteTable(routes))
     for route in routes:
-        await gateway.wait_settled(route.api, TIMEOUT_S)
+        await settle(gateway, changed, route.api)
     assert gateway.pid is not None
     assert gateway.activator_pid is not None
     pids = [gateway.pid, gateway.activator_pid, *replica.pids]
@@ -73,6 +74,13 @@ async def measure(settings: Settings, replica: stage.Target, repetitions: int) -
         await run
     by_when = {f"PSS MB, {when}": values for when, values in memory.items()}
     return {"requests": samples, "waking": {f"{HELD} held requests": woken}, "memory": {"activator": by_when}}
+
+
+async def settle(gateway: Gateway, changed: asyncio.Event, api: str) -> None:
+    async with asyncio.timeout(TIMEOUT_S):
+        while not gateway.settled(api):
+            changed.clear()
+            await changed.wait()
 
 
 Clients = list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]

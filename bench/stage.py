@@ -158,10 +158,14 @@ class Home:
         found: dict[str, int] = {}
         for process in self.processes():
             with contextlib.suppress(psutil.Error):
-                words = [Path(word).name for word in process.cmdline() if not word.startswith("-")]
-                name = f"{' '.join(words[:2])[:40]} {process.pid}"
-                found[name] = process.memory_full_info().pss
+                found[f"{label(process)} {process.pid}"] = process.memory_full_info().pss
         return found
+
+
+def label(process: psutil.Process) -> str:
+    """What runs, in a few words."""
+    words = [Path(word).name for word in process.cmdline() if not word.startswith("-")]
+    return " ".join(words[:2])[:40]
 
 
 @contextlib.contextmanager

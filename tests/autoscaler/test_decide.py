@@ -314,3 +314,36 @@ def test_a_fixed_number_is_within_the_bounds(asked: int, got: int) -> None:
     for sample in (None, a_sample(4)):
         decision, _ = decide(a_scaling(min_replicas=2), Memory(), sample, 0.0, Fixed(asked, until=60.0))
         assert decision.replicas == got
+
+
+# --- a full machine ------------------------------------------------------------------------------------------
+def test_when_others_wait_for_room_nothing_is_kept_in_case() -> None:
+    story = Story(a_scaling(min_replicas=0, init_replicas=1))
+    story.run(100, 0.5)
+    assert not story.run(3, 0).is_kept_in_case, "its average over the window asks for one"
+    crowded, _ = decide(story.scaling, story.memory, a_sample(0), story.now, is_crowded=True)
+    assert crowded.replicas == 1
+    story.run(31, 0)
+    calm, _ = decide(story.scaling, story.memory, a_sample(0), story.now)
+    crowded, _ = decide(story.scaling, story.memory, a_sample(0), story.now, is_crowded=True)
+    assert (calm.replicas, calm.is_kept_in_case) == (1, True)
+    assert (crowded.replicas, crowded.is_kept_in_case) == (0, False)
+
+
+def test_a_last_request_counts_for_the_panic_window_when_others_wait() -> None:
+    story = Story(a_scaling(min_replicas=0, init_replicas=1))
+    story.run(100, 0)
+    story.run(1, 0, arrived=1)
+    at_once, _ = decide(story.scaling, story.memory, a_sample(0), story.now, is_crowded=True)
+    later, _ = decide(story.scaling, story.memory, a_sample(0), story.now + 3, is_crowded=True)
+    assert (at_once.replicas, later.replicas) == (1, 0)
+
+
+def test_bounds_and_fixed_numbers_hold_on_a_full_machine() -> None:
+    story = Story(a_scaling(min_replicas=2))
+    story.run(400, 0)
+    crowded, _ = decide(story.scaling, story.memory, a_sample(0), story.now, is_crowded=True)
+    assert crowded.replicas == 2
+    fixed = Fixed(5, story.now + 60)
+    crowded, _ = decide(story.scaling, story.memory, a_sample(0), story.now, fixed, is_crowded=True)
+    assert crowded.replicas == 5

@@ -112,6 +112,10 @@ SENTENCES = [
         "0 -> 1 replica: a request came and went",
     ),
     (
+        replace(a_decision(1, 0, replace(IDLE, idle_s=12)), is_crowded=True),
+        "1 -> 0 replicas: no request for 12 s, and others wait for room",
+    ),
+    (
         a_decision(1, 0, replace(IDLE, idle_s=330)),
         "1 -> 0 replicas: no request for 5 min 30 s",
     ),

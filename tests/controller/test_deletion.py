@@ -32,7 +32,7 @@ class SlowBackend:
     def __init__(self) -> None:
         self.forgetting, self.go = asyncio.Event(), asyncio.Event()
 
-    def observe(self) -> Sequence[Replica]:
+    def observe(self, api: str | None = None) -> Sequence[Replica]:
         return []
 
     async def apply(self, workload: Workload, replicas: int) -> None:

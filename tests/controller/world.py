@@ -13,7 +13,7 @@ from hatchway.backends import Replica, Workload
 from hatchway.controller.changes import Changes
 from hatchway.controller.controller import Controller
 from hatchway.controller.reconcile import Reconciler, World
-from hatchway.errors import GatewayError
+from hatchway.errors import Conflict, GatewayError
 from hatchway.gateway.routes import RouteTable
 from hatchway.gateway.stats import Requests
 from hatchway.spec.api import Compute
@@ -58,8 +58,8 @@ class FakeBackend:
         for one in unready[: max(0, len(here) - replicas)]:
             del self.replicas[one.id]
 
-    def observe(self) -> Sequence[Replica]:
-        return list(self.replicas.values())
+    def observe(self, api: str | None = None) -> Sequence[Replica]:
+        return [replica for replica in self.replicas.values() if api is None or replica.api == api]
 
     async def drain(self, replica_id: str) -> None:
         self.become(replica_id, "draining")
@@ -105,13 +105,17 @@ class FakeGateway:
     load: dict[str, Requests] = field(default_factory=dict)
     held: dict[str, int] = field(default_factory=dict)
     is_silent: bool = False
+    refuses: bool = False
+    applied: int = 0
 
-    @property
-    def rejections(self) -> Mapping[str, str]:
-        return {}
+    def rejection(self, api: str) -> str | None:
+        return None
 
     def apply(self, table: RouteTable) -> None:
+        if self.refuses:
+            raise Conflict("two APIs claim the same endpoint")
         self.table = table
+        self.applied += 1
 
     def settled(self, api: str) -> bool:
         return self.is_settled

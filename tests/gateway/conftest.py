@@ -71,9 +71,9 @@ class Running:
     async def settled(self, api: str) -> None:
         """Until Envoy has the API's newest configuration, or has removed it. Raises what ended `run`, GatewayError."""
         await self._or_fail(
-            self.changed.until(lambda: self.gateway.settled(api) or self.gateway.rejections.get(api) is not None)
+            self.changed.until(lambda: self.gateway.settled(api) or self.gateway.rejection(api) is not None)
         )
-        if (message := self.gateway.rejections.get(api)) is not None:
+        if (message := self.gateway.rejection(api)) is not None:
             raise GatewayError(f"Envoy refused the configuration of {api}: {message}")
 
     async def _or_fail(self, waiting: Awaitable[None]) -> None:

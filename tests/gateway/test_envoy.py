@@ -13,6 +13,7 @@ import pytest
 from hatchway.gateway.bootstrap import bootstrap_hash, make_bootstrap
 from hatchway.gateway.envoy import (
     Json,
+    Resources,
     assemble_route_configuration,
     cluster_name,
     make_assignment,
@@ -186,3 +187,18 @@ def static_bootstrap(table: RouteTable) -> Json:
 
 def without_type(document: Json) -> Json:
     return {key: value for key, value in document.items() if key != "@type"}
+
+
+def test_what_did_not_change_is_taken_from_the_former_resources() -> None:
+    def made(*routes: Route, former: Resources | None = None) -> Resources:
+        return make_resources(RouteTable(routes), host="127.0.0.1", port=1, activator="/run/act", former=former)
+
+    iris, below, other = IRIS, Route("below", "/iris/deep"), Route("other", "/other")
+    former = made(iris, below, other)
+    same = made(iris, below, other, former=former)
+    assert all(same.apis[name] is former.apis[name] for name in ("iris", "below", "other"))
+    changed = replace(iris, timeout_s=7.0)
+    newest = made(changed, below, other, former=former)
+    assert newest.apis["other"] is former.apis["other"]
+    assert newest == made(changed, below, other), "what lies below a changed endpoint changes with it"
+    assert newest.apis["below"] != former.apis["below"]

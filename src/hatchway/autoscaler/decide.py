@@ -37,13 +37,22 @@ EARLIEST_STEP_MS = TICK_MS // 2  # ticks are not exact: half of one tells the ne
 
 
 def decide(
-    scaling: Autoscaling, memory: Memory, sample: Sample | None, now: float, fixed: Fixed | None = None
+    scaling: Autoscaling,
+    memory: Memory,
+    sample: Sample | None,
+    now: float,
+    fixed: Fixed | None = None,
+    *,
+    is_crowded: bool = False,
 ) -> tuple[Decision, Memory]:
     """The number of replicas for now, and what to pass in next time.
 
     `sample` is None when there are no figures, `now` is in seconds on a monotonic clock, and a `fixed` whose time
-    is over is no different from none.
+    is over is no different from none. `is_crowded`: other APIs wait for room, so what is kept only in case more
+    requests come is not kept: the downscale period is 0, and a last request counts for the panic window.
     """
+    if is_crowded:
+        scaling = scaling.model_copy(update={"downscale_stabilization_period": 0.0})
     now_ms = to_ms(now)
     current = initial_replicas(scaling) if memory.replicas is None else memory.replicas
     course = _Course(_bounded(scaling, current))
@@ -51,7 +60,8 @@ def decide(
     if sample is not None:
         memory = replace(memory, replicas=course.base).observed(sample, to_ms(scaling.window), now_ms)
         memory, load = _measured(scaling, memory, sample, now_ms)
-        _recommend(course, scaling, memory, load, now_ms)
+        in_use_s = _panic_window_s(scaling) if is_crowded else scaling.window
+        _recommend(course, scaling, memory, load, in_use_s, now_ms)
         recommended = course.replicas
         memory = _stabilise(course, scaling, memory, now_ms)
     would = course.replicas
@@ -70,6 +80,7 @@ def decide(
         load=load,
         limits=tuple(course.limits),
         fixed_s=fixed_s,
+        is_crowded=is_crowded,
     )
     return decision, replace(memory, replicas=decision.replicas)
 
@@ -121,7 +132,7 @@ def _measured(scaling: Autoscaling, memory: Memory, sample: Sample, now_ms: int)
     return memory, load
 
 
-def _recommend(course: _Course, scaling: Autoscaling, memory: Memory, load: Load, now_ms: int) -> None:
+def _recommend(course: _Course, scaling: Autoscaling, memory: Memory, load: Load, in_use_s: float, now_ms: int) -> None:
     """From what is wanted to what is recommended: tolerances, factors, panic, a last request, bounds."""
     base, ratio = course.base, load.demand / _target(scaling, memory)
     course.replicas = load.wanted
@@ -135,8 +146,8 @@ def _recommend(course: _Course, scaling: Autoscaling, memory: Memory, load: Load
     course.limit("max_upscale_factor", scaling.max_upscale_factor, min(course.replicas, highest))
     if load.is_panicking:
         course.limit("panic", scaling.window, max(course.replicas, base))
-    if course.replicas == 0 and _may_be_in_use(memory, to_ms(scaling.window), now_ms):
-        course.limit("window", scaling.window, 1)
+    if course.replicas == 0 and _may_be_in_use(memory, to_ms(in_use_s), now_ms):
+        course.limit("window", in_use_s, 1)
     course.limit("min_replicas", scaling.min_replicas, max(course.replicas, scaling.min_replicas))
     course.limit("max_replicas", scaling.max_replicas, min(course.replicas, scaling.max_replicas))
 

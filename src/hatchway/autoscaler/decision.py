@@ -109,10 +109,17 @@ class Decision:
     load: Load | None
     limits: tuple[Limit, ...] = ()
     fixed_s: float | None = None  # how much longer a fixed number holds
+    is_crowded: bool = False  # other APIs wait for the room of what is kept in case, so nothing is
 
     @property
     def is_move(self) -> bool:
         return self.replicas != self.current
+
+    @property
+    def is_kept_in_case(self) -> bool:
+        """Whether only a waiting period keeps the number from falling: nothing that is in flight needs it."""
+        rule = self.limits[-1].rule if self.limits else None
+        return not self.is_move and rule in ("window", "downscale_stabilization_period")
 
     def is_news_after(self, previous: Decision | None) -> bool:
         """Whether it should be recorded: the number moved, or it stays for another reason than before."""

@@ -35,7 +35,7 @@ def _fixed(decision: Decision, fixed_s: float) -> str:
 def _because(decision: Decision, load: Load) -> str:
     limit = decision.limits[-1] if decision.limits else None
     if decision.replicas == 0 or load.wanted == decision.base == 0:
-        return _last_request(load)
+        return _last_request(load) + (", and others wait for room" if decision.is_crowded and decision.is_move else "")
     if limit is None:
         return _figures(decision, load)
     clause = _clause(limit, load)

@@ -79,8 +79,8 @@ class Backend(Protocol):
         """
         ...
 
-    def observe(self) -> Sequence[Replica]:
-        """All replicas there are, from memory: cheap enough for every reconcile."""
+    def observe(self, api: str | None = None) -> Sequence[Replica]:
+        """All replicas there are, or those of one API, from memory: cheap enough for every reconcile."""
         ...
 
     async def drain(self, replica_id: str) -> None:

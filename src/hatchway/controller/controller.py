@@ -27,7 +27,9 @@ class Controller:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._scaler = Scaler(world.store, world.gateway, self._moved, world.monotonic, world.wall_clock)
+        self._scaler = Scaler(
+            world.store, world.gateway, world.backend.observe, self._moved, world.monotonic, world.wall_clock
+        )
         self._reconciler = Reconciler(world, self._scaler)
         self._verbs = Verbs(world, self._reconciler)
         self._deploys = Deploys(world, self._reconciler)
@@ -185,12 +187,12 @@ class Controller:
                 record=record,
                 wish=wish,
                 memory=self._reconciler.memory(record.name) if has_seen else Memory(),
-                replicas=[replica for replica in self._world.backend.observe() if replica.api == record.name],
+                replicas=self._world.backend.observe(record.name),
                 revisions=self._world.store.revision_summaries(record.name),
                 gateway=Reachability(
                     url=gateway.url + wish.spec.endpoint,
                     is_settled=has_seen and gateway.settled(record.name),
-                    rejection=gateway.rejections.get(record.name) if has_seen else None,
+                    rejection=gateway.rejection(record.name) if has_seen else None,
                     held=gateway.waiting().get(record.name, 0),
                 ),
                 scaled=self._reconciler.scaled(record),

@@ -131,7 +131,7 @@ class Deploys:
             return ()
         if before.revision == revision:
             return before.outdated
-        replicas = [one for one in self._world.backend.observe() if one.api == before.name and one.state != "draining"]
+        replicas = [one for one in self._world.backend.observe(before.name) if one.state != "draining"]
         return tuple(replica.id for replica in replicas if replica.revision != revision)
 
     def _scaled(self, before: ApiRecord | None, spec: RealtimeApi) -> Scaled | None:
@@ -146,7 +146,7 @@ class Deploys:
         before = self._world.store.api(decision.spec.name)
         if before is None or decision.revision == before.revision:
             return
-        replicas = [one for one in self._world.backend.observe() if one.api == before.name]
+        replicas = self._world.backend.observe(before.name)
         wish, memory = self._reconciler.wish(before), self._reconciler.memory(before.name)
         update = describe_update(wish, replicas, memory)
         if update is not None:

@@ -36,8 +36,7 @@ class Gateway(Protocol):
 
     @property
     def url(self) -> str: ...
-    @property
-    def rejections(self) -> Mapping[str, str]: ...
+    def rejection(self, api: str) -> str | None: ...
     def apply(self, table: RouteTable) -> None: ...
     def settled(self, api: str) -> bool: ...
     def waiting(self) -> Mapping[str, int]: ...
@@ -68,6 +67,7 @@ class Reconciler:
         self._scaler = scaler
         self._memories: dict[str, Memory] = {}
         self._routes: dict[str, Route] = {}
+        self._is_told = False  # whether the gateway has taken these routes
         self._specs: dict[tuple[str, int], RealtimeApi] = {}
         self._workloads: dict[tuple[str, str], Workload] = {}
         self._observed: dict[str, int] = {}
@@ -134,18 +134,18 @@ class Reconciler:
         """After adoption: tell the gateway of everything that serves, before it listens to us for the first time."""
         for record in self._world.store.apis():
             self._scale(record)
-            replicas = [replica for replica in self._world.backend.observe() if replica.api == record.name]
+            replicas = self._world.backend.observe(record.name)
             memory = self.memory(record.name)
             first = plan(self.wish(record), observe.seen(replicas, {}), memory, self._world.monotonic())
             keep = frozenset(replica.id for replica in replicas if replica.state == "ready")
             self._routes[record.name] = self._to_route(self.wish(record), keep, first.memory)
             self._observed[record.name] = record.generation
-        self._world.gateway.apply(self._table())
+        self._tell_gateway()
 
     def has_failed(self, api: str) -> bool:
         """Whether the wanted revision was given up, or a replica of it failed for good."""
-        replicas = self._world.backend.observe()
-        return self.memory(api).failure is not None or any(r.api == api and r.final for r in replicas)
+        replicas = self._world.backend.observe(api)
+        return self.memory(api).failure is not None or any(replica.final for replica in replicas)
 
     def retry(self, api: str) -> None:
         """Give a failed revision another chance."""
@@ -163,11 +163,11 @@ class Reconciler:
 
     def _slots(self, spec: RealtimeApi) -> int | None:
         """How many requests a replica works on at a time, as the spec or a replica says."""
-        told = (replica.slots for replica in self._world.backend.observe() if replica.api == spec.name)
+        told = (replica.slots for replica in self._world.backend.observe(spec.name))
         return spec.handler.max_concurrency or next(filter(None, told), None)
 
     async def _observe(self, api: str) -> list[Seen]:
-        replicas = [replica for replica in self._world.backend.observe() if replica.api == api]
+        replicas = self._world.backend.observe(api)
         is_draining = bool(self.memory(api).drains) or any(replica.state == "draining" for replica in replicas)
         active = await self._world.gateway.in_flight() if is_draining else {}
         return observe.seen(replicas, active)
@@ -228,14 +228,26 @@ class Reconciler:
 
     # --- the gateway -------------------------------------------------------------------------------------
     def _route(self, wish: Wish, step: Plan) -> None:
-        if step.is_gone or (wish.wanted == "deleted" and not step.reachable and not step.memory.drains):
-            self._routes.pop(wish.spec.name, None)
+        """Tell the gateway, if anything is new: with hundreds of APIs, that is most of a reconcile's work."""
+        name, route = wish.spec.name, None
+        if not step.is_gone and (wish.wanted != "deleted" or step.reachable or step.memory.drains):
+            route = self._to_route(wish, step.reachable, step.memory)
+        if self._is_told and route == self._routes.get(name):
+            return
+        if route is None:
+            self._routes.pop(name, None)
         else:
-            self._routes[wish.spec.name] = self._to_route(wish, step.reachable, step.memory)
+            self._routes[name] = route
+        self._tell_gateway()
+
+    def _tell_gateway(self) -> None:
+        """Raises Conflict while two APIs that swap their endpoints still claim the same one; then it is tried again."""
+        self._is_told = False
         self._world.gateway.apply(self._table())
+        self._is_told = True
 
     def _to_route(self, wish: Wish, reachable: frozenset[str], memory: Memory) -> Route:
-        addresses = {replica.id: replica.address for replica in self._world.backend.observe()}
+        addresses = {replica.id: replica.address for replica in self._world.backend.observe(wish.spec.name)}
         return Route(
             api=wish.spec.name,
             endpoint=wish.spec.endpoint,
@@ -254,7 +266,7 @@ class Reconciler:
 
     def _max_held(self, wish: Wish, reachable: frozenset[str], memory: Memory) -> int:
         """As many as the first replica to come up can take at once; none when none will."""
-        replicas = [replica for replica in self._world.backend.observe() if replica.api == wish.spec.name]
+        replicas = self._world.backend.observe(wish.spec.name)
         is_hopeless = not reachable and any(replica.final for replica in replicas)
         has_failed = memory.failure is not None and wish.live_revision is None
         if wish.wanted != "running" or is_hopeless or has_failed:

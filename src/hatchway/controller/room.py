@@ -15,7 +15,7 @@ async def check_room(backend: Backend, wish: Wish) -> None:
     An update that may leave replicas unavailable stops one before it starts one, and is not looked at.
     """
     spec, wanted = wish.spec, replicas_wanted(wish)
-    ready = [replica for replica in backend.observe() if replica.api == spec.name and replica.state == "ready"]
+    ready = [replica for replica in backend.observe(spec.name) if replica.state == "ready"]
     old = min(wanted, sum(not is_new(wish, replica) for replica in ready))
     for moment in rollout.fullest(old, wanted, rollout.limits(spec.update_strategy, wanted)):
         lack = await backend.shortage(spec.name, spec.compute, new=moment.new, old=moment.old)

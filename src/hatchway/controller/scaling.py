@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,8 @@ from hatchway.autoscaler.decide import decide
 from hatchway.autoscaler.decision import Decision, Fixed, Sample
 from hatchway.autoscaler.memory import Memory
 from hatchway.autoscaler.window import TICK_S
+from hatchway.backends import Replica
+from hatchway.controller.crowding import find_yielding, lacking
 from hatchway.errors import GatewayError, StorageError
 from hatchway.gateway.stats import Requests
 from hatchway.spec.api import Autoscaling
@@ -57,18 +59,20 @@ class _State:
 
 
 class Scaler:
-    """The numbers of all APIs that run. `on_change(api)` is called when one has moved."""
+    """The numbers of all APIs that run. `on_change(api)` is called when one has moved; `observe` gives all replicas."""
 
     def __init__(
         self,
         store: Store,
         figures: Figures,
+        observe: Callable[[], Sequence[Replica]],
         on_change: Callable[[str], None],
         monotonic: Callable[[], float],
         wall_clock: Callable[[], float],
     ) -> None:
         self._store = store
         self._figures = figures
+        self._observe = observe
         self._on_change = on_change
         self._monotonic = monotonic
         self._wall_clock = wall_clock
@@ -96,9 +100,12 @@ class Scaler:
             self._store.remember(_key(api), "")
 
     def rouse(self, api: str) -> None:
-        """A new revision has proved itself: that counts as a request, so that it does not go to sleep at once."""
+        """A new revision has proved itself: that counts as a request, so that it does not go to sleep at once.
+
+        Unless the machine is full and others wait: of hundreds that are deployed at once, each makes room for the next.
+        """
         state = self._states.get(api)
-        if state is not None:
+        if state is not None and not lacking(self._observe()):
             state.memory = state.memory.roused(self._monotonic())
             state.is_saved = False
             self._decide(api, state, None, is_look=False)
@@ -140,10 +147,17 @@ class Scaler:
         except GatewayError:
             requests = None
         waiting = self._figures.waiting()
+        yielding = self._find_yielding()
         for api, state in list(self._states.items()):
             sample = None if requests is None else self._sample(api, state, requests.get(api, Requests()), waiting)
             if not _rests(state, sample):
-                self._decide(api, state, sample)
+                self._decide(api, state, sample, is_crowded=api in yielding)
+
+    def _find_yielding(self) -> frozenset[str]:
+        count = lacking(self._observe())
+        if not count:
+            return frozenset()
+        return find_yielding({api: state.decision for api, state in self._states.items() if state.decision}, count)
 
     def _sample(self, api: str, state: _State, found: Requests, waiting: Mapping[str, int]) -> Sample:
         arrived = None if state.total is None or found.total < state.total else found.total - state.total
@@ -151,9 +165,12 @@ class Scaler:
         # Both: the activator knows of a request a moment before Envoy's figures are read, or after.
         return Sample(max(found.in_flight, waiting.get(api, 0)), arrived, state.subject.slots)
 
-    def _decide(self, api: str, state: _State, sample: Sample | None, *, is_look: bool = True) -> None:
+    def _decide(
+        self, api: str, state: _State, sample: Sample | None, *, is_look: bool = True, is_crowded: bool = False
+    ) -> None:
         subject, before, now = state.subject, state.decision, self._monotonic()
-        decision, state.memory = decide(subject.scaling, state.memory, sample, now, self._fixed(subject.scaled, now))
+        fixed = self._fixed(subject.scaled, now)
+        decision, state.memory = decide(subject.scaling, state.memory, sample, now, fixed, is_crowded=is_crowded)
         state.decision = decision
         state.is_saved = False
         if decision.is_move or (is_look and decision.is_news_after(state.recorded)):

@@ -113,7 +113,7 @@ class Verbs:
 
     # --- writing it down ---------------------------------------------------------------------------------
     def _replicas(self, name: str) -> Sequence[Replica]:
-        return [replica for replica in self._world.backend.observe() if replica.api == name]
+        return self._world.backend.observe(name)
 
     def _save(self, record: ApiRecord) -> ApiRecord:
         """As another edit."""

@@ -16,9 +16,9 @@ import grpc.aio
 from envoy.service.discovery.v3 import ads_pb2_grpc
 
 from hatchway.errors import GatewayError
-from hatchway.gateway.envoy import Resources
+from hatchway.gateway.envoy import ApiResources, Resources
 from hatchway.gateway.session import Session, Table, Wanted
-from hatchway.gateway.wire import Codec
+from hatchway.gateway.wire import Codec, EncodedApi
 
 _GRPC_OPTIONS = (
     ("grpc.max_receive_message_length", -1),  # a reconnecting Envoy lists every version it has
@@ -36,6 +36,7 @@ class AdsServer:
         self._on_change = on_change
         self._codec = Codec()
         self._wanted: Wanted | None = None
+        self._resources: Resources | None = None  # that `_wanted` was made of
         self._session: Session | None = None
         self._table: Table | None = None  # what the former stream accepted last
         self._wake = asyncio.Event()  # the stream has something to look at
@@ -49,6 +50,12 @@ class AdsServer:
         if self._session is None or self._wanted is None:
             return {}
         return self._session.rejections(self._wanted)
+
+    def rejection(self, api: str) -> str | None:
+        """Why Envoy refused the newest version of the API."""
+        if self._session is None or self._wanted is None:
+            return None
+        return self._session.rejection(api, self._wanted)
 
     @property
     def listener_rejection(self) -> str | None:
@@ -74,10 +81,17 @@ class AdsServer:
         """Make these the newest. Only what differs from the former ones is converted."""
         self._wanted = Wanted(
             listener=self._codec.resource(str(resources.listener["name"]), resources.listener),
-            apis={name: self._codec.api(found) for name, found in resources.apis.items()},
+            apis={name: self._encode(name, found) for name, found in resources.apis.items()},
         )
+        self._resources = resources
         self._codec.forget_unused()
         self._wake.set()
+
+    def _encode(self, api: str, found: ApiResources) -> EncodedApi:
+        """Documents that are the same object need not even be compared."""
+        if self._wanted is not None and self._resources is not None and self._resources.apis.get(api) is found:
+            return self._codec.keep(self._wanted.apis[api])
+        return self._codec.api(found)
 
     async def serve(self, socket: Path) -> None:
         """Serve until cancelled. Call `publish` first: an empty first answer would remove everything."""

@@ -60,13 +60,17 @@ class Limits:
 
 @dataclass(frozen=True)
 class ApiResources:
-    """What Envoy needs to know of one API."""
+    """What Envoy needs to know of one API, and what that was made of: its own route and those that it lies below."""
 
-    api: str
-    endpoint: str  # the key of `match` in the route table
+    routes: tuple[Route, ...]
     cluster: Json
     assignment: Json  # the cluster's endpoints
     match: Json
+
+    @property
+    def endpoint(self) -> str:
+        """The key of `match` in the route table."""
+        return self.routes[0].endpoint
 
 
 @dataclass(frozen=True)
@@ -78,22 +82,36 @@ class Resources:
 
 
 def make_resources(
-    table: RouteTable, *, host: str, port: int, activator: str, limits: Limits | None = None
+    table: RouteTable,
+    *,
+    host: str,
+    port: int,
+    activator: str,
+    limits: Limits | None = None,
+    former: Resources | None = None,
 ) -> Resources:
-    """`host` is an IP address, `port` is not 0, `activator` is the path of its socket."""
+    """`host` is an IP address, `port` is not 0, `activator` is the path of its socket.
+
+    What did not change since `former`, made with the same activator, is taken from it: one API moves at a time, and
+    there may be a thousand.
+    """
     by_endpoint = {route.endpoint: route for route in table.routes}
-    return Resources(
-        listener=make_listener(host, port, limits or Limits()),
-        apis={
-            route.api: ApiResources(
-                api=route.api,
-                endpoint=route.endpoint,
-                cluster=make_cluster(route.api),
-                assignment=make_assignment(route.api, route.endpoints, activator if route.max_held else None),
-                match=_make_match(route, by_endpoint),
-            )
-            for route in table.routes
-        },
+    known = {} if former is None else former.apis
+    apis = {}
+    for route in table.routes:
+        routes = tuple(found for path in _paths_upwards(route.endpoint) if (found := by_endpoint.get(path)))
+        made = known.get(route.api)
+        apis[route.api] = made if made is not None and made.routes == routes else _make_api(routes, activator)
+    return Resources(listener=make_listener(host, port, limits or Limits()), apis=apis)
+
+
+def _make_api(routes: tuple[Route, ...], activator: str) -> ApiResources:
+    own = routes[0]
+    return ApiResources(
+        routes=routes,
+        cluster=make_cluster(own.api),
+        assignment=make_assignment(own.api, own.endpoints, activator if own.max_held else None),
+        match=_make_match(routes),
     )
 
 
@@ -134,16 +152,15 @@ def assemble_route_configuration(matches: Mapping[str, Json]) -> Json:
     }
 
 
-def _make_match(route: Route, by_endpoint: Mapping[str, Route]) -> Json:
+def _make_match(routes: tuple[Route, ...]) -> Json:
     """The entry of one endpoint: its own routes, then those of the endpoints it lies below.
 
     The trie compares characters, not segments, and does not step back: `/a/bc` ends in the entry of `/a/b`,
     where the routes of `/a` must stand too.
     """
-    routes = [found for path in _paths_upwards(route.endpoint) if (found := by_endpoint.get(path))]
     return {
         "action": {
-            "name": route.api,
+            "name": routes[0].api,
             "typed_config": {
                 "@type": _TYPES + "envoy.config.route.v3.RouteList",
                 "routes": [document for each in routes for document in _make_routes(each)],

@@ -15,7 +15,7 @@ from hatchway.errors import GatewayError, StorageError
 from hatchway.gateway.activator_process import ActivatorProcess
 from hatchway.gateway.ads import AdsServer
 from hatchway.gateway.demand import Demand
-from hatchway.gateway.envoy import Limits, make_resources
+from hatchway.gateway.envoy import Limits, Resources, make_resources
 from hatchway.gateway.ports import choose_port, ip_address
 from hatchway.gateway.process import DRAIN_TIMEOUT_S, EnvoyProcess
 from hatchway.gateway.routes import RouteTable
@@ -48,6 +48,7 @@ class Gateway:
         self._activator = ActivatorProcess(settings)
         self._demand = Demand(settings.activator_reports_socket, on_wanted)
         self._ads = AdsServer(on_change)
+        self._resources: Resources | None = None
         self._is_applied = asyncio.Event()
 
     # --- what it is --------------------------------------------------------------------------------------
@@ -70,10 +71,9 @@ class Gateway:
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)
         return f"http://[{host}]:{self._port}" if ":" in host else f"http://{host}:{self._port}"
 
-    @property
-    def rejections(self) -> Mapping[str, str]:
-        """API -> why Envoy refused its newest configuration; the last good one stays in place."""
-        return self._ads.rejections
+    def rejection(self, api: str) -> str | None:
+        """Why Envoy refused the newest configuration of the API; the last good one stays in place."""
+        return self._ads.rejection(api)
 
     def settled(self, api: str) -> bool:
         """Whether Envoy has acknowledged the newest routes and endpoints of the API, or its removal."""
@@ -128,10 +128,15 @@ class Gateway:
     # --- what it serves ----------------------------------------------------------------------------------
     def apply(self, table: RouteTable) -> None:
         """Make this table the newest. Cheap; may be called before `run`, after `start`."""
-        activator = str(self._settings.activator_socket)
-        self._ads.publish(
-            make_resources(table, host=self._host, port=self._port, activator=activator, limits=self._limits)
+        self._resources = make_resources(
+            table,
+            host=self._host,
+            port=self._port,
+            activator=str(self._settings.activator_socket),
+            limits=self._limits,
+            former=self._resources,
         )
+        self._ads.publish(self._resources)
         self._is_applied.set()
 
     def waiting(self) -> Mapping[str, int]:

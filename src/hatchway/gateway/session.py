@@ -127,15 +127,22 @@ class Session:
 
     def rejections(self, wanted: Wanted) -> dict[str, str]:
         """API -> why Envoy refused the newest version of something of it."""
-        found: dict[str, str] = {}
-        for name, api in wanted.apis.items():
-            versions = ((CLUSTER, api.cluster.version), (ENDPOINTS, api.assignment.version))
-            for type_url, version in versions:
-                if self._channels[type_url].refuses(cluster_name(name), version):
-                    found[name] = self._channels[type_url].rejected[cluster_name(name)][1]
-            if self._channels[ROUTES].refuses(name, api.match.version):
-                found[name] = self._channels[ROUTES].rejected[name][1]
-        return found
+        return {name: message for name in wanted.apis if (message := self.rejection(name, wanted)) is not None}
+
+    def rejection(self, api: str, wanted: Wanted) -> str | None:
+        """Why Envoy refused the newest version of something of the API."""
+        newest = wanted.apis.get(api)
+        if newest is None:
+            return None
+        cluster = cluster_name(api)
+        for type_url, name, version in (
+            (ROUTES, api, newest.match.version),
+            (ENDPOINTS, cluster, newest.assignment.version),
+            (CLUSTER, cluster, newest.cluster.version),
+        ):
+            if self._channels[type_url].refuses(name, version):
+                return self._channels[type_url].rejected[name][1]
+        return None
 
     def _has(self, type_url: str, resource: Encoded) -> bool:
         channel = self._channels[type_url]

@@ -92,6 +92,13 @@ class Codec:
             match=self._match(resources.endpoint, resources.match),
         )
 
+    def keep(self, encoded: EncodedApi) -> EncodedApi:
+        """Used once more, unchanged."""
+        for resource in (encoded.cluster, encoded.assignment):
+            self._used[resource.version] = resource.resource
+        self._used[encoded.match.version] = encoded.match.match
+        return encoded
+
     def resource(self, name: str, document: Json) -> Encoded:
         version = _version(document)
         message = self._kept.get(version)

@@ -123,8 +123,8 @@ class LocalBackend:
         for slot in surplus[: max(0, len(slots) - replicas)]:
             self._begin_end(slot, _SURPLUS_KILL_AFTER_S)
 
-    def observe(self) -> Sequence[Replica]:
-        return [slot.to_replica() for slot in self._world.slots.values()]
+    def observe(self, api: str | None = None) -> Sequence[Replica]:
+        return [slot.to_replica() for slot in self._world.slots.values() if api is None or slot.api == api]
 
     async def drain(self, replica_id: str) -> None:
         slot = self._world.slots.get(replica_id)
