@@ -32,7 +32,9 @@ class Ticking:
         self.next_engine()
 
     def next_engine(self) -> None:
-        self.scaler = Scaler(self.store, self.gateway, self.moved.append, lambda: self.now, lambda: self.wall)
+        self.scaler = Scaler(
+            self.store, self.gateway, lambda: [], self.moved.append, lambda: self.now, lambda: self.wall
+        )
 
     def follow(self, scaled: Scaled | None = None, **settings: object) -> None:
         self.scaler.follow("iris", Subject(Autoscaling.model_validate({**QUICK, **settings}), 1, scaled))
