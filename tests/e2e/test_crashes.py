@@ -15,10 +15,8 @@ import httpx
 import pytest
 
 from hatchway.keeper import CALM_AFTER_S
-from hatchway.processes import Marked, find_marked
-from hatchway.settings import Settings
 from tests.e2e.load import requests_to
-from tests.e2e.verbs import deploy, get, until
+from tests.e2e.verbs import deploy, get, marked, until
 from tests.shell import Shell
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -30,12 +28,6 @@ KILLS_IN_A_ROW = 4
 PER_S = 20
 SEED = 1906
 COMMAND_START_S = 0.3  # before that a deploy has not spoken to the engine yet
-
-
-def marked(shell: Shell, role: str) -> list[Marked]:
-    """Who plays a role in this home; but for keepers and engines, only the one that leads its session."""
-    home_hash = Settings.from_environment(shell.environ).home_hash
-    return [found for found in find_marked(home_hash) if found.mark.role == role and found.leads]
 
 
 def want(write: Write, version: int) -> None:

@@ -3,9 +3,6 @@ that fail in every way there is, none of which may touch the one that serves."""
 
 from __future__ import annotations
 
-import os
-import select
-import signal
 from typing import Any
 
 import httpx
@@ -13,7 +10,7 @@ import pytest
 
 from tests.e2e.load import requests_to
 from tests.e2e.test_life import Write
-from tests.e2e.verbs import condition, deploy, get, until
+from tests.e2e.verbs import condition, deploy, get, kill_engine, until
 from tests.shell import Shell
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
@@ -25,16 +22,6 @@ SLOW_START = "import time\ntime.sleep(3)\ndef predict(payload):\n    return {'ve
 
 def pids(shell: Shell) -> set[int]:
     return {replica["pid"] for replica in get(shell)["replica_list"] if replica["state"] == "ready"}
-
-
-def kill_engine(shell: Shell) -> None:
-    """kill -9, and wait until the next one answers."""
-    pid = shell.run("hatchway status -o json").json()["engine"]["pid"]
-    handle = os.pidfd_open(pid)
-    os.kill(pid, signal.SIGKILL)
-    select.select([handle], [], [])
-    os.close(handle)
-    shell.run("hatchway get")
 
 
 def history(shell: Shell) -> list[dict[str, Any]]:

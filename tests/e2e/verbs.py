@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import select
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from hatchway import Client
+from hatchway.processes import Marked, find_marked
+from hatchway.settings import Settings
 from tests.shell import Shell
 
 
@@ -36,3 +41,19 @@ def until(shell: Shell, holds: Callable[[dict[str, Any]], bool], name: str = "ec
 
 def engine_socket(shell: Shell) -> Path:
     return next(Path(shell.environ["XDG_RUNTIME_DIR"]).rglob("engine.sock"))
+
+
+def marked(shell: Shell, role: str) -> list[Marked]:
+    """Who plays a role in this home; but for keepers and engines, only the one that leads its session."""
+    home_hash = Settings.from_environment(shell.environ).home_hash
+    return [found for found in find_marked(home_hash) if found.mark.role == role and found.leads]
+
+
+def kill_engine(shell: Shell) -> None:
+    """kill -9, and wait until the next one answers."""
+    pid = shell.run("hatchway status -o json").json()["engine"]["pid"]
+    handle = os.pidfd_open(pid)
+    os.kill(pid, signal.SIGKILL)
+    select.select([handle], [], [])
+    os.close(handle)
+    shell.run("hatchway get")
