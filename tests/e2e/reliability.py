@@ -19,7 +19,7 @@ class Table:
     def add(self, case: str, n_sent: int, per_s: float | None, failed: dict[str, int], seen: str) -> None:
         """`failed`: how many requests by what became of them."""
         rate = "at once" if per_s is None else f"{per_s:.0f}"
-        listed = ", ".join(f"{count} {what}" for what, count in failed.items()) or "0"
+        listed = ", ".join(f"{count} × {what}" for what, count in failed.items()) or "0"
         self.rows.append(f"| {case} | {n_sent:,} | {rate} | {listed} | {seen} |\n")
 
     def write_to(self, page: Path) -> None:

@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -95,13 +95,14 @@ class Stage:
             self._n_read = self._ledger.stat().st_size
         return url
 
-    def settle(self, replicas: int) -> set[int]:
-        """Wait until there are so many replicas and no others, all of the wanted revision; their pids."""
+    def settle(self, replicas: int, *, gone: Collection[int] = ()) -> set[int]:
+        """Wait until there are so many ready replicas and no others, none with a pid in `gone`; their pids."""
         status = until(
             self.shell,
             lambda found: (
                 [each["state"] for each in found["replica_list"]] == ["ready"] * replicas
-                and condition(found, "Updated")["state"] in ("true", "false")
+                and condition(found, "Updated")["state"] in ("true", "false")  # not in the middle of an update
+                and not {each["pid"] for each in found["replica_list"]} & set(gone)
             ),
             "steady",
         )
