@@ -118,7 +118,8 @@ def test_sigterm_while_loading_ends_at_once(kind: str) -> None:
     class Handler:
         def __init__(self):
             open("loading", "w").close()
-            time.sleep(60)
+            for _ in range(600):  # Python sees a signal that comes just before a sleep only after it
+                time.sleep(0.1)
         {kind}def predict(self): ...
     """
     with Running({"handler.py": handler}, wait_ready=False) as replica:
