@@ -107,7 +107,6 @@ class Scaler:
         state = self._states.get(api)
         if state is not None and not lacking(self._observe()):
             state.memory = state.memory.roused(self._monotonic())
-            state.is_saved = False
             self._decide(api, state, None, is_look=False)
 
     def wake(self, api: str) -> None:

@@ -31,7 +31,7 @@ REQUEST_TIMEOUT_S = 10.0
 
 
 def run(launch: TemplateLaunch) -> int:
-    """Import, then fork on request until told to end by SIGTERM. Returns only in a replica, with its exit code."""
+    """Import, then fork on request until killed. Returns only in a replica, with its exit code."""
     listener = sockets.listen(launch.socket)
     listener.setblocking(True)
     # Before the imports, as in a replica: loggers and handlers that modules make keep the streams they found.
