@@ -82,6 +82,8 @@ class Launch:
     config: dict[str, Any] = field(default_factory=dict)
     max_concurrency: int | None = None  # None: 1 for sync handlers, 64 for async ones
     max_queue_length: int = 100
+    batch_max_size: int | None = None  # the method gets lists of at most so many; None: one request at a time
+    batch_max_wait_s: float = 0.0  # how long one is held back for others to join it
     timeout_s: float = 60.0  # until the first byte of the response
     warmup: Any = None  # payload of a prediction made before the replica is ready
     log_level: str = "info"

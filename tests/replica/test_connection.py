@@ -151,7 +151,7 @@ def test_half_a_request_waits_and_takes_no_slot(replica: Running) -> None:
     with replica.connect() as sock:
         sock.sendall(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nabc")
         assert replica.request("GET").status == 200
-        assert replica.stats().in_flight == 0
+        replica.until(in_flight=0)
 
 
 def test_an_http_1_0_stream_ends_with_the_connection(replica: Running) -> None:
@@ -210,4 +210,4 @@ def test_no_input_hangs_crashes_or_is_a_500(replica: Running, parts: list[bytes]
             received = b""  # it was told off and sent on
     assert b"HTTP/1.1 500" not in received
     assert replica.process.poll() is None
-    assert replica.stats().in_flight == 0
+    replica.until(in_flight=0)

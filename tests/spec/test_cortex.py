@@ -44,7 +44,10 @@ NO_PATH: dict[str, Any] = {"name": "iris"}
         ),
         ({"image": "x"}, "handler.image: replicas are no containers: remove this line"),
         ({"shm_size": "1Gi"}, "handler.shm_size: replicas are ordinary processes and share the machine's memory files"),
-        ({"server_side_batching": {"max_batch_size": 4}}, "handler.server_side_batching: batching comes in a later"),
+        (
+            {"server_side_batching": {"max_batch_size": 4, "batch_interval": "50ms"}},
+            "handler.server_side_batching: write handler: {batching: {max_size: 4, max_wait: 50ms}} instead",
+        ),
         ({"dependencies": {"conda": "c.txt"}}, "handler.dependencies.conda: is not installed: list the packages"),
         ({"dependencies": {"shell": "d.sh"}}, "handler.dependencies.shell: is not run: install system packages"),
     ],

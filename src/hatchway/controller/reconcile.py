@@ -164,7 +164,7 @@ class Reconciler:
     def _slots(self, spec: RealtimeApi) -> int | None:
         """How many requests a replica works on at a time, as the spec or a replica says."""
         told = (replica.slots for replica in self._world.backend.observe(spec.name))
-        return spec.handler.max_concurrency or next(filter(None, told), None)
+        return spec.handler.slots or next(filter(None, told), None)
 
     async def _observe(self, api: str) -> list[Seen]:
         replicas = self._world.backend.observe(api)

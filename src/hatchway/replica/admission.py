@@ -1,13 +1,14 @@
-"""Who may run now, who waits and who is refused: slots, a bounded first-in first-out queue, and one answer.
+"""Who may come in, who waits and who is refused: slots, a bounded first-in first-out queue, and one answer.
 
-Pure: time is passed in, nothing is run here. `gate.py` carries the decisions out.
+Pure: time is passed in, nothing is run here. `gate.py` carries the decisions out. All of it belongs to the event loop
+but for `take`, which a worker thread may call: it is one step of an OrderedDict, and so is what the loop does to the
+same dictionary, so nobody is ever both taken and withdrawn.
 """
 
 from __future__ import annotations
 
 import math
 from collections import OrderedDict, deque
-from enum import Enum
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -16,26 +17,22 @@ LONGEST_RETRY_AFTER_S = 60
 MEASURED_RELEASES = 64
 
 
-class Verdict(Enum):
-    """What becomes of a request that arrives."""
-
-    RUN = "run"
-    QUEUED = "queued"
-    FULL = "full"
-
-
 class Admission(Generic[T]):
-    """`max_concurrency` slots and a queue of `max_queue_length`.
+    """As many run at once as somebody takes, meant to be `max_concurrency`; `max_queue_length` more may wait.
 
-    A slot is held from the verdict RUN, or from being returned by `release`, until the next `release`.
+    A job is in flight from being taken until its `release`.
     """
 
     def __init__(self, max_concurrency: int, max_queue_length: int) -> None:
         self.max_concurrency = max_concurrency
         self.max_queue_length = max_queue_length
-        self.in_flight = 0
-        self._queue: OrderedDict[T, None] = OrderedDict()
+        self._admitted = 0
+        self._queue: OrderedDict[T, float] = OrderedDict()  # -> when it came
         self._releases: deque[float] = deque(maxlen=MEASURED_RELEASES)
+
+    @property
+    def in_flight(self) -> int:
+        return self._admitted - len(self._queue)
 
     @property
     def queued(self) -> int:
@@ -45,29 +42,43 @@ class Admission(Generic[T]):
         """The queue, oldest first."""
         return list(self._queue)
 
-    def enter(self, job: T) -> Verdict:
-        if self.in_flight < self.max_concurrency:
-            self.in_flight += 1
-            return Verdict.RUN
-        if len(self._queue) < self.max_queue_length:
-            self._queue[job] = None
-            return Verdict.QUEUED
-        return Verdict.FULL
+    def is_waiting(self, job: T) -> bool:
+        return job in self._queue
 
-    def release(self, now: float) -> T | None:
-        """Give a slot back; the job that it goes to, which must be run, or None."""
-        self._releases.append(now)
-        if self._queue:
+    def oldest_came_at(self) -> float:
+        """When the first of the queue came; inf if there is none."""
+        while True:
+            try:
+                return next(iter(self._queue.values()), math.inf)
+            except RuntimeError:  # another thread took one at this moment
+                continue
+
+    def enter(self, job: T, now: float) -> bool:
+        """It waits, if only until somebody takes it in the next moment; or False: there is no room."""
+        if self._admitted >= self.max_concurrency + self.max_queue_length:
+            return False
+        self._admitted += 1
+        self._queue[job] = now
+        return True
+
+    def take(self) -> T | None:
+        """The one that has waited longest, which must be run; None if nobody waits. From any thread."""
+        try:
             return self._queue.popitem(last=False)[0]
-        self.in_flight -= 1
-        return None
+        except KeyError:
+            return None
+
+    def release(self, now: float) -> None:
+        """A job that was taken is over."""
+        self._releases.append(now)
+        self._admitted -= 1
 
     def withdraw(self, job: T) -> bool:
         """Take a job out of the queue, so that it never runs. False if it was not waiting."""
-        if job in self._queue:
-            del self._queue[job]
-            return True
-        return False
+        if self._queue.pop(job, None) is None:
+            return False
+        self._admitted -= 1
+        return True
 
     def retry_after_s(self, now: float) -> int:
         """Whole seconds after which the queue will have room, from the measured rate of releases; at least 1.

@@ -21,10 +21,9 @@ from hatchway.contract import (
     HEADER_TIMEOUT,
     Launch,
 )
-from hatchway.replica.admission import Verdict
 from hatchway.replica.calls import Counts, patience_s
 from hatchway.replica.connection import max_body_of, request_id_of, root_path_of
-from hatchway.replica.gate import Gate
+from hatchway.replica.gate import Gate, Job, LoopSlots
 from hatchway.replica.logs import Log, current_request_id, format_exception
 
 Scope = MutableMapping[str, Any]
@@ -49,6 +48,8 @@ class Guard:
         self._root_path = launch.endpoint.rstrip("/")
         self._path_holds_root = path_holds_root
         self.counts = Counts()
+        self.slots = LoopSlots(gate, gate.admission.max_concurrency, _admit)
+        gate.runner = self.slots
         self.state: dict[str, Any] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -95,6 +96,7 @@ class _Call:
         self._is_cut_off = False  # we answered in the application's place: what it sends is dropped
         self._failed = False
         self.answered = False
+        self.batch = None
         self.started_at = 0.0
         self.deadline = math.inf
 
@@ -107,10 +109,9 @@ class _Call:
             return
         if is_http:
             self.deadline = now + patience_s(fields.get(HEADER_TIMEOUT.encode(), b""), guard.gate.timeout_s)
-        verdict = guard.gate.enter(self, now)
-        if verdict is Verdict.FULL:
+        if not guard.gate.enter(self, now):
             self.refuse()
-        elif verdict is Verdict.QUEUED and is_http:
+        elif guard.gate.admission.is_waiting(self) and is_http:
             await self._wait_in_queue()
         if not await self._admitted:
             await self._turn_away()
@@ -121,9 +122,10 @@ class _Call:
             guard.counts.requests += self.answered
             guard.counts.errors += self._failed
             guard.gate.leave(self)
+            guard.slots.release()
 
     # --- the job ---------------------------------------------------------------------------------------------
-    def run(self) -> None:
+    def admit(self) -> None:
         if not self._admitted.done():
             self._admitted.set_result(True)
 
@@ -253,6 +255,12 @@ class _Call:
         with contextlib.suppress(OSError):  # newer uvicorn says so when the client has gone
             await self._send({**start, "headers": [*headers, *self._identity(start)]})
             await self._send({"type": "http.response.body", "body": body})
+
+
+def _admit(jobs: list[Job]) -> None:
+    for job in jobs:
+        assert isinstance(job, _Call)
+        job.admit()
 
 
 def _a_cancel_scope() -> Any:

@@ -1,6 +1,7 @@
 """One request to a handler: admitted, decoded, called in a thread or in the loop, answered.
 
-A call is an exchange (of `connection.py`), a job (of `gate.py`) and, for sync handlers, a task (of `workers.py`).
+A call is an exchange (of `connection.py`), a job (of `gate.py`) and, for sync handlers, a task (of `workers.py`);
+with batching, several are answered by one call of the user's method (`batches.py`).
 Whatever happens in a handler becomes an answer: its exceptions a 500 without details (the log has the traceback under
 the request's id), SystemExit included.
 """
@@ -8,23 +9,24 @@ the request's id), SystemExit included.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import math
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hatchway.contract import HEADER_ATTEMPT, HEADER_OVERLOADED, HEADER_TIMEOUT
 from hatchway.errors import RequestError
 from hatchway.replica import payloads
-from hatchway.replica.admission import Verdict
+from hatchway.replica.batching import BadBatch, FailedTogether
 from hatchway.replica.connection import ClientGone, Exchange, ExtraHeaders, Sink, root_path_of
 from hatchway.replica.follow_ups import FollowUp, FollowUps, split
-from hatchway.replica.gate import Gate
+from hatchway.replica.gate import Gate, LoopSlots
 from hatchway.replica.loading import Handler, Method
 from hatchway.replica.logs import Log, current_request_id, format_exception
 from hatchway.replica.requests import Headers, QueryParams, Request
@@ -43,6 +45,10 @@ from hatchway.replica.responses import (
 from hatchway.replica.serialise import NotSerialisable
 from hatchway.replica.workers import Workers
 
+if TYPE_CHECKING:
+    from hatchway.replica.batches import Batch
+
+_T = TypeVar("_T")
 _ATTEMPT = HEADER_ATTEMPT.encode()
 _TIMEOUT = HEADER_TIMEOUT.encode()
 _OVERLOADED = HEADER_OVERLOADED.encode()
@@ -64,7 +70,8 @@ class App:
 
     handler: Handler
     gate: Gate
-    workers: Workers
+    slots: LoopSlots  # of async handlers
+    workers: Workers  # of sync ones
     follow_ups: FollowUps
     log: Log
     root_path: str
@@ -78,12 +85,13 @@ class Call(Exchange):
 
     __slots__ = (
         "_app",
-        "_arguments",
         "_context",
         "_follow_up",
+        "_form",
         "_method",
         "_result",
         "_task",
+        "batch",
         "deadline",
         "failed",
         "failure",
@@ -97,8 +105,10 @@ class Call(Exchange):
         super().__init__(connection, method, target, headers)
         self._app = app
         self._task: asyncio.Task[None] | None = None
-        self._result: Any = None
+        self._form: Any = None
+        self._result: Answer | None = None
         self._follow_up: Callable[[], Any] | None = None
+        self.batch: Batch | None = None
         self.thread_id: int | None = None
         self.failure: BaseException | None = None
         self.failed = False
@@ -118,7 +128,7 @@ class Call(Exchange):
         self.deadline = now + (app.gate.timeout_s if asked is None else patience_s(asked, app.gate.timeout_s))
         if self.deadline <= now:
             self.time_out(is_running=False)
-        elif app.gate.enter(self, now) is Verdict.FULL:
+        elif not app.gate.enter(self, now):
             self.refuse()
 
     def client_left(self) -> None:
@@ -138,22 +148,9 @@ class Call(Exchange):
 
     # --- as a job ----------------------------------------------------------------------------------------
     def run(self) -> None:
-        self._context = self._app.context.copy()
-        self._context.run(current_request_id.set, self.request_id)
-        method = self._method
-        if method.wants_payload and payloads.is_form(self.fields.get(_CONTENT_TYPE)):
-            self._start(self._run_with_form())
-            return
-        try:
-            self._arguments = {name: _ARGUMENTS[name](self) for name in method.arguments}
-        except RequestError as exc:
-            self.answer_error(exc.status, "bad_request", exc.message)
-            self._leave()
-            return
-        if method.is_async:
-            self._start(self._run_async())
-        else:
-            self._app.workers.submit(self)
+        """In the loop, in one of its slots."""
+        self._context = self._fresh_context()
+        self.start(self._run_in_loop())
 
     def time_out(self, *, is_running: bool) -> None:
         waited = "" if is_running else " while it waited for a free slot"
@@ -174,25 +171,34 @@ class Call(Exchange):
         self.answer_error(503, "overloaded", "the API is busy; try again later", extra)
 
     def stack(self) -> str:
-        if self._task is not None:
-            frames = [(frame, frame.f_lineno) for frame in self._task.get_stack()]
-            return "".join(traceback.StackSummary.extract(iter(frames)).format())
-        frame = sys._current_frames().get(self.thread_id or 0)
-        return "".join(traceback.format_stack(frame)) if frame is not None else ""
+        return self.batch.stack() if self.batch is not None else stack_of(self._task, self.thread_id)
 
     # --- in a worker thread ------------------------------------------------------------------------------
     def execute(self) -> None:
+        self._context = self._app.context.copy()
         try:
             self._context.run(self._execute)
         except BaseException as exc:  # noqa: BLE001 (the user's code may raise anything; the thread lives on)
             self.failure = exc
 
     def _execute(self) -> None:
-        result, self._follow_up = split(self._method.function(**self._arguments))
+        self.thread_id = threading.get_ident()
+        current_request_id.set(self.request_id)
+        if self._method.is_async:  # of a class that has sync methods too: they share its slots
+            self._await_in_loop(self._answer())
+        else:
+            self._call_method()
+        if self._follow_up is not None:
+            self.in_loop(self.answer_and_leave_follow_up())
+
+    def _call_method(self) -> None:
+        if self.is_form:
+            self._await_in_loop(self.read_form())
+        result, self._follow_up = split(self._method.function(**self.arguments()))
         if is_stream(result) and hasattr(result, "__next__"):
             self._stream_from_thread(result)
         elif is_stream(result) or is_awaitable(result) or needs_relay(result):
-            self._result = result
+            self._await_in_loop(self._send(result))
         else:
             self._result = render(result)
 
@@ -203,16 +209,39 @@ class Call(Exchange):
             for item in items:
                 if not content_type:
                     content_type = stream_type(item, self.fields.get(b"accept", b""))
-                    self._in_loop(self._begin_stream(content_type))
-                self._in_loop(self.write(encode_item(item, content_type)))
+                    self.in_loop(self._begin_stream(content_type))
+                self.in_loop(self.write(encode_item(item, content_type)))
             if not content_type:
-                self._in_loop(self._begin_stream(JSON_LINES))
-            self._in_loop(self._complete_stream())
+                self.in_loop(self._begin_stream(JSON_LINES))
+            self.in_loop(self._complete_stream())
         finally:
             items.close()
 
-    def _in_loop(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(coroutine, self._app.workers.loop).result()
+    async def answer_and_leave_follow_up(self) -> None:
+        """Returns when the follow-up has its turn: until then it keeps the slot of its call."""
+        if self._result is not None:
+            self._give(self._result)
+            self._result = None
+        has_started = self._app.workers.loop.create_future()
+        self._leave_follow_up(lambda: has_started.set_result(None))
+        await has_started
+
+    def _await_in_loop(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
+        """Run in the loop what is cancelled when the client leaves or the deadline passes."""
+        try:
+            return self.in_loop(self._as_task(coroutine))
+        except concurrent.futures.CancelledError as exc:
+            raise asyncio.CancelledError from exc
+
+    async def _as_task(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
+        self._task = asyncio.current_task()
+        try:
+            return await coroutine
+        finally:
+            self._task = None
+
+    def in_loop(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._app.workers.loop).result()
 
     async def _begin_stream(self, content_type: bytes) -> None:
         if self.gone or self.answered:  # by the timeout
@@ -222,41 +251,52 @@ class Call(Exchange):
     async def _complete_stream(self) -> None:
         self.end_stream()
 
+    # --- as one of a batch -------------------------------------------------------------------------------
+    @property
+    def has_follow_up(self) -> bool:
+        return self._follow_up is not None
+
+    def accept(self, result: Any) -> None:
+        """The result of this call, or the exception that is its error. From any thread."""
+        if isinstance(result, BaseException):
+            self.failure = result
+            return
+        try:
+            result, self._follow_up = split(result)
+            if is_stream(result) or is_awaitable(result) or needs_relay(result):
+                self.failure = TypeError(f"a batching method returns values; for one payload it returned {result!r}")
+                return
+            self._result = render(result)
+            if self._follow_up is not None:
+                self._context = self._fresh_context()
+        except Exception as exc:  # noqa: BLE001 (the user's code may raise anything while it is made JSON)
+            self._follow_up = None
+            self.failure = exc
+
     # --- in the loop -------------------------------------------------------------------------------------
     def finish(self) -> None:
         """Back from the worker thread."""
         if self.failure is not None:
             self._fail(self.failure)
-        elif isinstance(self._result, Answer):
-            self._give(self._result)
         elif self._result is not None:
-            self._start(self._complete(self._result))
-            return
-        self._leave()
+            self._give(self._result)
+        self._count()
+        self._app.gate.leave(self)
 
-    async def _run_with_form(self) -> None:
-        try:
-            form = await payloads.parse_form(self.raw_headers, self.body)
-            others = {name: _ARGUMENTS[name](self) for name in self._method.arguments if name != "payload"}
-        except RequestError as exc:
-            self.answer_error(exc.status, "bad_request", exc.message)
-            self._leave()
-            return
-        except BaseException as exc:  # noqa: BLE001 (cancelled, or a defect of the parser: answered either way)
-            self._fail(exc)
-            self._leave()
-            return
-        self._arguments = {"payload": form, **others}
-        if self._method.is_async:
-            await self._run_async()
-            return
+    async def _run_in_loop(self) -> None:
+        await self._answer()
         self._task = None
-        self._context = self._context.copy()  # this task is still in the other one
-        self._app.workers.submit(self)
+        self._count()
+        if self._follow_up is None:
+            self._leave_slot()
+        else:
+            self._leave_follow_up(self._leave_slot)
 
-    async def _run_async(self) -> None:
+    async def _answer(self) -> None:
         try:
-            result = self._method.function(**self._arguments)
+            if self.is_form:
+                await self.read_form()
+            result = self._method.function(**self.arguments())
             if is_awaitable(result):
                 result = await result
             result, self._follow_up = split(result)
@@ -266,17 +306,9 @@ class Call(Exchange):
                 self._give(render(result))
         except BaseException as exc:  # noqa: BLE001 (the user's code may raise anything; the replica lives on)
             self._fail(exc)
-        self._leave()
-
-    async def _complete(self, result: Any) -> None:
-        """What a sync handler returned has to be awaited, streamed or relayed."""
-        try:
-            await self._send(result)
-        except BaseException as exc:  # noqa: BLE001 (as above)
-            self._fail(exc)
-        self._leave()
 
     async def _send(self, result: Any) -> None:
+        """What has to be awaited, streamed or relayed."""
         if is_awaitable(result):
             result, self._follow_up = split(await result)
         if is_stream(result):
@@ -286,12 +318,34 @@ class Call(Exchange):
         else:
             self._give(render(result))
 
-    def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def _fresh_context(self) -> Context:
+        context = self._app.context.copy()
+        context.run(current_request_id.set, self.request_id)
+        return context
+
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = start_task(coroutine, self._app.workers.loop, self._context)
         if not task.done():
             self._task = task
             self._app.tasks.add(task)
             task.add_done_callback(self._app.tasks.discard)
+
+    # --- the method's arguments --------------------------------------------------------------------------
+    @property
+    def is_form(self) -> bool:
+        return self._method.wants_payload and payloads.is_form(self.fields.get(_CONTENT_TYPE))
+
+    async def read_form(self) -> None:
+        """Before `arguments`. Raises RequestError."""
+        self._form = await payloads.parse_form(self.raw_headers, self.body)
+
+    def arguments(self) -> dict[str, Any]:
+        """Raises RequestError."""
+        return {name: _ARGUMENTS[name](self) for name in self._method.arguments}
+
+    def payload(self) -> Any:
+        """Raises RequestError."""
+        return payloads.parse(self.fields.get(_CONTENT_TYPE), self.body) if self._form is None else self._form
 
     # --- answering ---------------------------------------------------------------------------------------
     def _give(self, answer: Answer) -> None:
@@ -301,6 +355,11 @@ class Call(Exchange):
 
     def _fail(self, exc: BaseException) -> None:
         self._follow_up = None
+        if isinstance(exc, RequestError):
+            self.failure = None
+            if not self.answered:
+                self.answer_error(exc.status, "bad_request", exc.message)
+            return
         if isinstance(exc, ClientGone) or (isinstance(exc, asyncio.CancelledError) and (self.gone or self.ended)):
             return  # cancelled by us: nobody waits for an answer
         self.failed = True
@@ -311,20 +370,23 @@ class Call(Exchange):
         elif not self.ended:
             self.abort()
 
-    def _leave(self) -> None:
-        self._task = None
+    def _count(self) -> None:
         self._app.counts.requests += self.answered
         self._app.counts.errors += self.failed
-        if self._follow_up is None:
-            self._app.gate.leave(self)
-        else:
-            context = self._context.copy()  # a task may still be in the other one
-            leave = partial(self._app.gate.leave, self)
-            self._app.follow_ups.add(FollowUp(self._follow_up, context, self.request_id, leave))
+
+    def _leave_slot(self) -> None:
+        self._app.gate.leave(self)
+        self._app.slots.release()
+
+    def _leave_follow_up(self, on_start: Callable[[], None]) -> None:
+        assert self._follow_up is not None
+        context = self._context.copy()  # a task may still be in the other one
+        self._app.follow_ups.add(FollowUp(self._follow_up, context, self.request_id, on_start))
+        self._follow_up = None
 
 
 _ARGUMENTS: dict[str, Callable[[Call], Any]] = {
-    "payload": lambda call: payloads.parse(call.fields.get(_CONTENT_TYPE), call.body),
+    "payload": Call.payload,
     "query_params": lambda call: QueryParams(call.target.partition(b"?")[2].decode("latin-1")),
     "headers": lambda call: Headers(call.raw_headers),
     "request": Request,
@@ -341,9 +403,20 @@ def patience_s(asked: bytes, limit_s: float) -> float:
     return limit_s if math.isnan(seconds) else min(limit_s, seconds)
 
 
+def stack_of(task: asyncio.Task[Any] | None, thread_id: int | None) -> str:
+    """Where a task is, or else a thread, as a traceback."""
+    if task is not None:
+        frames = [(frame, frame.f_lineno) for frame in task.get_stack()]
+        return "".join(traceback.StackSummary.extract(iter(frames)).format())
+    frame = sys._current_frames().get(thread_id or 0)
+    return "".join(traceback.format_stack(frame)) if frame is not None else ""
+
+
 def _describe(exc: BaseException) -> str:
     if isinstance(exc, NotSerialisable):
         return f"the handler's result cannot be sent as JSON: {exc}"
+    if isinstance(exc, (BadBatch, FailedTogether)):
+        return str(exc)
     return format_exception(type(exc), exc, exc.__traceback__)
 
 

@@ -30,7 +30,6 @@ class FollowUp:
     def __init__(
         self, function: Callable[[], Any], context: contextvars.Context, request_id: str, on_start: Callable[[], None]
     ) -> None:
-        self.thread_id: int | None = None
         self.function = function
         self.context = context
         self.request_id = request_id

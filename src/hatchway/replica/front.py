@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 import orjson
 
@@ -16,13 +16,15 @@ from hatchway.contract import HEADER_REVISION, Launch
 from hatchway.errors import LoadError
 from hatchway.replica import sockets
 from hatchway.replica.admission import Admission
+from hatchway.replica.batches import Batch
+from hatchway.replica.batching import Batching
 from hatchway.replica.calls import App, Call, Counts
 from hatchway.replica.connection import Exchange, Listener, Sink
 from hatchway.replica.follow_ups import FollowUps
-from hatchway.replica.gate import Gate, Job
-from hatchway.replica.loading import describe, find, place_of
+from hatchway.replica.gate import Gate, Job, LoopSlots
+from hatchway.replica.loading import Handler, describe, find, place_of
 from hatchway.replica.logs import Log
-from hatchway.replica.workers import Workers
+from hatchway.replica.workers import Task, Workers
 
 UNFINISHED_REQUEST_GRACE_S = 5.0  # for clients that are sending a request when the replica is told to go
 ACCEPT_GRACE_S = 0.05  # for connections that were made just before the socket's name was removed
@@ -65,7 +67,7 @@ class HandlerFront:
         self._launch = launch
         self._log = log
         self._prepare_thread = prepare_thread
-        self._workers = Workers(asyncio.get_running_loop(), prepare_thread)
+        self._workers = Workers(asyncio.get_running_loop(), 1, prepare_thread)
         self._server: asyncio.AbstractServer | None = None
         # Without a limit until the warm-up is over, which may have to compile a model.
         self.gate = Gate(Admission(launch.max_concurrency or 1, launch.max_queue_length), math.inf, on_stuck)
@@ -77,15 +79,39 @@ class HandlerFront:
         # where it can make sessions and locks.
         candidate = await self._workers.call(lambda: find(self._launch))
         handler = candidate.build() if candidate.is_async else await self._workers.call(candidate.build)
-        self.gate.admission.max_concurrency = handler.max_concurrency
         self.title = handler.description
         if handler.warning:
             self._log.say("WARNING", handler.warning)
+        self._open_gate(handler)
+
+    def _open_gate(self, handler: Handler) -> None:
+        slots = handler.max_concurrency
+        self.gate.batching = handler.batching or Batching()
+        self.gate.admission.max_concurrency = slots * self.gate.batching.max_size
+        follow_ups = FollowUps(Workers(self._workers.loop, slots, self._prepare_thread), self._log, slots)
+        in_loop = LoopSlots(self.gate, slots, self._run)
         root_path = self._launch.endpoint.rstrip("/")
-        self._follow_ups = FollowUps(
-            Workers(self._workers.loop, self._prepare_thread), self._log, handler.max_concurrency
-        )
-        self._app = App(handler, self.gate, self._workers, self._follow_ups, self._log, root_path, self.counts)
+        self._app = App(handler, self.gate, in_loop, self._workers, follow_ups, self._log, root_path, self.counts)
+        if all(method.is_async for method in handler.methods.values()):
+            self.gate.runner = in_loop
+        else:
+            self._workers.max_threads = slots
+            self._workers.source = self._next_task
+            self.gate.runner = self._workers
+
+    def _next_task(self) -> Task | None:
+        jobs = cast("list[Call]", self.gate.take())
+        if not jobs:
+            return None
+        return self._batch(jobs) if self._app.handler.batching else jobs[0]
+
+    def _run(self, jobs: list[Job]) -> None:
+        calls = cast("list[Call]", jobs)
+        (self._batch(calls) if self._app.handler.batching else calls[0]).run()
+
+    def _batch(self, calls: list[Call]) -> Batch:
+        (method,) = self._app.handler.methods.values()
+        return Batch(self._app, method, calls)
 
     async def warm_up(self, payload: object) -> None:
         if payload is not None:
@@ -116,7 +142,7 @@ class HandlerFront:
         await self._listener.wait_empty()
         timer.cancel()
         await self.gate.wait_idle()
-        await self._follow_ups.wait_idle()
+        await self._app.follow_ups.wait_idle()
 
     def _receive(self, sink: Sink, method: str, target: bytes, headers: list[tuple[bytes, bytes]]) -> Call:
         return Call(self._app, sink, method, target, headers)

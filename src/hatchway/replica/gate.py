@@ -1,7 +1,9 @@
-"""Carries out admission on the event loop: runs jobs when a slot is free, and watches their deadlines.
+"""Carries out admission on the event loop: has jobs run when a slot is free, and watches their deadlines.
 
 A job that waits past its deadline never runs. One that runs past it is told so, but keeps its slot until it is
 really gone; if that takes longer than a grace, the replica is stuck and must be replaced.
+
+Who runs them takes them with `Gate.take`: worker threads (workers.py), or `LoopSlots` in the event loop.
 """
 
 from __future__ import annotations
@@ -9,11 +11,11 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from hatchway.replica.admission import Admission, Verdict
+from hatchway.replica.admission import Admission
+from hatchway.replica.batching import Batching
 
 SHORTEST_STUCK_GRACE_S = 5.0
 
@@ -25,8 +27,9 @@ class Job(Protocol):
     started_at: float
     answered: bool
 
-    def run(self) -> None:
-        """A slot is yours; give it back with `Gate.leave`."""
+    @property
+    def batch(self) -> object:
+        """The same for all that run in one slot; None for a job with a slot of its own."""
         ...
 
     def time_out(self, *, is_running: bool) -> None:
@@ -42,20 +45,30 @@ class Job(Protocol):
         ...
 
 
+class Runner(Protocol):
+    """What has slots to run jobs in."""
+
+    def wake(self) -> None:
+        """There is a job to take."""
+        ...
+
+
 class Gate:
-    """Slots, queue and deadlines of one replica."""
+    """Slots, queue and deadlines of one replica. `runner` is set by whoever runs the jobs."""
+
+    runner: Runner
 
     def __init__(self, admission: Admission[Job], timeout_s: float, on_stuck: Callable[[Job], None]) -> None:
         self.admission = admission
         self.timeout_s = timeout_s if timeout_s > 0 else math.inf  # 0: no limit
+        self.batching = Batching()
         self.stuck: set[Job] = set()
         self._on_stuck = on_stuck
         self._live: set[Job] = set()  # waiting or running
         self._overdue: dict[Job, float] = {}  # timed out but still running -> when it counts as stuck
-        self._next: deque[Job] = deque()
-        self._is_starting = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
+        self._is_filling = False  # a timer runs that ends the wait for a fuller batch
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -64,31 +77,44 @@ class Gate:
         """Nothing runs or waits, but for what is stuck."""
         return self.admission.in_flight == len(self.stuck) and not self.admission.queued
 
-    def enter(self, job: Job, now: float) -> Verdict:
-        if len(self.stuck) >= self.admission.max_concurrency:
-            return Verdict.FULL
-        verdict = self.admission.enter(job)
-        if verdict is Verdict.FULL:
-            return verdict
+    def enter(self, job: Job, now: float) -> bool:
+        """It will be run or told why not; or False: there is no room for it."""
+        if self._is_all_stuck() or not self.admission.enter(job, now):
+            return False
         self._live.add(job)
         if job.deadline < self._timer_at:
             self._arm(job.deadline, now)
-        if verdict is Verdict.RUN:
-            job.started_at = now
-            job.run()
-        return verdict
+        if self._is_ripe(now):
+            self.runner.wake()
+        elif not self._is_filling:
+            self._wait_for_more(now)
+        return True
+
+    def take(self) -> list[Job]:
+        """Who is to run now in one slot, and must be run; nobody if none waits or more may come. From any thread."""
+        jobs: list[Job] = []
+        if not self.admission.queued:
+            return jobs
+        now = time.monotonic()
+        if self._is_ripe(now):
+            while len(jobs) < self.batching.max_size:
+                job = self.admission.take()
+                if job is None:
+                    break
+                job.started_at = now
+                jobs.append(job)
+        return jobs
 
     def leave(self, job: Job) -> None:
-        """The job is over and its slot free."""
+        """The job is over."""
         self._live.discard(job)
         self._overdue.pop(job, None)
         self.stuck.discard(job)
-        successor = self.admission.release(time.monotonic())
-        if successor is not None:
-            self._next.append(successor)
-            self._start_next()
-        elif self.is_idle:
+        self.admission.release(time.monotonic())
+        if self.is_idle:
             self._idle.set()
+        elif self.batching.max_wait_s and not self._is_filling:
+            self._look()
 
     async def wait_idle(self) -> None:
         """Returns when nothing runs or waits, but for what is stuck."""
@@ -100,21 +126,40 @@ class Gate:
         """Drop a job that waits; False if it does not."""
         if self.admission.withdraw(job):
             self._live.discard(job)
+            if self.is_idle:
+                self._idle.set()
             return True
         return False
 
-    def _start_next(self) -> None:
-        # A loop and not a call from each to the next: jobs may be over as soon as they are run.
-        if self._is_starting:
-            return
-        self._is_starting = True
-        try:
-            while self._next:
-                job = self._next.popleft()
-                job.started_at = time.monotonic()
-                job.run()
-        finally:
-            self._is_starting = False
+    # --- batches that wait to be fuller ----------------------------------------------------------------------
+    def _is_ripe(self, now: float) -> bool:
+        batching = self.batching
+        if not batching.max_wait_s or self.admission.queued >= batching.max_size:
+            return True
+        return self.admission.oldest_came_at() + batching.max_wait_s <= now
+
+    def _look(self) -> None:
+        """Wake the runner, or set the timer that will."""
+        self._is_filling = False
+        if self.admission.queued:
+            now = time.monotonic()
+            if self._is_ripe(now):
+                self.runner.wake()
+            self._wait_for_more(now)
+
+    def _wait_for_more(self, now: float) -> None:
+        self._is_filling = True
+        # What is ripe already is about to be taken; those behind it came later.
+        left_s = self.admission.oldest_came_at() + self.batching.max_wait_s - now
+        wait_s = left_s if 0 < left_s < self.batching.max_wait_s else self.batching.max_wait_s
+        asyncio.get_running_loop().call_later(wait_s, self._look)
+
+    # --- deadlines -------------------------------------------------------------------------------------------
+    def _is_all_stuck(self) -> bool:
+        if not self.stuck:
+            return False
+        slots = {job if job.batch is None else job.batch for job in self.stuck}
+        return len(slots) * self.batching.max_size >= self.admission.max_concurrency
 
     def _arm(self, when: float, now: float) -> None:
         if self._timer is not None:
@@ -144,15 +189,42 @@ class Gate:
             job.time_out(is_running=False)
             return
         grace_s = max(self.timeout_s, SHORTEST_STUCK_GRACE_S)
-        self._overdue[job] = job.started_at + self.timeout_s + grace_s
+        # A worker thread that has just taken it may not have noted yet when that was.
+        self._overdue[job] = (job.started_at or time.monotonic()) + self.timeout_s + grace_s
         job.time_out(is_running=True)
 
     def _give_up(self, job: Job) -> None:
         self.stuck.add(job)
         self._on_stuck(job)
-        if len(self.stuck) >= self.admission.max_concurrency:
+        if self._is_all_stuck():
             for waiting in self.admission.waiting():
-                self.withdraw(waiting)
-                waiting.refuse()
+                if self.withdraw(waiting):
+                    waiting.refuse()
         if self.is_idle:
             self._idle.set()
+
+
+class LoopSlots:
+    """Runs jobs in the event loop, at most as many at once as there are slots."""
+
+    def __init__(self, gate: Gate, slots: int, run: Callable[[list[Job]], None]) -> None:
+        self.free = slots
+        self._gate = gate
+        self._run = run
+        self._is_running = False
+
+    def wake(self) -> None:
+        # A loop and not a call from each to the next: jobs may be over as soon as they are run.
+        if self._is_running:
+            return
+        self._is_running = True
+        try:
+            while self.free and (jobs := self._gate.take()):
+                self.free -= 1
+                self._run(jobs)
+        finally:
+            self._is_running = False
+
+    def release(self) -> None:
+        self.free += 1
+        self.wake()

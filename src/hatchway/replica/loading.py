@@ -21,6 +21,7 @@ from typing import Any
 
 from hatchway.contract import Launch
 from hatchway.errors import LoadError
+from hatchway.replica.batching import Batching
 from hatchway.replica.signature import (
     INIT_ARGUMENTS,
     METHOD_ARGUMENTS,
@@ -59,6 +60,7 @@ class Handler:
     description: str  # for people: "class Handler (sync)"
     max_concurrency: int
     warning: str = ""
+    batching: Batching | None = None  # its one method gets lists and returns lists
 
 
 class Candidate:
@@ -69,6 +71,7 @@ class Candidate:
         self._target = target
         self._wants_init = wants_init
         self._methods = _read_methods(target, launch) if wants_init is not None else {}
+        self._batching = self._read_batching()
 
     @property
     def is_async(self) -> bool:
@@ -79,18 +82,40 @@ class Candidate:
 
     def build(self) -> Handler:
         """Run `__init__`. Raises LoadError (InitFailed)."""
-        style = "async" if self.is_async else "sync"
-        concurrency = self._launch.max_concurrency or (ASYNC_CONCURRENCY if self.is_async else SYNC_CONCURRENCY)
+        style = f"{'async' if self.is_async else 'sync'}{', batching' if self._batching else ''}"
+        many = ASYNC_CONCURRENCY if self.is_async and not self._batching else SYNC_CONCURRENCY
+        concurrency = self._launch.max_concurrency or many
         if self._wants_init is None:
             wants = wanted_arguments(self._target, METHOD_ARGUMENTS, _owner(self._target, None, self._launch))
-            method = Method(self._target, wants, self.is_async)
-            return Handler({"POST": method}, f"function {_name_of(self._target)} ({style})", concurrency)
+            methods = {"POST": Method(self._target, wants, self.is_async)}
+            title = f"function {_name_of(self._target)} ({style})"
+            return Handler(methods, title, concurrency, batching=self._batching)
         instance = self._make_instance(self._wants_init)
         methods = {
             VERBS[name]: Method(getattr(instance, name), wants, kind.startswith("async"))
             for name, (kind, wants) in self._methods.items()
         }
-        return Handler(methods, f"class {self._target.__name__} ({style})", concurrency, self._warning())
+        title = f"class {self._target.__name__} ({style})"
+        return Handler(methods, title, concurrency, self._warning(), self._batching)
+
+    def _read_batching(self) -> Batching | None:
+        """Raises LoadError when the handler cannot answer batches."""
+        if self._launch.batch_max_size is None:
+            return None
+        if len(self._methods) > 1:
+            raise LoadError(
+                f"class {self._target.__name__} in {self._launch.path} answers {' and '.join(self._methods)}; "
+                "with handler.batching it has one method",
+                reason="BadSignature",
+            )
+        kinds = [kind for kind, _ in self._methods.values()] or [call_kind(self._target)]
+        if "generator" in kinds[0]:
+            name, owner = (*self._methods, None)[0], self._target
+            raise LoadError(
+                f"{_owner(owner, name, self._launch)} is a generator; with handler.batching a method returns a list",
+                reason="BadSignature",
+            )
+        return Batching(self._launch.batch_max_size, self._launch.batch_max_wait_s)
 
     def _make_instance(self, wants: tuple[str, ...]) -> Any:
         arguments = {"config": copy.deepcopy(self._launch.config)} if "config" in wants else {}

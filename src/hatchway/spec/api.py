@@ -92,6 +92,19 @@ class Dependencies(Part):
     )
 
 
+class BatchingSpec(Part):
+    """`handler.batching`: one call of the method answers several requests."""
+
+    max_size: Annotated[int, whole(2, 1024)] = Field(
+        default=32, description="At most so many requests in one call. It gets what waits, one request or more."
+    )
+    max_wait: Annotated[float, duration("0s")] = Field(
+        default=0,
+        description="How long a request may be held back for others to join it. 0: never; the next batch is whatever "
+        "came while the last one ran.",
+    )
+
+
 class HandlerSpec(Part):
     """`handler`: what runs in a replica."""
 
@@ -130,10 +143,15 @@ class HandlerSpec(Part):
     max_concurrency: Annotated[int, whole(1, 30000)] | None = Field(
         default=None,
         description="How many requests one replica works on at a time. By default 1 for sync handlers, 64 for async "
-        "ones and applications.",
+        "ones and applications. With `batching`: how many batches, by default 1.",
     )
     max_queue_length: Annotated[int, whole(0, 30000)] = Field(
         default=100, description="How many more requests wait in a replica before it answers 503."
+    )
+    batching: BatchingSpec | None = Field(
+        default=None,
+        description="Have the method answer several requests at once: each of its arguments is then a list, and it "
+        "returns a list with one result for each.",
     )
     timeout: Annotated[float, duration("1ms")] = Field(
         default=60, description="How long a request may take until the first byte of its response; then 504."
@@ -166,9 +184,18 @@ class HandlerSpec(Part):
                 for field, value in (("class", self.class_name), ("function", self.function))
                 if value is not None
             )
+        if self.batching is not None and self.app is not None:
+            rules.append(("batching", ("batching", "app"), "belongs to path: an application takes its own requests"))
         if rules:
             raise broken(*rules)
         return self
+
+    @property
+    def slots(self) -> int | None:
+        """How many requests a replica works on at a time; None if the handler's kind decides."""
+        if self.batching is not None:
+            return (self.max_concurrency or 1) * self.batching.max_size
+        return self.max_concurrency
 
 
 class Compute(Part):
@@ -334,7 +361,7 @@ class RealtimeApi(Part):
     @model_validator(mode="after")
     def _reachable_target(self) -> RealtimeApi:
         """`autoscaling.target_in_flight` is at most `handler.max_concurrency` + `handler.max_queue_length`."""
-        target, limit = self.autoscaling.target_in_flight, self.handler.max_concurrency
+        target, limit = self.autoscaling.target_in_flight, self.handler.slots
         if target is not None and limit is not None and target > limit + self.handler.max_queue_length:
             involved = ("autoscaling.target_in_flight", "handler.max_concurrency", "handler.max_queue_length")
             message = (

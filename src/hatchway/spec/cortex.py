@@ -234,8 +234,14 @@ def _code_file(value: Any, document: dict[str, Any]) -> str:
     return f"is a class Handler here (handle_post for its requests): write {_line('handler', path=value)}"
 
 
+def _batching(value: Any, document: dict[str, Any]) -> str:
+    names = {"max_batch_size": "max_size", "batch_interval": "max_wait"}
+    fields = {names[key]: value[key] for key in names if key in value} if isinstance(value, dict) else {}
+    line = _line("handler", batching=fields or {"max_size": 32})
+    return f"write {line} instead; without max_wait, nothing waits for a batch to fill"
+
+
 _NO_SHM = _drop("replicas are ordinary processes and share the machine's memory files")
-_NO_BATCHING = _say("batching comes in a later release: remove this section until then")
 _NO_GROUPS = _drop("there are no groups of machines")
 _NO_INF = _drop("Inferentia chips are not supported")
 _NO_IMAGE = _say(
@@ -277,8 +283,7 @@ _ANSWERS: dict[Path, Answer] = {
     ("handler", "image"): _NO_IMAGE,
     ("handler", "tensorflow_serving_image"): _NO_IMAGE,
     ("handler", "shm_size"): _NO_SHM,
-    ("handler", "batching"): _NO_BATCHING,
-    ("handler", "server_side_batching"): _NO_BATCHING,
+    ("handler", "server_side_batching"): _batching,
     ("handler", "dependencies", "conda"): _say(
         "is not installed: list the packages in a file and write handler: {dependencies: {pip: requirements.txt}}, "
         "or name the Python of a conda environment in handler.python"

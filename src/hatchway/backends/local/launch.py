@@ -48,6 +48,8 @@ def make_launch(slot: Slot, workload: Workload, runtime: Runtime) -> Launch:
         config=handler.config,
         max_concurrency=handler.max_concurrency,
         max_queue_length=handler.max_queue_length,
+        batch_max_size=handler.batching.max_size if handler.batching else None,
+        batch_max_wait_s=handler.batching.max_wait if handler.batching else 0.0,
         timeout_s=handler.timeout,
         warmup=handler.warmup,
         log_level=handler.log_level,
