@@ -26,7 +26,7 @@ REPOSITORY = HERE.parent
 ENVIRONMENTS = HERE / ".envs"
 PEERS = {
     "fastapi": ["fastapi", "uvicorn[standard]"],
-    "mosec": ["mosec"],
+    "mosec": ["mosec", "scikit-learn"],
 }
 START_LIMIT_S = 60.0
 
@@ -102,17 +102,21 @@ def lone_replica(name: str, handler: str) -> Iterator[Target]:
 
 
 @contextlib.contextmanager
-def a_peer(name: str) -> Iterator[Target]:
+def a_peer(
+    name: str, app: str = "", environ: dict[str, str] | None = None, body: bytes = b'{"a": 1}'
+) -> Iterator[Target]:
+    """One of PEERS, serving its echo, or another `app` of bench/peers; it is there when it answers `body`."""
     if not _python_of(name).exists():
         raise SystemExit(f"{name} is not installed: run this script with --install first")
     port = _free_port()
     commands = {
         "fastapi": ["-m", "uvicorn", "fastapi_app:app", "--port", str(port), "--no-access-log"],
-        "mosec": ["mosec_app.py", "--address", "127.0.0.1", "--port", str(port), "--log-level", "warning"],
+        "mosec": [app or "mosec_app.py", "--address", "127.0.0.1", "--port", str(port), "--log-level", "warning"],
     }
     path = {"fastapi": "/echo", "mosec": "/inference"}[name]
-    with a_folder() as folder, a_process([str(_python_of(name)), *commands[name]], folder, cwd=HERE / "peers") as pid:
-        wait_for(lambda: _answers(f"127.0.0.1:{port}", path))
+    command = [str(_python_of(name)), *commands[name]]
+    with a_folder() as folder, a_process(command, folder, cwd=HERE / "peers", environ=environ) as pid:
+        wait_for(lambda: b" 200 " in post(f"127.0.0.1:{port}", path, body))
         yield Target(name, f"127.0.0.1:{port}", path, [pid])
 
 
@@ -191,9 +195,11 @@ def hatchway_echo(name: str, handler: str) -> Iterator[Target]:
 
 
 @contextlib.contextmanager
-def a_process(command: list[str], folder: Path, cwd: Path | None = None) -> Iterator[int]:
+def a_process(
+    command: list[str], folder: Path, cwd: Path | None = None, environ: dict[str, str] | None = None
+) -> Iterator[int]:
     with open(folder / "log", "wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=cwd or folder)
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=cwd or folder, env=os.environ | (environ or {}))
         try:
             yield process.pid
         except BaseException:
@@ -222,10 +228,6 @@ def wait_for(is_so: object) -> None:
                 return
         time.sleep(0.005)
     raise TimeoutError(f"not there after {START_LIMIT_S:g} s")
-
-
-def _answers(address: str, path: str) -> bool:
-    return b" 200 " in post(address, path, b'{"a": 1}')
 
 
 def post(address: str, path: str, body: bytes) -> bytes:
