@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import orjson
@@ -22,6 +23,7 @@ from hatchway.replica.follow_ups import FollowUps
 from hatchway.replica.gate import Gate, Job
 from hatchway.replica.loading import describe, find, place_of
 from hatchway.replica.logs import Log
+from hatchway.replica.metrics import Metrics, MetricsClient
 from hatchway.replica.workers import Workers
 
 UNFINISHED_REQUEST_GRACE_S = 5.0  # for clients that are sending a request when the replica is told to go
@@ -60,10 +62,16 @@ class HandlerFront:
     """A class or a function behind our own HTTP server."""
 
     def __init__(
-        self, launch: Launch, log: Log, on_stuck: StuckListener, prepare_thread: Callable[[], None] | None
+        self,
+        launch: Launch,
+        log: Log,
+        metrics: Metrics,
+        on_stuck: StuckListener,
+        prepare_thread: Callable[[], None] | None,
     ) -> None:
         self._launch = launch
         self._log = log
+        self._metrics = metrics
         self._prepare_thread = prepare_thread
         self._workers = Workers(asyncio.get_running_loop(), prepare_thread)
         self._server: asyncio.AbstractServer | None = None
@@ -75,7 +83,8 @@ class HandlerFront:
     async def load(self) -> None:
         # In a thread, so that the control socket answers meanwhile. An async handler's __init__ runs in the loop,
         # where it can make sessions and locks.
-        candidate = await self._workers.call(lambda: find(self._launch))
+        metrics_client = MetricsClient(self._metrics, partial(self._log.say, "WARNING"))
+        candidate = await self._workers.call(lambda: find(self._launch, metrics_client))
         handler = candidate.build() if candidate.is_async else await self._workers.call(candidate.build)
         self.gate.admission.max_concurrency = handler.max_concurrency
         self.title = handler.description
