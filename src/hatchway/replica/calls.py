@@ -108,6 +108,10 @@ class Call(Exchange):
     # --- as an exchange ----------------------------------------------------------------------------------
     def begin(self) -> None:
         app = self._app
+        if self.fields.get(b"upgrade", b"").lower() == b"websocket":
+            message = "this API speaks no WebSocket: only an ASGI application (handler.app) can"
+            self.answer_error(400, "no_websocket", message)
+            return
         method = app.handler.methods.get("GET" if self.is_head else self.method)
         if method is None:
             self._answer_other_verb()
