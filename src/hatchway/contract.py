@@ -29,6 +29,7 @@ OLDEST_ADOPTED_VERSION = 1
 CONTROL_READY = "/ready"  # GET, ?wait_s=N long-polls: 200 {"state": "ready"}, else 503 {"state": ...}
 CONTROL_LIVE = "/live"  # GET: 200 while the event loop turns
 CONTROL_STATS = "/stats"  # GET: 200, the JSON form of ReplicaStats
+CONTROL_METRICS = "/metrics"  # GET: 200 {"metrics": [...]}, the JSON forms of MetricSeries
 CONTROL_MODULES = "/modules"  # GET: 200 {"modules": [...]}, what it imported from its Python's libraries, in order
 CONTROL_DRAIN = "/drain"  # POST: 200; ready turns false, requests are still answered
 
@@ -152,6 +153,22 @@ class ReplicaStats:
         data = json.loads(text)
         known = {f.name for f in dataclasses.fields(cls)}
         return cls(**{key: value for key, value in data.items() if key in known})
+
+
+@dataclass(frozen=True)
+class MetricSeries:
+    """One metric of a replica under one set of tags, on CONTROL_METRICS; counted since the replica's start.
+
+    Counters and histograms of the same name and tags add up across replicas: `value` and each of the `buckets`,
+    whose `bounds` are the same everywhere. A gauge is its own replica's.
+    """
+
+    name: str  # [A-Za-z_][A-Za-z0-9_]*; those of Hatchway's own begin with "hatchway_"
+    kind: str  # "counter", "gauge" or "histogram"
+    tags: dict[str, str]
+    value: float  # the count, the last value, or the sum of the values
+    bounds: list[float] = field(default_factory=list)  # of a histogram: upper bounds, inclusive, ascending
+    buckets: list[int] = field(default_factory=list)  # values in each (not cumulated), and at last those above all
 
 
 @dataclass(frozen=True)

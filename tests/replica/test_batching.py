@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hatchway.contract import CONTROL_METRICS
 from hatchway.replica.batching import BadBatch, one_by_one
 from tests.replica.running import Answer, Running, a_replica
 
@@ -98,6 +99,19 @@ def test_what_comes_while_one_runs_is_the_next_batch(source: str, fifo: str) -> 
         held.release()
         assert [future.result().json() for future in sent] == [0, 1, 2, 3, 4]
         assert batches_of(replica) == ["batch ['hold']", "batch [0, 1, 2]", "batch [3, 4]"]
+
+
+def test_sizes_and_waits_are_measured(source: str, fifo: str) -> None:
+    with a_replica(source, batch_max_size=3, config={"fifo": fifo}) as replica, ThreadPoolExecutor(16) as pool:
+        held = Held(replica, fifo, pool)
+        sent = [held.send(number) for number in range(4)]
+        held.release()
+        assert [future.result().json() for future in sent] == [0, 1, 2, 3]
+        found = {metric["name"]: metric for metric in replica.control(CONTROL_METRICS).json()["metrics"]}
+        size, wait = found["hatchway_batch_size"], found["hatchway_batch_wait_seconds"]
+        assert (sum(size["buckets"]), size["value"]) == (3, 5)  # batches of 1, 3 and 1
+        assert sum(wait["buckets"]) == 5
+        assert wait["value"] > 0
 
 
 def test_an_exception_for_one_is_only_that_ones_error(source: str, fifo: str) -> None:

@@ -162,7 +162,7 @@ def test_an_http_1_0_stream_ends_with_the_connection(replica: Running) -> None:
 
 def test_an_upgrade_is_answered_as_a_plain_request(replica: Running) -> None:
     with replica.connect() as sock:
-        sock.sendall(b"GET /x HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n\x81\x00")
+        sock.sendall(b"GET /x HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n\x81\x00")
         received = read_all(sock)
         assert status_of(received) == 200
         assert received.endswith(b"/x")

@@ -59,6 +59,9 @@ def test_kind_and_arguments(function: Any, kind: str, wants: tuple[str, ...]) ->
 def with_client(payload: Any, python_client: Any) -> None: ...
 
 
+def with_metrics(metrics_client: Any) -> None: ...
+
+
 def with_nonsense(nonsense: Any) -> None: ...
 
 
@@ -69,6 +72,7 @@ def by_position(payload: Any, /) -> None: ...
     ("function", "words"),
     [
         (with_client, ["'python_client'", "load the model in __init__"]),
+        (with_metrics, ["'metrics_client'", "ask for it in __init__"]),
         (with_nonsense, ["'nonsense'", "payload, query_params, headers, request, request_id"]),
         (by_position, ["'payload'", "by position only"]),
     ],

@@ -96,6 +96,7 @@ class Plan:
 
 
 DRAIN_POLL_S = 0.1
+PARTING_S = 2.0  # at least, between asking a replica to go and killing it: it closes WebSockets, writes its log
 UNREADY_KILL_AFTER_S = 5.0  # a replica that serves nobody has nothing to finish
 
 
@@ -124,7 +125,7 @@ def plan(wish: Wish, seen: Sequence[Seen], memory: Memory, now: float) -> Plan:
     drains = _drains(draining, leaving, memory, now)
     timeout_s = wish.spec.update_strategy.drain_timeout
     drained = {
-        r.id: max(0.0, drains[r.id] + timeout_s - now) for r in draining if _is_drained(r, drains, timeout_s, now)
+        r.id: max(PARTING_S, drains[r.id] + timeout_s - now) for r in draining if _is_drained(r, drains, timeout_s, now)
     }
     memory = replace(memory, drains=drains)
     is_complete = _is_complete(wish, goal, seen, active)

@@ -79,6 +79,7 @@ class AsgiFront:
             date_header=False,
             forwarded_allow_ips="*",  # only the gateway reaches the socket
             backlog=sockets.BACKLOG,
+            ws_max_size=self._launch.max_body_bytes,
         )
         self._server = _make_server(self._uvicorn, config)
         listening = [sockets.listen(self._launch.data_socket)]

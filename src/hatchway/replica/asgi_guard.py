@@ -33,7 +33,9 @@ Send = Callable[[Message], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _REQUEST_ID = HEADER_REQUEST_ID.encode()
-_TRY_AGAIN_LATER = 1013  # WebSocket close code
+_DENIAL = "websocket.http.response"  # ASGI extension: a handshake may be answered like any request
+_LEFT = "WebSocketDisconnect"  # what Starlette raises in an endpoint when the client leaves
+_INTERNAL_ERROR = 1011  # WebSocket close code
 
 
 class Guard:
@@ -94,6 +96,7 @@ class _Call:
         self._admitted: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._overdue: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._is_cut_off = False  # we answered in the application's place: what it sends is dropped
+        self._has_left = False  # the client of a WebSocket, as the application knows
         self._failed = False
         self.answered = False
         self.batch = None
@@ -102,16 +105,14 @@ class _Call:
 
     async def answer(self, fields: dict[bytes, bytes]) -> None:
         guard, now = self._guard, time.monotonic()
-        is_http = self._scope["type"] == "http"
         length = fields.get(b"content-length", b"0")
         if length.isdigit() and int(length) > self._max_body_bytes:
             await self._too_large()
             return
-        if is_http:
-            self.deadline = now + patience_s(fields.get(HEADER_TIMEOUT.encode(), b""), guard.gate.timeout_s)
+        self.deadline = now + patience_s(fields.get(HEADER_TIMEOUT.encode(), b""), guard.gate.timeout_s)
         if not guard.gate.enter(self, now):
             self.refuse()
-        elif guard.gate.admission.is_waiting(self) and is_http:
+        elif guard.gate.admission.is_waiting(self):
             await self._wait_in_queue()
         if not await self._admitted:
             await self._turn_away()
@@ -159,16 +160,13 @@ class _Call:
             message = await self._receive()
             self._kept.append(message)
             self._body_bytes += len(message.get("body", b""))
-            if message["type"] == "http.disconnect":
+            if message["type"] in ("http.disconnect", "websocket.disconnect"):
                 return
         await asyncio.get_running_loop().create_future()
 
     async def _turn_away(self) -> None:
         guard = self._guard
-        if self._scope["type"] == "websocket":
-            guard.counts.refused += 1
-            await self._send({"type": "websocket.close", "code": _TRY_AGAIN_LATER})
-        elif self._overdue.done():
+        if self._overdue.done():
             guard.counts.requests += 1
             await self._timed_out()
         elif not self._is_cut_off:
@@ -199,16 +197,19 @@ class _Call:
             with self._cancel_scope or contextlib.nullcontext():
                 await self._guard.app(self._scope, self._next_message, self._pass_on)
         except BaseException as exc:  # noqa: BLE001 (whatever the application raises is answered and logged)
-            if isinstance(exc, asyncio.CancelledError):
+            if isinstance(exc, asyncio.CancelledError) or (self._has_left and type(exc).__name__ == _LEFT):
                 return
             self._failed = True
             text = format_exception(type(exc), exc, exc.__traceback__)
             self._guard.log.say("ERROR", f"the application failed:\n{text}", self._request_id)
-            if self._scope["type"] == "http":
+            if self._scope["type"] == "websocket" and self.answered:
+                await self._close_socket()
+            else:
                 await self._answer_instead(500, "internal_error", "internal server error")
 
     async def _next_message(self) -> Message:
         message = self._kept.popleft() if self._kept else await self._receive()
+        self._has_left = message["type"] == "websocket.disconnect"
         self._body_bytes += len(message.get("body", b""))
         if self._body_bytes > self._max_body_bytes and message["type"] == "http.request":
             await self._too_large()
@@ -218,12 +219,15 @@ class _Call:
     async def _pass_on(self, message: Message) -> None:
         if self._is_cut_off:
             return
-        if message["type"] == "http.response.start":
+        if message["type"] in ("http.response.start", f"{_DENIAL}.start"):
             self.answered = True
             self._failed = message["status"] >= 500
             message = {**message, "headers": [*message.get("headers", ()), *self._identity(message)]}
         elif message["type"] == "websocket.accept":
             self.answered = True
+            message = {**message, "headers": [*message.get("headers", ()), *self._identity(message)]}
+        elif message["type"] == "websocket.close":
+            self.answered = True  # before it accepted: with 403
         await self._send(message)
 
     def _identity(self, message: Message) -> list[tuple[bytes, bytes]]:
@@ -243,18 +247,27 @@ class _Call:
         await self._answer_instead(413, "body_too_large", message, [(b"connection", b"close")])
 
     async def _answer_instead(
-        self, status: int, kind: str, message: str, extra: list[tuple[bytes, bytes]] | None = None
+        self, status: int, error: str, message: str, extra: list[tuple[bytes, bytes]] | None = None
     ) -> None:
         if self.answered or self._is_cut_off:
             self._is_cut_off = True
             return
         self.answered = self._is_cut_off = True
-        body = orjson.dumps({"error": {"kind": kind, "message": message, "request_id": self._request_id}})
+        body = orjson.dumps({"error": {"kind": error, "message": message, "request_id": self._request_id}})
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *(extra or ())]
-        start: Message = {"type": "http.response.start", "status": status, "headers": headers}
+        kind = "http.response" if self._scope["type"] == "http" else _DENIAL
+        if kind == _DENIAL and _DENIAL not in (self._scope.get("extensions") or {}):
+            await self._send({"type": "websocket.close", "code": _INTERNAL_ERROR})  # an old uvicorn makes it a 403
+            return
+        start: Message = {"type": f"{kind}.start", "status": status, "headers": headers}
         with contextlib.suppress(OSError):  # newer uvicorn says so when the client has gone
             await self._send({**start, "headers": [*headers, *self._identity(start)]})
-            await self._send({"type": "http.response.body", "body": body})
+            await self._send({"type": f"{kind}.body", "body": body})
+
+    async def _close_socket(self) -> None:
+        """An application that fails leaves its WebSocket open, and uvicorn would drop it without a word."""
+        with contextlib.suppress(OSError, RuntimeError):  # the client has gone, or the application has closed it
+            await self._send({"type": "websocket.close", "code": _INTERNAL_ERROR})
 
 
 def _admit(jobs: list[Job]) -> None:

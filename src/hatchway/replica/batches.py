@@ -31,6 +31,11 @@ class Batch:
         self._thread_id: int | None = None
         for call in calls:
             call.batch = self
+        metrics = app.batch_metrics
+        if metrics is not None:
+            metrics.size.observe(len(calls))
+            for call in calls:
+                metrics.wait_s.observe(call.started_at - call.came_at)
 
     def stack(self) -> str:
         return stack_of(self._task, self._thread_id)

@@ -29,6 +29,7 @@ from hatchway.replica.follow_ups import FollowUp, FollowUps, split
 from hatchway.replica.gate import Gate, LoopSlots
 from hatchway.replica.loading import Handler, Method
 from hatchway.replica.logs import Log, current_request_id, format_exception
+from hatchway.replica.metrics import Histogram, Metrics
 from hatchway.replica.requests import Headers, QueryParams, Request
 from hatchway.replica.responses import (
     JSON_LINES,
@@ -40,9 +41,11 @@ from hatchway.replica.responses import (
     relay,
     render,
     stream_async,
+    stream_headers,
     stream_type,
 )
 from hatchway.replica.serialise import NotSerialisable
+from hatchway.replica.sse import EVENT_STREAM, encode_error
 from hatchway.replica.workers import Workers
 
 if TYPE_CHECKING:
@@ -53,6 +56,7 @@ _ATTEMPT = HEADER_ATTEMPT.encode()
 _TIMEOUT = HEADER_TIMEOUT.encode()
 _OVERLOADED = HEADER_OVERLOADED.encode()
 _CONTENT_TYPE = b"content-type"
+BATCH_SIZE_BOUNDS = tuple(2.0**exponent for exponent in range(11))  # 1 to 1024
 
 
 @dataclass
@@ -62,6 +66,14 @@ class Counts:
     requests: int = 0
     errors: int = 0
     refused: int = 0
+
+
+class BatchMetrics:
+    """How many requests ran together, and how long each had waited for that, in seconds."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.size = metrics.add("hatchway_batch_size", Histogram(BATCH_SIZE_BOUNDS))
+        self.wait_s = metrics.add("hatchway_batch_wait_seconds", Histogram())
 
 
 @dataclass
@@ -75,6 +87,7 @@ class App:
     follow_ups: FollowUps
     log: Log
     root_path: str
+    batch_metrics: BatchMetrics | None  # with batching
     counts: Counts = field(default_factory=Counts)
     context: Context = field(default_factory=copy_context)  # what each call starts from
     tasks: set[asyncio.Task[None]] = field(default_factory=set)  # the loop holds its tasks by weak references only
@@ -90,8 +103,10 @@ class Call(Exchange):
         "_form",
         "_method",
         "_result",
+        "_streams_events",
         "_task",
         "batch",
+        "came_at",
         "deadline",
         "failed",
         "failure",
@@ -107,17 +122,23 @@ class Call(Exchange):
         self._task: asyncio.Task[None] | None = None
         self._form: Any = None
         self._result: Answer | None = None
+        self._streams_events = False
         self._follow_up: Callable[[], Any] | None = None
         self.batch: Batch | None = None
         self.thread_id: int | None = None
         self.failure: BaseException | None = None
         self.failed = False
+        self.came_at = 0.0
         self.started_at = 0.0
         self.deadline = math.inf
 
     # --- as an exchange ----------------------------------------------------------------------------------
     def begin(self) -> None:
         app = self._app
+        if self.fields.get(b"upgrade", b"").lower() == b"websocket":
+            message = "this API speaks no WebSocket: only an ASGI application (handler.app) can"
+            self.answer_error(400, "no_websocket", message)
+            return
         method = app.handler.methods.get("GET" if self.is_head else self.method)
         if method is None:
             self._answer_other_verb()
@@ -125,6 +146,7 @@ class Call(Exchange):
         self._method: Method = method
         now = time.monotonic()
         asked = self.fields.get(_TIMEOUT)
+        self.came_at = now
         self.deadline = now + (app.gate.timeout_s if asked is None else patience_s(asked, app.gate.timeout_s))
         if self.deadline <= now:
             self.time_out(is_running=False)
@@ -246,7 +268,7 @@ class Call(Exchange):
     async def _begin_stream(self, content_type: bytes) -> None:
         if self.gone or self.answered:  # by the timeout
             raise ClientGone
-        self.start_stream(200, [(_CONTENT_TYPE, content_type)])
+        self.start_stream(200, stream_headers(content_type))
 
     async def _complete_stream(self) -> None:
         self.end_stream()
@@ -330,6 +352,10 @@ class Call(Exchange):
             self._app.tasks.add(task)
             task.add_done_callback(self._app.tasks.discard)
 
+    def start_stream(self, status: int, headers: ExtraHeaders) -> None:
+        self._streams_events = dict(headers).get(_CONTENT_TYPE, b"").startswith(EVENT_STREAM)
+        super().start_stream(status, headers)
+
     # --- the method's arguments --------------------------------------------------------------------------
     @property
     def is_form(self) -> bool:
@@ -367,6 +393,8 @@ class Call(Exchange):
         self._app.log.say("ERROR", _describe(exc), self.request_id)
         if not self.answered:
             self.answer_error(500, "internal_error", "internal server error")
+        elif self._streams_events:
+            self.end_stream(encode_error(self.error_of("internal_error", "internal server error")))
         elif not self.ended:
             self.abort()
 

@@ -14,6 +14,7 @@ from urllib.parse import parse_qs
 from hatchway.contract import (
     CONTROL_DRAIN,
     CONTROL_LIVE,
+    CONTROL_METRICS,
     CONTROL_MODULES,
     CONTROL_READY,
     CONTROL_STATS,
@@ -21,6 +22,7 @@ from hatchway.contract import (
 )
 from hatchway.replica import modules
 from hatchway.replica.connection import Exchange, Sink
+from hatchway.replica.metrics import Metrics
 
 LONGEST_WAIT_S = 300.0
 
@@ -49,9 +51,12 @@ class State:
 class Control:
     """Makes the exchanges of the control socket."""
 
-    def __init__(self, state: State, stats: Callable[[], ReplicaStats], drain: Callable[[], None]) -> None:
+    def __init__(
+        self, state: State, stats: Callable[[], ReplicaStats], metrics: Metrics, drain: Callable[[], None]
+    ) -> None:
         self.state = state
         self.stats = stats
+        self.metrics = metrics
         self.drain = drain
         self.tasks: set[asyncio.Task[None]] = set()
 
@@ -76,6 +81,7 @@ class _Question(Exchange):
             CONTROL_READY: lambda: self._ready(query),
             CONTROL_LIVE: lambda: self.answer_json(200, {"live": True}),
             CONTROL_STATS: self._stats,
+            CONTROL_METRICS: self._metrics,
             CONTROL_MODULES: lambda: self.answer_json(200, {"modules": modules.imported()}),
             CONTROL_DRAIN: self._drain,
         }
@@ -109,6 +115,9 @@ class _Question(Exchange):
 
     def _stats(self) -> None:
         self.answer(200, b"application/json", self._control.stats().to_json().encode())
+
+    def _metrics(self) -> None:
+        self.answer_json(200, {"metrics": self._control.metrics.read()})
 
     def _drain(self) -> None:
         self._control.drain()

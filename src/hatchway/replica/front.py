@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol, cast
 
 import orjson
@@ -18,12 +19,13 @@ from hatchway.replica import sockets
 from hatchway.replica.admission import Admission
 from hatchway.replica.batches import Batch
 from hatchway.replica.batching import Batching
-from hatchway.replica.calls import App, Call, Counts
+from hatchway.replica.calls import App, BatchMetrics, Call, Counts
 from hatchway.replica.connection import Exchange, Listener, Sink
 from hatchway.replica.follow_ups import FollowUps
 from hatchway.replica.gate import Gate, Job, LoopSlots
 from hatchway.replica.loading import Handler, describe, find, place_of
 from hatchway.replica.logs import Log
+from hatchway.replica.metrics import Metrics, MetricsClient
 from hatchway.replica.workers import Task, Workers
 
 UNFINISHED_REQUEST_GRACE_S = 5.0  # for clients that are sending a request when the replica is told to go
@@ -62,10 +64,16 @@ class HandlerFront:
     """A class or a function behind our own HTTP server."""
 
     def __init__(
-        self, launch: Launch, log: Log, on_stuck: StuckListener, prepare_thread: Callable[[], None] | None
+        self,
+        launch: Launch,
+        log: Log,
+        metrics: Metrics,
+        on_stuck: StuckListener,
+        prepare_thread: Callable[[], None] | None,
     ) -> None:
         self._launch = launch
         self._log = log
+        self._metrics = metrics
         self._prepare_thread = prepare_thread
         self._workers = Workers(asyncio.get_running_loop(), 1, prepare_thread)
         self._server: asyncio.AbstractServer | None = None
@@ -77,7 +85,8 @@ class HandlerFront:
     async def load(self) -> None:
         # In a thread, so that the control socket answers meanwhile. An async handler's __init__ runs in the loop,
         # where it can make sessions and locks.
-        candidate = await self._workers.call(lambda: find(self._launch))
+        metrics_client = MetricsClient(self._metrics, partial(self._log.say, "WARNING"))
+        candidate = await self._workers.call(lambda: find(self._launch, metrics_client))
         handler = candidate.build() if candidate.is_async else await self._workers.call(candidate.build)
         self.title = handler.description
         if handler.warning:
@@ -91,7 +100,10 @@ class HandlerFront:
         follow_ups = FollowUps(Workers(self._workers.loop, slots, self._prepare_thread), self._log, slots)
         in_loop = LoopSlots(self.gate, slots, self._run)
         root_path = self._launch.endpoint.rstrip("/")
-        self._app = App(handler, self.gate, in_loop, self._workers, follow_ups, self._log, root_path, self.counts)
+        measured = BatchMetrics(self._metrics) if handler.batching else None
+        self._app = App(
+            handler, self.gate, in_loop, self._workers, follow_ups, self._log, root_path, measured, self.counts
+        )
         if all(method.is_async for method in handler.methods.values()):
             self.gate.runner = in_loop
         else:

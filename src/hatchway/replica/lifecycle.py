@@ -35,6 +35,7 @@ from hatchway.replica.connection import Listener
 from hatchway.replica.control import Control, State
 from hatchway.replica.front import Front, HandlerFront
 from hatchway.replica.gate import Job
+from hatchway.replica.metrics import Metrics
 
 EXIT_GRACE_S = 5.0  # for the user's own threads and exit hooks, once everything is answered
 CONTROL_BODY_BYTES = 64 * 1024
@@ -91,16 +92,17 @@ class Replica:
         self._launch = launch
         self._log = log
         self._state = State()
+        self._metrics = Metrics()
         self._stopping = asyncio.Event()
         self._code = EXIT_OK
         self._front: Front = (
             AsgiFront(launch, log, self._on_stuck)
             if launch.app
-            else HandlerFront(launch, log, self._on_stuck, prepare_thread)
+            else HandlerFront(launch, log, self._metrics, self._on_stuck, prepare_thread)
         )
 
     async def live(self) -> int:
-        control = Control(self._state, self.stats, lambda: self._state.become("draining"))
+        control = Control(self._state, self.stats, self._metrics, lambda: self._state.become("draining"))
         revision = f"{HEADER_REVISION}: {self._launch.revision}\r\n".encode()
         listener = Listener(control.receive, max_body_bytes=CONTROL_BODY_BYTES, common_headers=revision)
         loop = asyncio.get_running_loop()

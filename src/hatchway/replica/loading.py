@@ -22,6 +22,7 @@ from typing import Any
 from hatchway.contract import Launch
 from hatchway.errors import LoadError
 from hatchway.replica.batching import Batching
+from hatchway.replica.metrics import MetricsClient
 from hatchway.replica.signature import (
     INIT_ARGUMENTS,
     METHOD_ARGUMENTS,
@@ -66,8 +67,11 @@ class Handler:
 class Candidate:
     """A handler that was found and whose signatures are right; `build` makes it, which may take minutes."""
 
-    def __init__(self, launch: Launch, target: Any, wants_init: tuple[str, ...] | None) -> None:
+    def __init__(
+        self, launch: Launch, target: Any, wants_init: tuple[str, ...] | None, metrics_client: MetricsClient
+    ) -> None:
         self._launch = launch
+        self._metrics_client = metrics_client
         self._target = target
         self._wants_init = wants_init
         self._methods = _read_methods(target, launch) if wants_init is not None else {}
@@ -118,7 +122,8 @@ class Candidate:
         return Batching(self._launch.batch_max_size, self._launch.batch_max_wait_s)
 
     def _make_instance(self, wants: tuple[str, ...]) -> Any:
-        arguments = {"config": copy.deepcopy(self._launch.config)} if "config" in wants else {}
+        offered = {"config": copy.deepcopy(self._launch.config), "metrics_client": self._metrics_client}
+        arguments = {name: offered[name] for name in wants}
         try:
             return self._target(**arguments)
         except BaseException as exc:
@@ -134,17 +139,17 @@ class Candidate:
         return ""
 
 
-def find(launch: Launch) -> Candidate:
+def find(launch: Launch, metrics_client: MetricsClient) -> Candidate:
     """Import the handler's file and find the one handler in it. Raises LoadError."""
     module, source = import_file(launch)
     target = _choose(module, source, launch)
     if not inspect.isclass(target):
         wanted_arguments(target, METHOD_ARGUMENTS, _owner(target, None, launch))
-        return Candidate(launch, target, None)
+        return Candidate(launch, target, None, metrics_client)
     own_init = target.__init__ is not object.__init__
     owner = _owner(target, "__init__", launch)
     wants = wanted_arguments(_without_self(target, "__init__"), INIT_ARGUMENTS, owner) if own_init else ()
-    return Candidate(launch, target, wants)
+    return Candidate(launch, target, wants, metrics_client)
 
 
 def import_file(launch: Launch) -> tuple[ModuleType, str]:

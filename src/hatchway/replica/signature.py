@@ -10,14 +10,14 @@ from typing import Any
 from hatchway.errors import LoadError
 
 METHOD_ARGUMENTS = ("payload", "query_params", "headers", "request", "request_id")
-INIT_ARGUMENTS = ("config",)
+INIT_ARGUMENTS = ("config", "metrics_client")
 
 _FROM_CORTEX = {
     "python_client": "load the model in __init__ and keep it on self",
     "model_client": "load the model in __init__ and keep it on self",
     "tensorflow_client": "load the model with TensorFlow in __init__ and keep it on self",
     "onnx_client": "open an onnxruntime session in __init__ and keep it on self",
-    "metrics_client": "log the value, or record it with a metrics library of your own",
+    "metrics_client": "ask for it in __init__ and keep it on self",
     "job_spec": "batch jobs are not supported by a RealtimeAPI",
     "batch_id": "batch jobs are not supported by a RealtimeAPI",
     "proto_module_pb2": "gRPC is not supported; take JSON or bytes as the payload",
@@ -70,7 +70,7 @@ def location(function: Any, project_dir: str) -> str:
 
 def _unsupported(owner: str, name: str, allowed: tuple[str, ...]) -> LoadError:
     if name in _FROM_CORTEX:
-        return _bad(owner, f"asks for {name!r}, which is not supported: {_FROM_CORTEX[name]}")
+        return _bad(owner, f"asks for {name!r}, which it is not given: {_FROM_CORTEX[name]}")
     return _bad(owner, f"asks for {name!r}; what it can ask for is: {', '.join(allowed)} (or give it a default)")
 
 

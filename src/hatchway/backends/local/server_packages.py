@@ -18,13 +18,14 @@ from pathlib import Path
 from hatchway.backends.local.interpreters import Python
 
 SERVER_PACKAGES = ("httptools", "uvloop", "orjson")
-# What fills gaps in the user's environment: uvicorn, starlette and what they import (of these, what the engine's
-# Python has), and what raises thread pools after a fork.
+# What fills gaps in the user's environment: uvicorn, starlette, wsproto and what they import (of these, what the
+# engine's Python has), and what raises thread pools after a fork.
 ASGI_PACKAGES = (
     "threadpoolctl",
     "uvicorn",
     "starlette",
     "python-multipart",
+    "wsproto",
     "h11",
     "click",
     "anyio",
