@@ -155,6 +155,7 @@ class Slot:
     handler: str = ""
     start: StartKind = ""
     start_reason: str = ""  # why it is spawned and not forked
+    pioneer_since: float | None = None  # on the monotonic clock: it was started before anybody knew what to import
     recipe: Recipe | None = None  # of the template that it or its successors may be forked from
     _workload: Workload | None = None  # None: adopted, and nobody has said yet what is to run in it
     _is_known: asyncio.Event = field(default_factory=asyncio.Event)
@@ -172,6 +173,11 @@ class Slot:
     @property
     def is_going(self) -> bool:
         return self.stopping or self.state == "draining"
+
+    @property
+    def is_pioneering(self) -> bool:
+        """It may still show what its API's handler imports."""
+        return self.pioneer_since is not None and self.state == "starting" and not self.stopping
 
     @property
     def is_resumable(self) -> bool:
