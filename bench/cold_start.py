@@ -3,6 +3,9 @@
 The handler imports scikit-learn and pandas and has a small model. The two kinds take turns; what is timed is from the
 decision (the backend is told to have one more) to the replica being ready, its model loaded. Memory is what belongs
 to the replica alone (USS), after its first prediction.
+
+`--first N` times N first replicas instead: an API that was never deployed before, until all N are ready and until one
+is.
 """
 
 from __future__ import annotations
@@ -63,6 +66,24 @@ class Stage:
         while not (new := [r for r in self._of(api) if r.id not in before and r.state == "ready"]):
             await self._change()
         return time.perf_counter() - began, new[0]
+
+    async def first(self, api: str, count: int) -> dict[str, float]:
+        """Milliseconds until one and until all of `count` replicas are ready; then they and the API go."""
+        began = time.perf_counter()
+        await self.backend.apply(self._workload(api), count)
+        while not self._n_ready(api):
+            await self._change()
+        one_s = time.perf_counter() - began
+        while self._n_ready(api) < count:
+            await self._change()
+        all_s = time.perf_counter() - began
+        for replica in self._of(api):
+            await self.remove(replica)
+        await self.backend.forget(api)
+        return {"one ready ms": one_s * 1000, "all ready ms": all_s * 1000}
+
+    def _n_ready(self, api: str) -> int:
+        return sum(replica.state == "ready" for replica in self._of(api))
 
     async def remove(self, replica: Replica) -> None:
         await self.backend.stop(replica.id, kill_after_s=5)
@@ -130,6 +151,18 @@ async def measure(repetitions: int) -> dict[str, dict[str, list[float]]]:
     return samples
 
 
+async def measure_first(repetitions: int, counts: list[int]) -> dict[str, dict[str, list[float]]]:
+    samples: dict[str, dict[str, list[float]]] = {f"{count} first replicas": {} for count in counts}
+    with stage.a_folder() as folder:
+        async with a_stage(folder) as running:
+            await running.first("forked", 1)  # all bytecode is written after this
+            for _ in range(repetitions):
+                for count in counts:
+                    for figure, value in (await running.first("forked", count)).items():
+                        samples[f"{count} first replicas"].setdefault(figure, []).append(value)
+    return samples
+
+
 async def private_mb(replica: Replica) -> float:
     """After a prediction, so that what only the first one needs is counted too."""
     transport = httpx.AsyncHTTPTransport(uds=replica.address)
@@ -141,13 +174,18 @@ async def private_mb(replica: Replica) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=7, help="of each kind; medians are shown (default 7)")
+    parser.add_argument("--first", type=int, action="append", metavar="N", help="time N first replicas instead")
     parser.add_argument("--json", metavar="FILE", help="write every sample")
     arguments = parser.parse_args()
-    samples = asyncio.run(measure(arguments.repetitions))
-    stage.print_table("one more replica", samples)
-    for figure in ("ready after ms", "private MB"):
-        ratio = statistics.median(samples["forked"][figure]) / statistics.median(samples["spawned"][figure])
-        print(f"forked / spawned: {figure} {ratio:.2f}")
+    if arguments.first:
+        samples = asyncio.run(measure_first(arguments.repetitions, arguments.first))
+        stage.print_table("an API that is new", samples)
+    else:
+        samples = asyncio.run(measure(arguments.repetitions))
+        stage.print_table("one more replica", samples)
+        for figure in ("ready after ms", "private MB"):
+            ratio = statistics.median(samples["forked"][figure]) / statistics.median(samples["spawned"][figure])
+            print(f"forked / spawned: {figure} {ratio:.2f}")
     if arguments.json:
         Path(arguments.json).write_text(json.dumps(samples, indent=1) + "\n")
 

@@ -32,6 +32,7 @@ CONTROL_STATS = "/stats"  # GET: 200, the JSON form of ReplicaStats
 CONTROL_METRICS = "/metrics"  # GET: 200 {"metrics": [...]}, the JSON forms of MetricSeries
 CONTROL_MODULES = "/modules"  # GET: 200 {"modules": [...]}, what it imported from its Python's libraries, in order
 CONTROL_DRAIN = "/drain"  # POST: 200; ready turns false, requests are still answered
+CONTROL_RESUME = "/resume"  # POST: 200 {"state": ...}; takes a drain back. 404 from replicas that do not know it
 
 # Headers on the data path.
 HEADER_REQUEST_ID = "x-request-id"

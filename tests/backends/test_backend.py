@@ -116,6 +116,54 @@ async def test_a_draining_replica_is_not_counted(start_backend: StartBackend, fe
     assert (await one(feed, backend)).id != old.id
 
 
+async def test_a_drain_is_taken_back_and_the_replica_counts_again(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path
+) -> None:
+    backend = await start_backend()
+    workload = a_workload(project)
+    await backend.apply(workload, 1)
+    before = await one(feed, backend)
+    await backend.drain(before.id)
+    assert backend.observe()[0].resumable
+    assert await backend.resume(before.id)
+    assert (backend.observe()[0].state, backend.observe()[0].pid) == ("ready", before.pid)
+    await backend.apply(workload, 1)
+    assert len(backend.observe()) == 1
+    os.kill(before.pid or 0, signal.SIGKILL)
+    assert (await restarted(feed, backend)).id == before.id
+
+
+async def test_a_drain_is_not_taken_back_from_who_stops_drains_for_good_or_does_not_answer(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path
+) -> None:
+    backend = await start_backend()
+    await backend.apply(a_workload(project), 3)
+    spent, stopping, silent = await feed.until(in_state(backend, "ready", 3))
+    await backend.drain(spent.id, for_good=True)
+    await backend.drain(stopping.id)
+    await backend.stop(stopping.id, kill_after_s=5)
+    await backend.drain(silent.id)
+    Path(silent.address).with_suffix(".ctl").unlink()
+    assert not any([await backend.resume(replica.id) for replica in (spent, stopping, silent)])
+    assert not any(replica.resumable for replica in backend.observe())
+
+
+async def test_the_next_engine_knows_which_drains_can_be_taken_back(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path, settings: Settings
+) -> None:
+    async with Crashed(settings, feed) as former:
+        await former.apply(a_workload(project), 3)
+        spent, back, stays = await feed.until(in_state(former, "ready", 3))
+        await former.drain(spent.id, for_good=True)
+        await former.drain(back.id)
+        await former.resume(back.id)
+        await former.drain(stays.id)
+    backend = await start_backend()
+    after = {replica.id: (replica.state, replica.resumable) for replica in backend.observe()}
+    assert after == {spent.id: ("draining", False), back.id: ("ready", False), stays.id: ("draining", True)}
+    assert await backend.resume(stays.id)
+
+
 async def test_a_stopped_replica_leaves_no_process_no_file_and_no_socket(
     start_backend: StartBackend, feed: ChangeFeed, project: Path, settings: Settings
 ) -> None:

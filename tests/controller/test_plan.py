@@ -192,6 +192,54 @@ def test_fewer_wanted_replicas_drain_the_least_busy() -> None:
     assert plan(a_wish(1, live=NEW), seen, Memory(), now=0).drain == ("b", "c")
 
 
+# --- taking a drain back ---------------------------------------------------------------------------------------
+def draining(id: str, revision: str = NEW, **changes: Any) -> Seen:
+    return replace(Seen(id, revision, "draining", is_resumable=True), **changes)
+
+
+def test_a_rollback_takes_the_old_replicas_back_in_one_step_and_starts_none() -> None:
+    seen = [draining("a", in_flight=1), draining("b"), ready("c", OLD), ready("d", OLD)]
+    memory = Memory(revision=OLD, drains={"a": 0.0, "b": 0.0})
+    decided = plan(a_wish(2, live=OLD), seen, memory, now=1)
+    assert decided.resume == ("a", "b")
+    assert decided.reachable == {"a", "b"}
+    assert decided.drain == ("c", "d")
+    assert decided.replicas == {NEW: 2, OLD: 0}
+    assert decided.is_complete
+    assert not decided.stop
+
+
+def test_what_was_not_told_to_drain_yet_comes_back_first_and_needs_not_be_asked() -> None:
+    seen = [draining("a"), ready("b"), ready("c")]
+    decided = plan(a_wish(2, live=NEW), seen, Memory(revision=NEW, drains={"a": 0.0, "b": 0.0}), now=1)
+    assert not decided.resume
+    assert decided.reachable == {"b", "c"}
+    assert decided.memory.drains == {"a": 0.0}
+
+
+def test_a_replica_that_comes_back_makes_one_that_still_starts_needless() -> None:
+    decided = plan(a_wish(2, live=NEW), [draining("a"), ready("b"), starting("c")], Memory(), now=0)
+    assert decided.resume == ("a",)
+    assert decided.replicas == {NEW: 2}  # the backend stops what is not ready beyond them
+
+
+@pytest.mark.parametrize(
+    "replica",
+    [draining("a", is_resumable=False), draining("a", OLD), Seen("a", NEW, "failed")],
+    ids=["refuses", "another revision", "crashed"],
+)
+def test_what_cannot_come_back_is_replaced(replica: Seen) -> None:
+    decided = plan(a_wish(live=NEW), [replica], Memory(revision=NEW, drains={"a": 0.0}), now=0)
+    assert not decided.resume
+    assert decided.replicas[NEW] == 1
+    assert not decided.reachable
+
+
+def test_a_restart_takes_nothing_back() -> None:
+    wish = replace(a_wish(live=NEW), outdated=frozenset({"a"}))
+    assert not plan(wish, [draining("a"), starting("b")], Memory(), now=0).resume
+
+
 def settle(wish: Wish, seen: list[Seen], memory: Memory, now: float) -> tuple[list[Seen], Plan]:
     """One turn of a world in which every replica gets ready at once and drains at once."""
     decided = plan(wish, seen, memory, now)

@@ -50,6 +50,7 @@ def fleets(draw: st.DrawFn) -> tuple[Seen, ...]:
             state=draw(st.sampled_from(["starting", "ready", "draining", "failed"])),
             in_flight=draw(st.integers(0, 3)),
             is_final=draw(st.booleans()),
+            is_resumable=draw(st.booleans()),
             reason="ImportError",
         )
         for number in range(count)
@@ -114,11 +115,32 @@ def plain(decided: Plan) -> Plan:
 
 @given(moments())
 @settings(deadline=None)
+def test_what_came_back_stays(moment: tuple[Wish, tuple[Seen, ...], Memory]) -> None:
+    wish, seen, memory = moment
+    first = plan(wish, seen, memory, 1.0)
+    back = [replace(one, state="ready") if one.id in first.resume else one for one in seen]
+    again = plan(wish, back, first.memory, 1.0)
+    assert plain(replace(again, resume=first.resume)) == plain(first)
+
+
+@given(moments())
+@settings(deadline=None)
+def test_no_more_come_back_than_are_wanted(moment: tuple[Wish, tuple[Seen, ...], Memory]) -> None:
+    wish, seen, memory = moment
+    decided = plan(wish, seen, memory, 1.0)
+    wanted = replicas_wanted(wish, decided.memory.failure)
+    ready = [one for one in active(seen, memory) if one.state == "ready" and one.revision == wish.revision]
+    assert len(decided.resume) <= max(0, wanted - len([one for one in ready if one.id not in wish.outdated]))
+
+
+@given(moments())
+@settings(deadline=None)
 def test_everything_has_exactly_one_fate(moment: tuple[Wish, tuple[Seen, ...], Memory]) -> None:
     wish, seen, memory = moment
     decided = plan(wish, seen, memory, 1.0)
     assert not decided.reachable & set(decided.drain)
     assert not decided.reachable & set(decided.stop)
+    assert set(decided.resume) <= decided.reachable - decided.memory.drains.keys()
     assert {one.revision for one in active(seen, memory)} <= decided.replicas.keys()
     assert all(count >= 0 for count in decided.replicas.values())
 
@@ -149,6 +171,7 @@ class Fleet:
     started: int = 0
 
     def act(self, decided: Plan, *, is_gateway_settled: bool) -> None:
+        self.seen = [replace(one, state="ready") if one.id in decided.resume else one for one in self.seen]
         waiting = [one.revision for one in self.seen if one.id in decided.drain and not is_gateway_settled]
         if is_gateway_settled:
             self.seen = [replace(one, state="draining") if one.id in decided.drain else one for one in self.seen]

@@ -52,6 +52,42 @@ async def test_from_a_failed_update_it_makes_what_runs_the_wanted_one(lab: Lab) 
     assert (lab.status().status, lab.status().reason, lab.updated().state) == ("live", "", "true")
 
 
+async def updated_but_busy(lab: Lab) -> tuple[str, list[str]]:
+    """Revision 2 is live, and the two replicas of revision 1 still answer somebody. Revision 1 and their names."""
+    two = {"min_replicas": 2}
+    first, old = await lab.live("1", autoscaling=two), lab.ready()
+    await lab.deploy("2", autoscaling=two)
+    for _ in range(8):
+        await lab.look()
+        lab.make_ready()
+        for one in lab.backend.observe():
+            if one.state == "draining":
+                lab.backend.become(one.id, "draining", in_flight=1)
+    assert lab.status().status == "live"
+    return first, old
+
+
+async def test_while_the_old_replicas_are_warm_it_is_one_word_to_the_gateway(lab: Lab) -> None:
+    first, old = await updated_but_busy(lab)
+    everybody, told = {one.id for one in lab.backend.observe()}, lab.gateway.applied
+    await lab.controller.rollback("iris", None, ADA)
+    await lab.look()
+    assert lab.gateway.applied == told + 1
+    assert (lab.status().status, lab.status().revision) == ("live", first)
+    assert lab.ready() == old
+    assert {one.id for one in lab.backend.observe()} == everybody
+    (route,) = lab.gateway.table.routes
+    assert {one.address for one in route.endpoints if not one.is_draining} == {f"/run/{id}" for id in old}
+
+
+async def test_old_replicas_that_do_not_come_back_are_replaced(lab: Lab) -> None:
+    first, old = await updated_but_busy(lab)
+    lab.backend.refuses_to_resume = True
+    assert (await rollback(lab)).revision == first
+    assert lab.status().status == "live"
+    assert not set(lab.ready()) & set(old)
+
+
 async def test_in_the_middle_of_an_update_it_takes_the_update_back(lab: Lab) -> None:
     two = {"min_replicas": 2}
     first = await lab.live("1", autoscaling=two)

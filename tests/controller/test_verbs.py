@@ -13,6 +13,18 @@ QUICK = {**TWO, "window": "2s", "downscale_stabilization_period": "0s", "max_dow
 
 
 # --- restart ---------------------------------------------------------------------------------------------------
+async def test_what_a_restart_replaced_does_not_come_back(lab: Lab) -> None:
+    await lab.live(autoscaling={"min_replicas": 1, "max_replicas": 4})
+    (old,) = lab.ready()
+    lab.backend.become(old, "ready", in_flight=1)
+    await lab.controller.restart("iris", ADA)
+    await lab.settle()
+    await lab.controller.scale("iris", ScaleRequest(replicas=2, for_s=60), ADA)
+    await lab.look()
+    assert old not in lab.ready()
+    assert len(lab.backend.observe()) == 3
+
+
 async def test_a_restart_replaces_every_replica_by_one_of_the_same_revision(lab: Lab) -> None:
     revision = await lab.live(autoscaling=TWO)
     before = lab.ready()

@@ -37,6 +37,7 @@ class FakeBackend:
         self.workloads: dict[str, Workload] = {}
         self.released: list[str] = []
         self.lack: Callable[[Compute, int, int], str | None] = lambda compute, new, old: None
+        self.refuses_to_resume = False
         self._made = 0
 
     async def adopt(self) -> None: ...
@@ -61,8 +62,13 @@ class FakeBackend:
     def observe(self, api: str | None = None) -> Sequence[Replica]:
         return [replica for replica in self.replicas.values() if api is None or replica.api == api]
 
-    async def drain(self, replica_id: str) -> None:
-        self.become(replica_id, "draining")
+    async def drain(self, replica_id: str, *, for_good: bool = False) -> None:
+        self.become(replica_id, "draining", resumable=not for_good)
+
+    async def resume(self, replica_id: str) -> bool:
+        is_back = self.replicas[replica_id].resumable and not self.refuses_to_resume
+        self.become(replica_id, "ready" if is_back else "draining", resumable=False)
+        return is_back
 
     async def stop(self, replica_id: str, *, kill_after_s: float) -> None:
         self.replicas.pop(replica_id, None)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import httpx
 
+from hatchway.settings import Settings
 from tests.e2e.verbs import condition, get, marked, until
 from tests.shell import Shell
 
@@ -110,6 +112,23 @@ class Stage:
 
     def pids(self) -> set[int]:
         return {each["pid"] for each in get(self.shell, "steady")["replica_list"] if each["state"] == "ready"}
+
+    @contextmanager
+    def streams(self, url: str, count: int = 4) -> Iterator[None]:
+        """So many answers of a minute are on their way until the block ends: who gives them is not drained before."""
+        with httpx.Client(timeout=30) as client, ExitStack() as answers:
+            for number in range(count):
+                payload = {"id": f"held-{number}-{secrets.token_hex(4)}", "stream_s": 60}
+                answer = answers.enter_context(client.stream("POST", url, json=payload))
+                assert answer.status_code == 200
+            yield
+
+    def endpoint_writes(self) -> int:
+        """How often Envoy was told of other endpoints of the API."""
+        settings = Settings.from_environment(self.shell.environ)
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(settings.admin_socket))) as admin:
+            stats = admin.get("http://envoy/stats", params={"filter": r"^cluster\.api.steady\.update_success$"}).text
+        return int(stats.rpartition(":")[2])
 
     def runs(self) -> Counter[str]:
         """How often the handler has run each request since `fresh`."""

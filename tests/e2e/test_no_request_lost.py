@@ -139,6 +139,26 @@ def test_a_rollback(stage: Stage, case: Case) -> None:
     case.holds("rollback", load.outcome, "both replicas replaced")
 
 
+def test_a_rollback_at_once(stage: Stage, case: Case) -> None:
+    url = stage.fresh()
+    before = stage.pids()
+    with steady(url) as load:
+        with stage.streams(url):
+            stage.want(version=2)
+            stage.deploy()
+            after = stage.pids()
+            assert not after & before
+            with stage.streams(url):
+                writes = stage.endpoint_writes()
+                stage.shell.run("hatchway rollback steady")
+                assert stage.pids() == before
+                assert stage.endpoint_writes() == writes + 1
+                assert {each["pid"] for each in get(stage.shell, "steady")["replica_list"]} == before | after
+        assert stage.settle(2) == before
+        load.wait_for(1)
+    case.holds("rollback while the old replicas still finish", load.outcome, "they serve again; none was started")
+
+
 def test_scaling_up_and_down(stage: Stage, case: Case) -> None:
     url = stage.fresh()
     before = stage.pids()

@@ -69,6 +69,26 @@ def test_a_drained_replica_is_not_ready_and_still_answers() -> None:
         assert replica.post(1).json() == 1
 
 
+def test_a_drain_can_be_taken_back() -> None:
+    with a_replica("def predict(payload): return payload") as replica:
+        replica.control("/drain", "POST")
+        assert replica.control("/resume", "POST").json() == {"state": "ready"}
+        assert replica.control("/ready").status == 200
+        assert replica.control("/resume").status == 405
+
+
+def test_a_replica_that_was_told_to_stop_does_not_come_back() -> None:
+    with a_replica(WAITING) as replica, replica.connect() as sock:
+        sock.sendall(POST + b"1")
+        replica.until(in_flight=1)
+        replica.terminate()
+        replica.until(state="draining")
+        assert replica.control("/resume", "POST").json() == {"state": "draining"}
+        go(replica)
+        assert read_all(sock).startswith(b"HTTP/1.1 200")
+        assert replica.ended() == EXIT_OK
+
+
 def go(replica: Running) -> None:
     """Let handlers that wait go on."""
     Path(replica.launch.project_dir, "go").touch()

@@ -55,6 +55,7 @@ class Replica:
     start: StartKind = ""  # how its process was started
     start_reason: str = ""  # why it was spawned and not forked
     final: bool = False  # failed for good: starting it again would fail again
+    resumable: bool = False  # it drains, and that may still be taken back
 
 
 class Backend(Protocol):
@@ -83,8 +84,16 @@ class Backend(Protocol):
         """All replicas there are, or those of one API, from memory: cheap enough for every reconcile."""
         ...
 
-    async def drain(self, replica_id: str) -> None:
-        """Tell a replica that it will go. It answers what reaches it, but is not ready any more."""
+    async def drain(self, replica_id: str, *, for_good: bool = False) -> None:
+        """Tell a replica that it will go. It answers what reaches it, but is not ready any more.
+
+        `for_good`: it is of no use to anybody, so `resume` will not bring it back.
+        """
+        ...
+
+    async def resume(self, replica_id: str) -> bool:
+        """Take a drain back: the replica is ready again. False: it goes on to drain, for it is asked to stop already,
+        does not answer, or is of a version that does not know this; and it is not `resumable` any more."""
         ...
 
     async def stop(self, replica_id: str, *, kill_after_s: float) -> None:

@@ -21,6 +21,7 @@ def seen(replicas: Sequence[Replica], active_requests: Mapping[str, int]) -> lis
             state=replica.state,
             in_flight=max(replica.in_flight + replica.queued, active_requests.get(replica.address, 0)),
             is_final=replica.final,
+            is_resumable=replica.resumable,
             reason=replica.reason,
             message=replica.message,
         )

@@ -1,7 +1,7 @@
 """What to do about one API now: a pure function of what is wanted, what was observed, memory and time.
 
-A plan names the replicas wanted per revision, who is reachable through the gateway, who starts to drain and who
-has finished draining. It can be repeated at will; an update is a sequence of plans, each safe by itself.
+A plan names the replicas wanted per revision, who is reachable through the gateway, who starts to drain, who drains no
+longer and who has finished draining. It can be repeated at will; an update is a sequence of plans, each safe by itself.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class Seen:
     state: ReplicaState
     in_flight: int = 0
     is_final: bool = False
+    is_resumable: bool = False  # it drains, and would come back if asked
     reason: str = ""
     message: str = ""
 
@@ -85,6 +86,7 @@ class Memory:
 @dataclass(frozen=True)
 class Plan:
     replicas: Mapping[str, int]  # revision -> how many should exist beside the draining ones
+    resume: tuple[str, ...]  # their drain is taken back before anything else; if one refuses, this plan is void
     reachable: frozenset[str]  # replicas that get requests
     drain: tuple[str, ...]  # to be told to drain, once the gateway has let go of them
     stop: Mapping[str, float]  # drained, out of time or of no use -> seconds until SIGKILL
@@ -117,9 +119,10 @@ def plan(wish: Wish, seen: Sequence[Seen], memory: Memory, now: float) -> Plan:
     memory = _current(wish, memory, now)
     memory = replace(memory, failure=memory.failure or _failure(wish, seen, memory, now))
     goal = _goal(wish, memory)
-    draining = [replica for replica in seen if replica.state == "draining" or replica.id in memory.drains]
-    active = [replica for replica in seen if replica not in draining]
     wanted = replicas_wanted(wish, memory.failure)
+    returning = _returning(goal, seen, memory, wanted)
+    draining = [r for r in seen if _is_draining(r, memory) and r.id not in returning]
+    active = [replace(r, state="ready") if r.id in returning else r for r in seen if r not in draining]
     step = _step(wish, goal, active, wanted)
     leaving = _leaving(goal, active, wanted, step)
     drains = _drains(draining, leaving, memory, now)
@@ -133,6 +136,7 @@ def plan(wish: Wish, seen: Sequence[Seen], memory: Memory, now: float) -> Plan:
         memory = replace(memory, update_since=None, failure=None)
     return Plan(
         replicas=_counts(goal, active, leaving, step),
+        resume=tuple(r.id for r in seen if r.id in returning and r.state == "draining"),
         reachable=frozenset(r.id for r in active if r.state == "ready" and r.id not in leaving),
         drain=tuple(replica.id for replica in draining if replica.state == "ready") + tuple(leaving),
         stop=drained | dict.fromkeys(_idle(goal, active), UNREADY_KILL_AFTER_S),
@@ -194,6 +198,22 @@ def _step(wish: Wish, goal: Goal, active: Sequence[Seen], wanted: int) -> rollou
         old_ready=sum(replica.state == "ready" for replica in old),
     )
     return rollout.next_step(counts, wanted, rollout.limits(wish.spec.update_strategy, wanted))
+
+
+def _is_draining(replica: Seen, memory: Memory) -> bool:
+    return replica.state == "draining" or replica.id in memory.drains
+
+
+def _returning(goal: Goal, seen: Sequence[Seen], memory: Memory, wanted: int) -> frozenset[str]:
+    """Replicas on their way out that serve on, because some like them are wanted after all: no start is as fast.
+
+    Those that were not told to drain yet come first: for them it takes a word to the gateway only.
+    """
+    alike = [replica for replica in seen if goal.has(replica)]
+    missing = wanted - sum(r.state == "ready" and not _is_draining(r, memory) for r in alike)
+    untold = [r.id for r in alike if r.state == "ready" and r.id in memory.drains]
+    told = [r.id for r in alike if r.state == "draining" and r.is_resumable]
+    return frozenset([*untold, *told][: max(0, missing)])
 
 
 def _leaving(goal: Goal, active: Sequence[Seen], wanted: int, step: rollout.Step) -> list[str]:

@@ -116,9 +116,8 @@ class Reconciler:
             return None
         self._scale(record)
         wish = self.wish(record)
-        seen = await self._observe(api)
         before = self.memory(api)
-        step = plan(wish, seen, before, self._world.monotonic())
+        seen, step = await self._plan(wish, before)
         self._memories[api] = step.memory
         self._route(wish, step)
         self._observed[api] = record.generation
@@ -166,6 +165,15 @@ class Reconciler:
         told = (replica.slots for replica in self._world.backend.observe(spec.name))
         return spec.handler.slots or next(filter(None, told), None)
 
+    async def _plan(self, wish: Wish, memory: Memory) -> tuple[list[Seen], Plan]:
+        """The next step, and what it is based on. Every replica that it wants back has come back."""
+        while True:
+            seen = await self._observe(wish.spec.name)
+            step = plan(wish, seen, memory, self._world.monotonic())
+            # All are asked: one that refuses is not counted on any more, and those that came back are there to stay.
+            if all([await self._world.backend.resume(replica_id) for replica_id in step.resume]):
+                return seen, step
+
     async def _observe(self, api: str) -> list[Seen]:
         replicas = self._world.backend.observe(api)
         is_draining = bool(self.memory(api).drains) or any(replica.state == "draining" for replica in replicas)
@@ -181,7 +189,7 @@ class Reconciler:
         if step.drain:
             if is_settled:
                 for replica_id in step.drain:
-                    await self._world.backend.drain(replica_id)
+                    await self._world.backend.drain(replica_id, for_good=replica_id in record.outdated)
             else:
                 look_again_s = GATEWAY_POLL_S
         for replica_id, kill_after_s in step.stop.items():

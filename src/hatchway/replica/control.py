@@ -17,6 +17,7 @@ from hatchway.contract import (
     CONTROL_METRICS,
     CONTROL_MODULES,
     CONTROL_READY,
+    CONTROL_RESUME,
     CONTROL_STATS,
     ReplicaStats,
 )
@@ -28,17 +29,36 @@ LONGEST_WAIT_S = 300.0
 
 
 class State:
-    """starting, ready or draining, and a way to wait for the next change."""
+    """starting, ready or draining, and a way to wait for the next change.
+
+    A drain can be taken back until the replica is told to stop.
+    """
 
     def __init__(self) -> None:
-        self.name = "starting"
+        self._progress = "starting"
+        self._is_draining = False
+        self._is_stopping = False
         self._changed = asyncio.Event()
 
-    def become(self, name: str) -> None:
-        if self.name != "draining":  # there is no way back
-            self.name = name
-            self._changed.set()
-            self._changed = asyncio.Event()
+    @property
+    def name(self) -> str:
+        return "draining" if self._is_draining or self._is_stopping else self._progress
+
+    def become_ready(self) -> None:
+        self._progress = "ready"
+        self._tell()
+
+    def drain(self) -> None:
+        self._is_draining = True
+        self._tell()
+
+    def resume(self) -> None:
+        self._is_draining = False
+        self._tell()
+
+    def stop(self) -> None:
+        self._is_stopping = True
+        self._tell()
 
     async def wait_started(self, wait_s: float) -> None:
         """Returns when the state is not "starting" any more, or after `wait_s`."""
@@ -47,17 +67,18 @@ class State:
                 while self.name == "starting":
                     await self._changed.wait()
 
+    def _tell(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
 
 class Control:
     """Makes the exchanges of the control socket."""
 
-    def __init__(
-        self, state: State, stats: Callable[[], ReplicaStats], metrics: Metrics, drain: Callable[[], None]
-    ) -> None:
+    def __init__(self, state: State, stats: Callable[[], ReplicaStats], metrics: Metrics) -> None:
         self.state = state
         self.stats = stats
         self.metrics = metrics
-        self.drain = drain
         self.tasks: set[asyncio.Task[None]] = set()
 
     def receive(self, sink: Sink, method: str, target: bytes, raw_headers: list[tuple[bytes, bytes]]) -> Exchange:
@@ -76,14 +97,15 @@ class _Question(Exchange):
 
     def begin(self) -> None:
         path, _, query = self.target.decode("latin-1").partition("?")
-        expected = "POST" if path == CONTROL_DRAIN else "GET"
-        answers = {
+        expected = "POST" if path in (CONTROL_DRAIN, CONTROL_RESUME) else "GET"
+        answers: dict[str, Callable[[], None]] = {
             CONTROL_READY: lambda: self._ready(query),
             CONTROL_LIVE: lambda: self.answer_json(200, {"live": True}),
             CONTROL_STATS: self._stats,
             CONTROL_METRICS: self._metrics,
             CONTROL_MODULES: lambda: self.answer_json(200, {"modules": modules.imported()}),
-            CONTROL_DRAIN: self._drain,
+            CONTROL_DRAIN: lambda: self._change(self._control.state.drain),
+            CONTROL_RESUME: lambda: self._change(self._control.state.resume),
         }
         if path not in answers:
             self.answer_error(404, "not_found", f"no control path {path}")
@@ -119,8 +141,8 @@ class _Question(Exchange):
     def _metrics(self) -> None:
         self.answer_json(200, {"metrics": self._control.metrics.read()})
 
-    def _drain(self) -> None:
-        self._control.drain()
+    def _change(self, change: Callable[[], None]) -> None:
+        change()
         self.answer_json(200, {"state": self._control.state.name})
 
 

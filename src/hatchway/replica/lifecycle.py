@@ -102,7 +102,7 @@ class Replica:
         )
 
     async def live(self) -> int:
-        control = Control(self._state, self.stats, self._metrics, lambda: self._state.become("draining"))
+        control = Control(self._state, self.stats, self._metrics)
         revision = f"{HEADER_REVISION}: {self._launch.revision}\r\n".encode()
         listener = Listener(control.receive, max_body_bytes=CONTROL_BODY_BYTES, common_headers=revision)
         loop = asyncio.get_running_loop()
@@ -114,7 +114,7 @@ class Replica:
         except LoadError as exc:
             return self._give_up(exc)
         await self._stopping.wait()
-        self._state.become("draining")
+        self._state.stop()
         sockets.remove(self._launch.data_socket)  # connecting fails from now on, and is safe to try elsewhere
         self._log.say("INFO", "draining")
         await self._front.drain()
@@ -130,7 +130,7 @@ class Replica:
         gc.freeze()  # the model is not looked at again by every collection
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._terminate)
         await self._front.open()
-        self._state.become("ready")
+        self._state.become_ready()
         self._log.say("INFO", f"ready: {self._front.title}")
 
     def stats(self) -> ReplicaStats:

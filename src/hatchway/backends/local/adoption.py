@@ -86,7 +86,7 @@ def _complete(slot: Slot, world: Surroundings) -> Slot:
     slot.timeout_s = float((slot.folder.read_launch() or {}).get("timeout_s", slot.timeout_s))
     slot.answered_at = world.monotonic()
     if slot.folder.draining.exists():
-        slot.state = "draining"
+        slot.state, slot.may_resume = "draining", not slot.folder.drains_for_good()
     elif slot.process is None and not slot.final:
         slot.state = "failed"
         slot.reason, slot.message = describe(slot.exits[-1].code, None)

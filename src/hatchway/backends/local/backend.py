@@ -126,12 +126,13 @@ class LocalBackend:
     def observe(self, api: str | None = None) -> Sequence[Replica]:
         return [slot.to_replica() for slot in self._world.slots.values() if api is None or slot.api == api]
 
-    async def drain(self, replica_id: str) -> None:
+    async def drain(self, replica_id: str, *, for_good: bool = False) -> None:
         slot = self._world.slots.get(replica_id)
         if slot is None or slot.is_going:
             return
-        slot.folder.mark_draining()
+        slot.folder.mark_draining(for_good=for_good)
         slot.state, slot.reason, slot.message = "draining", "", ""
+        slot.may_resume = not for_good
         if slot.process is None:
             self._begin_end(slot, 0)
             return
@@ -144,6 +145,24 @@ class LocalBackend:
         await refresh(slot, self._world)
         self._drains.set()
         self._world.on_change(slot.api)
+
+    async def resume(self, replica_id: str) -> bool:
+        slot = self._world.slots.get(replica_id)
+        if slot is None or not slot.is_resumable:
+            return False
+        slot.may_resume = False
+        try:
+            is_ready = await control.resume(slot.control_socket)
+        except control.Unanswered as exc:
+            log.info("%s goes on to drain: %s", slot.id, exc)
+            return False
+        if not is_ready or slot.stopping or slot.process is None:
+            return False
+        slot.folder.unmark_draining()
+        slot.state = "ready"
+        await refresh(slot, self._world)
+        self._world.on_change(slot.api)
+        return True
 
     async def stop(self, replica_id: str, *, kill_after_s: float) -> None:
         slot = self._world.slots.get(replica_id)

@@ -5,7 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 
-from hatchway.contract import CONTROL_DRAIN, CONTROL_MODULES, CONTROL_READY, CONTROL_STATS, ReplicaStats
+from hatchway.contract import (
+    CONTROL_DRAIN,
+    CONTROL_MODULES,
+    CONTROL_READY,
+    CONTROL_RESUME,
+    CONTROL_STATS,
+    ReplicaStats,
+)
 
 _MAX_ANSWER_BYTES = 1 << 20
 
@@ -43,6 +50,15 @@ async def read_modules(socket_path: str, *, timeout_s: float = 5.0) -> tuple[str
 async def drain(socket_path: str, *, timeout_s: float = 2.0) -> None:
     """Raises Unanswered."""
     await _ask(socket_path, f"POST {CONTROL_DRAIN}", timeout_s=timeout_s)
+
+
+async def resume(socket_path: str, *, timeout_s: float = 2.0) -> bool:
+    """Whether the replica is ready again. Raises Unanswered."""
+    status, body = await _ask(socket_path, f"POST {CONTROL_RESUME}", timeout_s=timeout_s)
+    try:
+        return status == 200 and json.loads(body)["state"] == "ready"
+    except (ValueError, KeyError, TypeError) as exc:
+        raise Unanswered(f"{socket_path} answered something else: {exc}") from exc
 
 
 async def _ask(socket_path: str, request: str, *, timeout_s: float) -> tuple[int, bytes]:

@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 # No vowels, no look-alikes: ids are read aloud and never spell words.
 _ID_LETTERS = "23456789bcdfghjkmnpqrstvwxz"
 _ID_LENGTH = 5
+_FOR_GOOD = "for good"
 _LONGEST_PREFIX = 24  # socket paths are limited to about 107 bytes
 
 
@@ -76,8 +77,18 @@ class SlotFolder:
         if not self.launch.exists() or self.launch.read_text() != text:
             write_whole(self.launch, text)
 
-    def mark_draining(self) -> None:
-        _note(self.draining, "")
+    def mark_draining(self, *, for_good: bool) -> None:
+        _note(self.draining, _FOR_GOOD if for_good else "")
+
+    def drains_for_good(self) -> bool:
+        """Of a replica that drains. Also when nobody can tell."""
+        try:
+            return self.draining.read_text() == _FOR_GOOD
+        except OSError:
+            return True
+
+    def unmark_draining(self) -> None:
+        self.draining.unlink(missing_ok=True)
 
     def mark_stopping(self, kill_after_s: float) -> None:
         _note(self.stopping, str(kill_after_s))
@@ -125,6 +136,7 @@ class Slot:
     message: str = ""
     final: bool = False
     stopping: bool = False
+    may_resume: bool = False  # its drain, if it drains, is not for good
     process: Identity | None = None
     cgroup: Cgroup | None = None
     oom_kills_before: int = 0
@@ -143,6 +155,7 @@ class Slot:
     handler: str = ""
     start: StartKind = ""
     start_reason: str = ""  # why it is spawned and not forked
+    pioneer_since: float | None = None  # on the monotonic clock: it was started before anybody knew what to import
     recipe: Recipe | None = None  # of the template that it or its successors may be forked from
     _workload: Workload | None = None  # None: adopted, and nobody has said yet what is to run in it
     _is_known: asyncio.Event = field(default_factory=asyncio.Event)
@@ -160,6 +173,15 @@ class Slot:
     @property
     def is_going(self) -> bool:
         return self.stopping or self.state == "draining"
+
+    @property
+    def is_pioneering(self) -> bool:
+        """It may still show what its API's handler imports."""
+        return self.pioneer_since is not None and self.state == "starting" and not self.stopping
+
+    @property
+    def is_resumable(self) -> bool:
+        return self.may_resume and self.state == "draining" and not self.stopping
 
     def save(self) -> None:
         """Write what must survive the engine."""
@@ -229,6 +251,7 @@ class Slot:
             start=self.start,
             start_reason=self.start_reason,
             final=self.final,
+            resumable=self.is_resumable,
         )
 
 

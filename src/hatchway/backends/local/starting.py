@@ -18,6 +18,7 @@ from hatchway.backends.local.launch import (
     make_launch,
     make_template_environment,
 )
+from hatchway.backends.local.pioneers import wait_s
 from hatchway.backends.local.recipe import Recipe
 from hatchway.backends.local.slots import Slot
 from hatchway.backends.local.surroundings import Surroundings
@@ -40,6 +41,7 @@ async def start(slot: Slot, world: Surroundings) -> None:
         return
     slot.recipe, slot.start_reason = None, _reason_to_spawn(workload)
     if not slot.start_reason:
+        await _take_turn(slot, world)
         slot.recipe = _recipe(workload, runtime, world)
         slot.start_reason = await world.templates.obstacle(slot.recipe)
     before = slot.reason, slot.message
@@ -72,6 +74,22 @@ async def _prepare(slot: Slot, workload: Workload, world: Surroundings) -> Runti
         raise StorageError(f"cannot prepare the Python environment: {exc}") from exc
     finally:
         slot.reason, slot.message = before
+
+
+async def _take_turn(slot: Slot, world: Surroundings) -> None:
+    """Returns when it is known what the slot's handler imports, or when the slot should help to find out."""
+    slot.pioneer_since = None
+    cores = world.hardware.read().cores
+    while world.templates.recall(slot.api) is None:
+        now = world.monotonic()
+        pioneers = [other for other in world.slots.values() if other.api == slot.api and other.is_pioneering]
+        longest_s = wait_s([other.pioneer_since or now for other in pioneers], cores, now)
+        if longest_s == 0:
+            slot.pioneer_since = now
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(longest_s):
+                await world.room.wait()  # also made by whoever is ready, ends or fails
 
 
 async def _lay_out(slot: Slot, launch: Launch, world: Surroundings) -> None:

@@ -41,7 +41,7 @@ class Surroundings:
         return Mark(self.settings.home_hash, REPLICA_ROLE, slot.id)
 
     def made_room(self) -> None:
-        """Wake everyone who waits for capacity."""
+        """Wake everyone who waits for capacity, or for somebody who was to go first."""
         self.room.set()
         self.room = asyncio.Event()
 
@@ -58,4 +58,5 @@ class Surroundings:
         slot.state, slot.final, slot.reason, slot.message = "failed", True, reason, message
         slot.log.say("ERROR", f"{reason}: {message}", self.wall_clock())
         slot.save()
+        self.made_room()
         self.on_change(slot.api)
