@@ -24,3 +24,15 @@ def test_while_loading_only_code_counts() -> None:
     changed = {"handler.py", "counts.db", "hatchway.yaml", ".env", "sub/model.bin"}
     assert deliberate(changed, is_loading=False) == changed
     assert deliberate(changed, is_loading=True) == {"handler.py", "hatchway.yaml", ".env"}
+
+
+async def test_what_an_editor_makes_for_a_moment_is_not_told(tmp_path: Path) -> None:
+    (tmp_path / "handler.py").touch()
+    told = saves(tmp_path)
+    first = asyncio.ensure_future(anext(told))
+    while not first.done():
+        (tmp_path / "draft").write_text("x")
+        (tmp_path / "draft").rename(tmp_path / "handler.py")
+        await asyncio.wait({first}, timeout=0.1)
+    assert await first == {"handler.py"}
+    await told.aclose()  # type: ignore[attr-defined]  # a generator

@@ -46,15 +46,16 @@ class Screen:
         self._out.note(Cell(f"  watching {workload.project_dir}; Ctrl-C ends", "dim"))
 
     def failed(self, name: str, error: Exception, *, still_answers: bool) -> None:
+        why = f": {getattr(error, 'reason', error)}"
         if isinstance(error, HatchwayError):
             self._out.error(error)
+            why = ""
         rest = "what was loaded before still answers" if still_answers else "no request is answered"
         who = f"{name} cannot be loaded" if name else "the project cannot be read"
-        why = "" if isinstance(error, HatchwayError) else f": {error}"
         self._out.note(Cell(f"{who}{why}", "red"), f"; {rest}. Waiting for the next save.")
 
-    def ended(self, name: str, message: str) -> None:
-        self._out.note(Cell(f"{name} has ended: {message}", "red"), ". Waiting for the next save.")
+    def ended(self, name: str, reason: str) -> None:
+        self._out.note(Cell(f"{name} has ended: {reason}", "red"), ". Waiting for the next save.")
 
     def passed_over(self, changed: Collection[str]) -> None:
         self._out.note(

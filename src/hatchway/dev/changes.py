@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection
 from pathlib import Path, PurePosixPath
 
-from watchfiles import awatch
+from watchfiles import Change, awatch
 
 from hatchway.project import choose_project_files
 
@@ -18,9 +18,12 @@ CODE = frozenset({".py", ".yaml", ".yml", ".toml", ".txt", ".lock", ".env"})
 
 
 async def saves(folder: Path) -> AsyncIterator[frozenset[str]]:
-    """Paths of project files that were written, made or removed, relative to `folder`; never an empty group."""
+    """Paths of project files that were written, made or removed, relative to `folder`; never an empty group.
+
+    What an editor makes and removes again within a group is not told.
+    """
     async for events in awatch(folder, watch_filter=None, debounce=GROUP_MS, step=QUIET_MS):
-        paths = {Path(path).relative_to(folder).as_posix() for _, path in events}
+        paths = _lasting(folder, events)
         changed = choose_project_files(folder, paths) | (paths & SPECIAL)
         if changed:
             yield changed
@@ -30,6 +33,11 @@ def deliberate(changed: Collection[str], *, is_loading: bool) -> frozenset[str]:
     """Of what changed, what a person saved: a handler that writes a file of its own while it loads must not make the
     project load again, for ever."""
     return frozenset(path for path in changed if not is_loading or _suffix(path) in CODE)
+
+
+def _lasting(folder: Path, events: Collection[tuple[Change, str]]) -> set[str]:
+    passing = {path for change, path in events if change is Change.added and not Path(path).exists()}
+    return {Path(path).relative_to(folder).as_posix() for _, path in events if path not in passing}
 
 
 def _suffix(path: str) -> str:

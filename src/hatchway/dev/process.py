@@ -32,8 +32,24 @@ READY_WAIT_S = 60.0  # one question; it is asked again
 DEV_ROLE = "dev"
 
 
+@dataclass(frozen=True)
+class End:
+    """How a replica ended. Of one that has said why, `message` was on the terminal already."""
+
+    reason: str
+    message: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.message}" if self.message else self.reason
+
+
 class NotLoaded(Exception):
-    """A replica ended before it was ready; the terminal shows why. The message is one line."""
+    """A replica ended before it was ready. The message is one line; `reason` is the part of it that the terminal has
+    not shown yet."""
+
+    def __init__(self, end: End) -> None:
+        super().__init__(str(end))
+        self.reason = end.reason
 
 
 @dataclass(frozen=True)
@@ -78,15 +94,14 @@ class DevReplica:
                 task.cancel()
             await asyncio.gather(ending, asking, return_exceptions=True)
 
-    def describe_end(self) -> str:
-        """Why it ended, in one line."""
+    def describe_end(self) -> End:
         words = self.slot.folder.take_last_words()
         if words is not None:
-            return f"{words.reason}: {words.message.splitlines()[0]}"
+            return End(words.reason, words.message.splitlines()[0])
         code = self.process.returncode
         if code is not None and code < 0:
-            return f"its process was ended by {signal.Signals(-code).name}"
-        return f"its process ended with exit code {code}"
+            return End(f"its process was ended by {signal.Signals(-code).name}")
+        return End(f"its process ended with exit code {code}")
 
     def ask_to_end(self) -> None:
         """Finish what runs, take no more."""

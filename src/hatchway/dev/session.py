@@ -52,7 +52,7 @@ class Show(Protocol):
         """It could not be loaded; with no name, the project cannot be read."""
         ...
 
-    def ended(self, name: str, message: str) -> None:
+    def ended(self, name: str, reason: str) -> None:
         """A replica that answered has ended by itself."""
         ...
 
@@ -221,8 +221,9 @@ class Session:
         """Say so when a replica ends that was to answer."""
         await replica.process.wait()
         if place.replica is replica:
-            place.settle(None, replica.describe_end())
-            self._show.ended(replica.workload.api, place.failure)
+            end = replica.describe_end()
+            place.settle(None, str(end))
+            self._show.ended(replica.workload.api, end.reason)
             await self._forget(replica)
 
     def _retire(self, replica: DevReplica) -> None:
