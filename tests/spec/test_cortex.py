@@ -45,7 +45,7 @@ NO_PATH: dict[str, Any] = {"name": "iris"}
         ({"image": "x"}, "handler.image: replicas are no containers: remove this line"),
         ({"shm_size": "1Gi"}, "handler.shm_size: replicas are ordinary processes and share the machine's memory files"),
         ({"server_side_batching": {"max_batch_size": 4}}, "handler.server_side_batching: batching comes in a later"),
-        ({"dependencies": {"conda": "c.txt"}}, "handler.dependencies.conda: is not installed: list the packages"),
+        ({"dependencies": {"conda": "c.txt"}}, "handler.dependencies.conda: is not installed: name the file under pip"),
         ({"dependencies": {"shell": "d.sh"}}, "handler.dependencies.shell: is not run: install system packages"),
     ],
     ids=lambda value: str(value)[:50],

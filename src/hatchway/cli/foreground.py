@@ -28,6 +28,9 @@ class Screen:
         why = f": {_list(changed)} changed" if changed else ""
         self._out.note(Cell(f"loading {workload.api}{why}", "dim"))
 
+    def downloading(self, version: str) -> None:
+        self._out.note(Cell(f"downloading Python {version}", "dim"))
+
     def building(self, line: str) -> None:
         self._out.note(Cell(f"  {line}", "dim"))
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from hatchway.backends import Workload
 from hatchway.errors import NotFound
-from hatchway.project import Cache, interpreter, list_files, load_project
+from hatchway.project import Cache, build_variables, check_dependencies, interpreter, list_files, load_project
 from hatchway.spec.load import check_files
 
 REVISION = "dev"
@@ -27,8 +27,10 @@ class Target:
         return (self.path if self.path.is_dir() else self.path.parent).resolve()
 
 
-def read_apis(target: Target, environ: Mapping[str, str], cache_file: Path) -> list[Workload]:
-    """The same reading and the same errors as a deploy's: InvalidSpec, NotFound."""
+def read_apis(
+    target: Target, environ: Mapping[str, str], cache_file: Path, on_download: Callable[[str], None]
+) -> list[Workload]:
+    """The same reading and the same errors as a deploy's: InvalidSpec, NotFound. `on_download`: of a Python."""
     project = load_project(target.path, environ)
     _check_names(target, {api.spec.name for api in project.apis})
     wanted = [api for api in project.apis if target.names is None or api.spec.name in target.names]
@@ -38,8 +40,17 @@ def read_apis(target: Target, environ: Mapping[str, str], cache_file: Path) -> l
         for api in wanted:
             check_files(api, files)
             handler = api.spec.handler
-            python = interpreter(handler.python, environ, root=project.root, with_packages=False, cache=cache)
-            workloads.append(Workload(api.spec.name, REVISION, api.spec, project.root, python, handler.env))
+            check_dependencies(project.root, handler.dependencies)
+            python = interpreter(
+                handler.python,
+                environ,
+                root=project.root,
+                with_packages=False,
+                cache=cache,
+                on_download=on_download,
+            )
+            indexes = build_variables(project.root, handler.dependencies, environ)
+            workloads.append(Workload(api.spec.name, REVISION, api.spec, project.root, python, handler.env, indexes))
     return workloads
 
 

@@ -130,12 +130,17 @@ class DevReplica:
         self.title = (await control.read_stats(self.slot.control_socket)).handler
 
 
+def owner() -> str:
+    """What stands for a home in the marks of our processes: they are not the engine's, and end with us."""
+    return f"dev-{os.getpid()}"
+
+
 async def start(
     workload: Workload, runtime: Runtime, number: int, places: Places, environ: Mapping[str, str]
 ) -> DevReplica:
     """Start a process; it is not ready yet. `number` is its own in this session."""
     slot = _make_slot(workload, number, places)
-    mark = Mark(f"dev-{os.getpid()}", DEV_ROLE, slot.id)
+    mark = Mark(owner(), DEV_ROLE, slot.id)
     theirs, ours = os.pipe()
     os.set_inheritable(theirs, True)
     slot.folder.create()

@@ -27,7 +27,7 @@ from hatchway.backends.local.logs import ReplicaLog, Tail
 from hatchway.dev.apis import Target, read_apis
 from hatchway.dev.changes import deliberate, saves
 from hatchway.dev.front import Answered, Front, Unavailable
-from hatchway.dev.process import DevReplica, NotLoaded, Places, start
+from hatchway.dev.process import DevReplica, NotLoaded, Places, owner, start
 from hatchway.errors import HatchwayError
 from hatchway.settings import Settings
 
@@ -40,6 +40,10 @@ class Show(Protocol):
 
     def loading(self, workload: Workload, changed: Collection[str]) -> None:
         """At the start, or because of what `changed`."""
+        ...
+
+    def downloading(self, version: str) -> None:
+        """A Python that is not here. Called in a thread."""
         ...
 
     def building(self, line: str) -> None:
@@ -90,7 +94,7 @@ class Session:
         self._replicas: set[DevReplica] = set()  # all whose processes may live
         self._tasks: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count(1)
-        self._environments = Environments(settings, time.time)
+        self._environments = Environments(settings, time.time, owner())
         self._port = 0
 
     async def run(self, sock: socket.socket) -> None:
@@ -126,7 +130,7 @@ class Session:
 
     # --- loading -----------------------------------------------------------------------------------------
     def _read(self) -> list[Workload]:
-        return read_apis(self._target, self._environ, self._settings.home / "project-cache.db")
+        return read_apis(self._target, self._environ, self._settings.home / "project-cache.db", self._show.downloading)
 
     async def _follow(self, first: list[Workload]) -> None:
         """Load, and load again after each save."""
@@ -245,6 +249,7 @@ class Session:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(replica.end(END_GRACE_S) for replica in self._replicas))
         await self._environments.cancel()
+        self._environments.release()
 
     # --- the rest ----------------------------------------------------------------------------------------
     def _fail(self, place: Place, name: str, error: Exception) -> None:
