@@ -22,7 +22,7 @@ from hatchway.settings import Settings
 from hatchway.spec.indexes import index_variables
 from tests.backends.builders import ChangeFeed, a_workload, in_state, tell
 from tests.backends.conftest import StartBackend
-from tests.backends.wheels import private_index, write_wheel
+from tests.wheels import private_index, write_wheel
 
 PIP = {"dependencies": {"pip": "requirements.txt"}}
 LOCKED = {"dependencies": {"pyproject": "pyproject.toml"}}

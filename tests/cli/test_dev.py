@@ -21,6 +21,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.wheels import private_index, write_wheel
+
 HANDLER = """
 class Handler:
     def handle_post(self, payload):
@@ -187,6 +189,7 @@ def test_what_is_no_api_is_answered_with_what_there_is(terminal: Terminal) -> No
     assert answer.status_code == 404
     assert answer.json()["error"]["kind"] == "not_found"
     assert "/hello" in answer.json()["error"]["message"]
+    assert answer.headers["x-request-id"] == answer.json()["error"]["request_id"] != ""
 
 
 def test_a_traceback_is_on_the_terminal_and_not_in_the_answer(terminal: Terminal) -> None:
@@ -225,6 +228,23 @@ def test_all_apis_of_the_project_are_served_or_those_that_are_named(folder: Path
     with dev(folder, "two", "--port", "0") as terminal:
         terminal.read_until("is ready")
         assert [terminal.post(path).status_code for path in ("/one", "/two")] == [404, 200]
+
+
+def test_an_api_has_the_environment_that_it_asks_for(folder: Path) -> None:
+    write_wheel(folder.parent / "wheels", "hw_acme", "1.0")
+    (folder / "requirements.txt").write_text("hw-acme==1.1\n")
+    (folder / "handler.py").write_text("import hw_acme\n\n\ndef predict(payload):\n    return hw_acme.__version__\n")
+    (folder / "hatchway.yaml").write_text(PREDICT.replace("path:", "dependencies: {pip: requirements.txt}, path:"))
+    with (
+        private_index(folder.parent / "wheels", "jo", "open") as address,
+        dev(folder, UV_DEFAULT_INDEX=f"http://jo:open@{address}") as terminal,
+    ):
+        shown = terminal.read_until("Waiting for the next save.")
+        assert "building the Python" in shown
+        assert "no version of hw-acme==1.1" in shown
+        terminal.write("requirements.txt", "hw-acme==1.0\n")
+        terminal.read_until("hello is ready")
+        assert terminal.post().text == "1.0"
 
 
 # --- saving ---------------------------------------------------------------------------------------------------
@@ -358,6 +378,19 @@ def test_a_killed_session_leaves_no_process(terminal: Terminal) -> None:
     terminal.process.wait()
     assert select.select([watch], [], [], 30)[0]
     os.close(watch)
+
+
+def test_what_a_killed_session_left_is_removed_by_the_next(folder: Path) -> None:
+    with dev(folder) as terminal:
+        terminal.read_until("Ctrl-C ends")
+        terminal.process.kill()
+        terminal.process.wait()
+        assert terminal.left_files() != []
+    with dev(folder) as terminal:
+        terminal.read_until("Ctrl-C ends")
+        terminal.type("\x03")
+        terminal.read_to_the_end()
+        assert terminal.left_files() == []
 
 
 # --- wrong calls ----------------------------------------------------------------------------------------------

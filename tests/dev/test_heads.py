@@ -78,6 +78,12 @@ def test_the_status_of_an_answer_is_that_of_its_final_head(answer: bytes, status
 
 
 def test_errors_have_the_form_of_all_errors() -> None:
-    answer = make_error(HTTPStatus.NOT_FOUND, "not_found", "nothing here")
+    answer = make_error(HTTPStatus.NOT_FOUND, "not_found", "nothing here", "id-1")
     assert status_of(answer) == 404
-    assert b'"error": {"kind": "not_found", "message": "nothing here"' in answer
+    assert b'{"error": {"kind": "not_found", "message": "nothing here", "request_id": "id-1"}}' in answer
+    assert b"x-request-id: id-1\r\n" in answer
+
+
+@pytest.mark.parametrize(("given", "kept"), [(b"abc-1", "abc-1"), (b"a" * 129, ""), (b"\x1b[31m", "")])
+def test_the_clients_id_is_kept_when_it_can_be_used(given: bytes, kept: str) -> None:
+    assert RequestHead.parse(b"GET / HTTP/1.1\r\nX-Request-Id: " + given).request_id == kept

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from hatchway.cli.curl import curl_line
-from hatchway.cli.output import Cell, Output
+from hatchway.cli.output import Cell, Output, printable
 from hatchway.errors import HatchwayError
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ class Screen:
 
     def __init__(self, out: Output) -> None:
         self._out = out
+        self._has_told_folder = False
 
     def loading(self, workload: Workload, changed: Collection[str]) -> None:
         why = f": {_list(changed)} changed" if changed else ""
@@ -46,7 +47,9 @@ class Screen:
             Cell(f"  {replica.title}, Python {workload.interpreter.version}, {took_s:.1f} s", "dim"),
         )
         self._out.note(f"  {curl_line(url, {'handler': workload.spec.handler.model_dump(mode='json')})}")
-        self._out.note(Cell(f"  watching {workload.project_dir}; Ctrl-C ends", "dim"))
+        if not self._has_told_folder:
+            self._has_told_folder = True
+            self._out.note(Cell(f"  watching {workload.project_dir}; Ctrl-C ends", "dim"))
 
     def failed(self, name: str, error: Exception, *, still_answers: bool) -> None:
         why = f": {getattr(error, 'reason', error)}"
@@ -71,7 +74,8 @@ class Screen:
         status = str(answered.status) if answered.status else "left"
         style = STATUS_STYLES.get(answered.status // 100, "dim")
         took = f"{answered.took_s * 1000:.1f} ms"
-        self._out.note(f"{answered.method} {answered.target}  ", Cell(status, style), Cell(f"  {took}", "dim"))
+        (what,) = printable([f"{answered.method} {answered.target}"])  # a request must not drive the terminal
+        self._out.note(f"{what}  ", Cell(status, style), Cell(f"  {took}", "dim"))
 
 
 def _list(paths: Collection[str]) -> str:

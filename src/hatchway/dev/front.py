@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from http import HTTPStatus
+from secrets import token_hex
 from typing import Protocol
 
 from hatchway.dev.heads import HEAD_END, MAX_HEAD_BYTES, RequestHead, find_endpoint, make_error, status_of
@@ -84,10 +85,13 @@ class Front:
             head = RequestHead.parse((await reader.readuntil(HEAD_END))[: -len(HEAD_END)])
         except asyncio.LimitOverrunError:
             message = f"the request's headers exceed {MAX_HEAD_BYTES} bytes"
-            writer.write(make_error(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", message))
+            writer.write(
+                make_error(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", message, token_hex(16))
+            )
             return
         except ValueError as exc:
-            writer.write(make_error(HTTPStatus.BAD_REQUEST, "bad_request", f"this is not valid HTTP: {exc}"))
+            message = f"this is not valid HTTP: {exc}"
+            writer.write(make_error(HTTPStatus.BAD_REQUEST, "bad_request", message, token_hex(16)))
             return
         began, status = time.monotonic(), 0
         try:
@@ -100,12 +104,13 @@ class Front:
         endpoint = find_endpoint(head.path, self._desk.endpoints())
         if endpoint is None:
             known = ", ".join(sorted(self._desk.endpoints())) or "none yet"
-            return _refuse(writer, HTTPStatus.NOT_FOUND, "not_found", f"no API at {head.path}; there is: {known}")
+            message = f"no API at {head.path}; there is: {known}"
+            return _refuse(head, writer, HTTPStatus.NOT_FOUND, "not_found", message)
         try:
             address = await self._desk.address(endpoint)
             upstream = await asyncio.open_unix_connection(address)
         except (Unavailable, OSError) as exc:
-            return _refuse(writer, HTTPStatus.SERVICE_UNAVAILABLE, "no_replica", str(exc))
+            return _refuse(head, writer, HTTPStatus.SERVICE_UNAVAILABLE, "no_replica", str(exc))
         client = str(writer.get_extra_info("peername")[0])
         try:
             upstream[1].write(head.to_replica(endpoint, client))
@@ -114,7 +119,7 @@ class Front:
             upstream[1].close()
         if status is None:
             message = "the replica ended before it answered; see its terminal"
-            return _refuse(writer, HTTPStatus.SERVICE_UNAVAILABLE, "no_replica", message)
+            return _refuse(head, writer, HTTPStatus.SERVICE_UNAVAILABLE, "no_replica", message)
         return status
 
 
@@ -133,8 +138,6 @@ async def _relay(
             await asyncio.wait({receiving})  # the replica takes no more of the body, and has said why
         if not receiving.done():
             return answer.status or 0  # the client has left
-        if isinstance(receiving.exception(), ConnectionResetError) and answer.status is not None:
-            return answer.status
         return answer.status
     finally:
         for task in (sending, receiving):
@@ -164,8 +167,8 @@ class _Answer:
             await writer.drain()
 
 
-def _refuse(writer: asyncio.StreamWriter, status: HTTPStatus, kind: str, message: str) -> int:
-    writer.write(make_error(status, kind, message))
+def _refuse(head: RequestHead, writer: asyncio.StreamWriter, status: HTTPStatus, kind: str, message: str) -> int:
+    writer.write(make_error(status, kind, message, head.request_id or token_hex(16)))
     return status.value
 
 

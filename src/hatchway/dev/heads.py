@@ -11,12 +11,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from hatchway.contract import HEADER_API, HEADER_ATTEMPT, HEADER_ENDPOINT, HEADER_MAX_BODY, HEADER_ORIGIN
+from hatchway.contract import (
+    HEADER_API,
+    HEADER_ATTEMPT,
+    HEADER_ENDPOINT,
+    HEADER_MAX_BODY,
+    HEADER_ORIGIN,
+    HEADER_REQUEST_ID,
+    MAX_REQUEST_ID_CHARS,
+)
 
 MAX_HEAD_BYTES = 64 * 1024
 HEAD_END = b"\r\n\r\n"
 _STATUS = re.compile(rb"(?:\A|\r\n\r\n)HTTP/1\.[01] (\d{3})\b")
 
+_REQUEST_ID = HEADER_REQUEST_ID.encode()
 # Only a gateway says these.
 _GATEWAYS = frozenset(
     name.encode() for name in (HEADER_API, HEADER_ATTEMPT, HEADER_ENDPOINT, HEADER_MAX_BODY, HEADER_ORIGIN)
@@ -51,6 +60,12 @@ class RequestHead:
     def path(self) -> str:
         return self.target.partition("?")[0]
 
+    @property
+    def request_id(self) -> str:
+        """The client's, or "" when it gives none that can be used."""
+        text = dict(self.fields).get(_REQUEST_ID, b"").decode("latin-1")
+        return text if text.isascii() and text.isprintable() and len(text) <= MAX_REQUEST_ID_CHARS else ""
+
     def to_replica(self, endpoint: str, client: str) -> bytes:
         """The head as a replica behind the gateway gets it, without `endpoint`, and with nothing to follow it."""
         rest = self.target[len(endpoint.rstrip("/")) :]
@@ -71,11 +86,19 @@ def find_endpoint(path: str, endpoints: Iterable[str]) -> str | None:
     return max(fitting, key=len, default=None)
 
 
-def make_error(status: HTTPStatus, kind: str, message: str) -> bytes:
+def make_error(status: HTTPStatus, kind: str, message: str, request_id: str) -> bytes:
     """A whole answer of our own, in the form of all errors that callers see."""
-    body = json.dumps({"error": {"kind": kind, "message": message, "request_id": ""}}).encode()
-    head = f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\n"
-    return f"{head}content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode() + body
+    body = json.dumps({"error": {"kind": kind, "message": message, "request_id": request_id}}).encode()
+    head = (
+        f"HTTP/1.1 {status.value} {status.phrase}",
+        "content-type: application/json",
+        f"content-length: {len(body)}",
+        f"x-request-id: {request_id}",
+        "connection: close",
+        "",
+        "",
+    )
+    return "\r\n".join(head).encode() + body
 
 
 def status_of(answer: bytes) -> int | None:

@@ -9,12 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from hatchway.backends import Workload
 from hatchway.backends.local import control
@@ -25,6 +23,7 @@ from hatchway.backends.local.launch import make_environment, make_launch
 from hatchway.backends.local.logs import ReplicaLog
 from hatchway.backends.local.slots import Slot, SlotFolder
 from hatchway.contract import Launch
+from hatchway.dev.places import Places, owner
 from hatchway.processes import Identity, Mark, identify, kill_tree
 
 CONTROL_LOOK_S = 0.02  # until the control socket is there: a new socket makes no event
@@ -50,19 +49,6 @@ class NotLoaded(Exception):
     def __init__(self, end: End) -> None:
         super().__init__(str(end))
         self.reason = end.reason
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where replicas under development keep what they need; both folders are removed at the end."""
-
-    scratch: Path
-    sockets: Path
-    bytecode: Path
-
-    def remove(self) -> None:
-        for folder in (self.scratch, self.sockets):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass(eq=False)
@@ -128,11 +114,6 @@ class DevReplica:
             except control.Unanswered:
                 await asyncio.sleep(CONTROL_LOOK_S)
         self.title = (await control.read_stats(self.slot.control_socket)).handler
-
-
-def owner() -> str:
-    """What stands for a home in the marks of our processes: they are not the engine's, and end with us."""
-    return f"dev-{os.getpid()}"
 
 
 async def start(

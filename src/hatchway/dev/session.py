@@ -12,12 +12,10 @@ import itertools
 import os
 import signal
 import socket
-import tempfile
 import termios
 import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 from hatchway.backends import Workload
@@ -27,7 +25,8 @@ from hatchway.backends.local.logs import ReplicaLog, Tail
 from hatchway.dev.apis import Target, read_apis
 from hatchway.dev.changes import deliberate, saves
 from hatchway.dev.front import Answered, Front, Unavailable
-from hatchway.dev.process import DevReplica, NotLoaded, Places, owner, start
+from hatchway.dev.places import owner, places
+from hatchway.dev.process import DevReplica, NotLoaded, start
 from hatchway.errors import HatchwayError
 from hatchway.settings import Settings
 
@@ -101,16 +100,18 @@ class Session:
         """Serve on the listening socket until SIGINT, SIGTERM or SIGHUP. Raises what the first reading raises."""
         self._port = sock.getsockname()[1]
         first = await asyncio.to_thread(self._read)
-        with _files(self._settings) as self._files, _until_signal() as ending:
-            async with asyncio.TaskGroup() as group:
-                tasks = [
-                    group.create_task(Front(self, self._answered).run(sock), name="front"),
-                    group.create_task(self._follow(first), name="follow"),
-                ]
-                await ending.wait()
-                for task in tasks:
-                    task.cancel()
-            await self._end()
+        with places(self._settings) as self._files, _until_signal() as ending:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    tasks = [
+                        group.create_task(Front(self, self._show.answered).run(sock), name="front"),
+                        group.create_task(self._follow(first), name="follow"),
+                    ]
+                    await ending.wait()
+                    for task in tasks:
+                        task.cancel()
+            finally:
+                await self._end()
 
     # --- the front's desk --------------------------------------------------------------------------------
     def endpoints(self) -> Collection[str]:
@@ -134,17 +135,15 @@ class Session:
 
     async def _follow(self, first: list[Workload]) -> None:
         """Load, and load again after each save."""
-        loading = asyncio.create_task(self._load(first, frozenset()), name="load")
-        try:
+        async with asyncio.TaskGroup() as group:
+            loading = group.create_task(self._load(first, frozenset()), name="load")
             async for saved in saves(self._target.folder):
                 changed = deliberate(saved, is_loading=not loading.done())
                 if saved - changed:
                     self._show.passed_over(saved - changed)
                 if changed:
                     await _cancelled(loading)
-                    loading = asyncio.create_task(self._reload(changed), name="load")
-        finally:
-            await _cancelled(loading)
+                    loading = group.create_task(self._reload(changed), name="load")
 
     async def _reload(self, changed: Collection[str]) -> None:
         for path in changed:
@@ -257,25 +256,9 @@ class Session:
             place.settle(None, str(error))
         self._show.failed(name, error, still_answers=place.replica is not None)
 
-    def _answered(self, answered: Answered) -> None:
-        self._show.answered(answered)
-
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-@contextlib.contextmanager
-def _files(settings: Settings) -> Iterator[Places]:
-    settings.prepare()
-    scratch = Path(tempfile.mkdtemp(prefix="hatchway-dev-"))
-    # Beside the sockets of homes: the paths are short there.
-    sockets = Path(tempfile.mkdtemp(prefix="dev-", dir=settings.runtime_dir.parent))
-    places = Places(scratch, sockets, settings.bytecode_dir)
-    try:
-        yield places
-    finally:
-        places.remove()
 
 
 @contextlib.contextmanager
@@ -292,7 +275,8 @@ def _until_signal() -> Iterator[asyncio.Event]:
     finally:
         for one in signals:
             loop.remove_signal_handler(one)
-        if before is not None:
+        # In the background, setting it would stop us, and there is nothing to set.
+        if before is not None and termios.tcgetattr(0) != before and os.tcgetpgrp(0) == os.getpgrp():
             termios.tcsetattr(0, termios.TCSADRAIN, before)
 
 

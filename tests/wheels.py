@@ -6,7 +6,8 @@ import base64
 import threading
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -27,9 +28,17 @@ def write_wheel(folder: Path, name: str, version: str, requires: tuple[str, ...]
     return path
 
 
+@dataclass(frozen=True)
+class Gate:
+    """Holds up downloads until it is opened."""
+
+    reached: threading.Event = field(default_factory=threading.Event)
+    opened: threading.Event = field(default_factory=threading.Event)
+
+
 @contextmanager
-def private_index(wheels: Path, user: str = "jo", password: str = "open") -> Iterator[str]:
-    """Serves `wheels` under /simple/NAME/; the yielded address is "127.0.0.1:PORT/simple"."""
+def private_index(wheels: Path, user: str, password: str, gate: Gate | None = None) -> Iterator[str]:
+    """Serves `wheels` under /simple/NAME/, through the gate; the yielded address is "127.0.0.1:PORT/simple"."""
     expected = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
     class Handler(BaseHTTPRequestHandler):
@@ -42,6 +51,9 @@ def private_index(wheels: Path, user: str = "jo", password: str = "open") -> Ite
                 return
             kind, _, name = self.path.strip("/").partition("/")
             if kind == "files":
+                if gate is not None:
+                    gate.reached.set()
+                    gate.opened.wait()
                 self._send((wheels / name).read_bytes(), "application/octet-stream")
             else:
                 found = sorted(wheels.glob(f"{name.strip('/').replace('-', '_')}-*.whl"))
@@ -54,7 +66,8 @@ def private_index(wheels: Path, user: str = "jo", password: str = "open") -> Ite
             self.send_header("content-length", str(len(body)))
             self.send_header("cache-control", "max-age=0")  # else uv asks again only after ten minutes
             self.end_headers()
-            self.wfile.write(body)
+            with suppress(ConnectionError):  # whoever asked was killed
+                self.wfile.write(body)
 
         def do_HEAD(self) -> None:
             self.do_GET()
@@ -68,5 +81,7 @@ def private_index(wheels: Path, user: str = "jo", password: str = "open") -> Ite
         try:
             yield f"127.0.0.1:{server.server_address[1]}/simple"
         finally:
+            if gate is not None:
+                gate.opened.set()
             server.shutdown()
             thread.join()
