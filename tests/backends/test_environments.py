@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,34 @@ async def test_what_another_process_builds_is_left_alone(start_backend: StartBac
         (settings.environments_dir / "py311-abc.unfinished").mkdir()
         await start_backend()
         assert (settings.environments_dir / "py311-abc.unfinished").exists()
+
+
+@pytest.fixture
+def small_disk(settings: Settings) -> Iterator[Path]:
+    """Environments are on a real disk of 64 MiB."""
+    settings.environments_dir.mkdir(parents=True)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(settings.environments_dir)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("mounting needs root")
+    yield settings.environments_dir
+    subprocess.run(["umount", "-l", str(settings.environments_dir)], check=True)
+
+
+async def test_a_build_on_a_full_disk_goes_on_once_there_is_room(
+    small_disk: Path, start_backend: StartBackend, feed: ChangeFeed, project: Path
+) -> None:
+    (project / "requirements.txt").write_text("six==1.16.0\n")
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(64 * 1024 * 1024 - 64 * 1024))
+    backend = await start_backend()
+    await backend.apply(a_workload(project, handler=PIP), 1)
+    waiting = await feed.until(lambda: next((r for r in backend.observe() if r.reason == "NoStorage"), None))
+    assert "No space left on device" in waiting.message
+    assert not waiting.final
+    assert list(small_disk.glob("py*")) == []  # noqa: ASYNC240 (a look at the disk)
+    ballast.unlink()
+    (replica,) = await feed.until(in_state(backend, "ready"))
+    assert await tell(replica, LOOK) == "1.16.0"
 
 
 # --- pyproject.toml -------------------------------------------------------------------------------------------
