@@ -94,6 +94,8 @@ class Launch:
     max_body_bytes: int = 100 * 1024 * 1024  # see HEADER_MAX_BODY
     server_packages: str = ""  # directory with httptools, uvloop and orjson; imported before the user's paths
     asgi_packages: str | None = None  # directory with uvicorn and more, last on sys.path: it fills gaps
+    plain_log: bool = False  # for `hatchway dev`: output and log are for a person at a terminal, not JSON records
+    lifeline_fd: int | None = None  # likewise: an inherited pipe; the replica ends when its other end is closed
     contract_version: int = CONTRACT_VERSION
 
     def to_json(self) -> str:

@@ -60,7 +60,14 @@ class ChangeFeed:
 
 
 def a_workload(
-    project: Path, *, revision: str = "r1", api: str = "iris", env: dict[str, str] | None = None, **spec: object
+    project: Path,
+    *,
+    revision: str = "r1",
+    api: str = "iris",
+    env: dict[str, str] | None = None,
+    build_env: dict[str, str] | None = None,
+    python: str = sys.executable,
+    **spec: object,
 ) -> Workload:
     """A workload whose handler is the puppet, unless the project or `handler` say otherwise."""
     handler: dict[str, object] = {"path": "handler.py", **(spec.pop("handler", None) or {})}  # type: ignore[dict-item]
@@ -71,8 +78,9 @@ def a_workload(
         revision=revision,
         spec=RealtimeApi.model_validate({"name": api, "handler": handler, **spec}),
         project_dir=project,
-        interpreter=this_interpreter(),
+        interpreter=this_interpreter().model_copy(update={"executable": python}),
         env=env or {},
+        build_env=build_env or {},
     )
 
 

@@ -6,7 +6,7 @@ import py_compile
 from pathlib import Path
 
 from hatchway.backends.local import LocalBackend
-from hatchway.backends.local.bytecode import allow_bytecode, find_stale
+from hatchway.backends.local.bytecode import allow_bytecode, find_stale, forget
 from hatchway.settings import Settings
 from tests.backends.builders import ChangeFeed, a_workload, in_state
 from tests.backends.conftest import StartBackend
@@ -57,3 +57,15 @@ async def test_the_next_replica_finds_what_the_first_one_compiled(
     (project / "helper.py").unlink()
     await backend.prune(frozenset({"r1"}))
     assert not compiled[0].exists()
+
+
+def test_what_was_compiled_from_a_source_can_be_forgotten(tmp_path: Path) -> None:
+    source, folder = tmp_path / "project" / "a[1].py", tmp_path / "cache"
+    beside = tmp_path / "project" / "__pycache__"
+    central = folder / tmp_path.relative_to("/") / "project"
+    for place in (beside, central):
+        place.mkdir(parents=True)
+        for name in ("a[1].cpython-311.pyc", "a[1].cpython-312.opt-1.pyc", "a1.cpython-311.pyc"):
+            (place / name).touch()
+    forget(source, folder)
+    assert [path.name for place in (beside, central) for path in place.iterdir()] == ["a1.cpython-311.pyc"] * 2

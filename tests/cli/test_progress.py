@@ -7,7 +7,7 @@ from rich.text import Text
 
 from hatchway.cli.output import Format, Output
 from hatchway.cli.progress import Lines, Region, Silent, open_progress, reporter
-from hatchway.client import Hashing, LogSeen, StatusSeen, Uploading
+from hatchway.client import DownloadingPython, Hashing, LocalPackages, LogSeen, StatusSeen, Uploading
 from tests.control_api.memory_plane import a_line, an_api
 
 
@@ -25,7 +25,7 @@ def test_a_pipe_gets_lines_a_terminal_a_region_and_json_nothing(monkeypatch: pyt
     assert isinstance(open_progress(Output(Format.table, io.StringIO(), Terminal())), Lines)
 
 
-def lines_of(*events: Hashing | Uploading | StatusSeen | LogSeen) -> list[str]:
+def lines_of(*events: Hashing | DownloadingPython | LocalPackages | Uploading | StatusSeen | LogSeen) -> list[str]:
     stderr = io.StringIO()
     with Lines(Output(Format.table, io.StringIO(), stderr)) as progress:
         report = reporter(progress)
@@ -85,3 +85,14 @@ def test_the_region_shows_each_api_with_reason_and_elapsed_time_and_goes_when_it
     assert "RollingOut" in shown
     assert "2.5 s" in shown
     assert "0.0 s" in shown  # settled: its clock stands
+
+
+def test_a_python_that_is_downloaded_is_told() -> None:
+    assert lines_of(DownloadingPython("3.12")) == ["downloading Python 3.12"]
+
+
+def test_packages_that_are_not_frozen_are_a_warning() -> None:
+    assert lines_of(LocalPackages("iris", ("features", "shared"))) == [
+        "warning: iris runs on features, shared as installed from this machine's files: a change there makes no new "
+        "revision"
+    ]

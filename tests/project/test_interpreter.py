@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -91,6 +92,18 @@ def test_a_new_package_is_seen_though_the_answer_was_kept(tmp_path: Path) -> Non
     assert ask("venv", ENVIRON, tmp_path).packages == ("demo-package==1.2", "other==3")
 
 
+def test_packages_from_files_of_this_machine_are_named(tmp_path: Path) -> None:
+    environment = an_environment(tmp_path / "venv")
+    (site,) = environment.glob("lib/python*/site-packages")
+    for name, url in {"Mine": "file:///home/me/mine", "theirs": "https://example.com/theirs.whl"}.items():
+        install(environment, name, "1")
+        (site / f"{name}-1.dist-info" / "direct_url.json").write_text(json.dumps({"url": url, "dir_info": {}}))
+    found = ask("venv", ENVIRON, tmp_path)
+    assert found.local == ("mine",)
+    assert "mine==1" in found.packages
+    assert ask("venv", ENVIRON, tmp_path, with_packages=False).local == ()
+
+
 def test_the_interpreter_is_asked_once(tmp_path: Path) -> None:
     asked = tmp_path / "asked"
     a_python(tmp_path / "bin" / "python", f'echo >> {asked}; exec {HERE} "$@"')
@@ -103,7 +116,10 @@ def test_with_dependencies_of_its_own_the_environments_packages_do_not_count(tmp
 
 
 def test_an_old_python_is_refused_with_its_version(tmp_path: Path) -> None:
-    a_python(tmp_path / "old", """echo '{"version": [3, 9, 2], "folders": {}, "packages": [], "abi": "cpython-39"}'""")
+    a_python(
+        tmp_path / "old",
+        """echo '{"version": [3, 9, 2], "folders": {}, "packages": [], "local": [], "abi": "cpython-39"}'""",
+    )
     with pytest.raises(InvalidSpec, match=r"handler\.python: \./old is Python 3\.9\.2; handlers need 3\.11 or newer"):
         ask("./old", ENVIRON, tmp_path)
 

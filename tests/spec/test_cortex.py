@@ -48,7 +48,7 @@ NO_PATH: dict[str, Any] = {"name": "iris"}
             {"server_side_batching": {"max_batch_size": 4, "batch_interval": "50ms"}},
             "handler.server_side_batching: write handler: {batching: {max_size: 4, max_wait: 50ms}} instead",
         ),
-        ({"dependencies": {"conda": "c.txt"}}, "handler.dependencies.conda: is not installed: list the packages"),
+        ({"dependencies": {"conda": "c.txt"}}, "handler.dependencies.conda: is not installed: name the file under pip"),
         ({"dependencies": {"shell": "d.sh"}}, "handler.dependencies.shell: is not run: install system packages"),
     ],
     ids=lambda value: str(value)[:50],

@@ -26,6 +26,7 @@ class Workload:
     project_dir: Path  # the revision's own tree
     interpreter: Interpreter
     env: Mapping[str, str] = field(default_factory=dict, repr=False)  # handler.env filled in; may hold secrets
+    build_env: Mapping[str, str] = field(default_factory=dict, repr=False)  # for `uv`: indexes, with credentials
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ import typer
 from hatchway.cli import (
     delete,
     deploy,
+    dev,
     down,
     get,
     history,
@@ -88,6 +89,7 @@ def register(name: str, verb: Callable[..., None], examples: Sequence[str]) -> N
 # The order is that of `hatchway --help`.
 for _name, _module in {
     "init": init,
+    "dev": dev,
     "deploy": deploy,
     "get": get,
     "predict": predict,

@@ -36,6 +36,9 @@ class Progress(Protocol):
     def step(self, text: str, detail: str = "") -> None:
         """What is done before an API can start: reading files, sending them. `detail` changes often."""
 
+    def warn(self, text: str) -> None:
+        """What the user should know, though it goes on."""
+
     def phase(self, api: str, phase: str, reason: str) -> None:
         """An API's status, as often as it is known."""
 
@@ -58,6 +61,8 @@ class Silent(AbstractContextManager["Silent"]):
         return None
 
     def step(self, text: str, detail: str = "") -> None: ...
+
+    def warn(self, text: str) -> None: ...
 
     def phase(self, api: str, phase: str, reason: str) -> None: ...
 
@@ -93,6 +98,9 @@ class Lines(AbstractContextManager["Lines"]):
         if self._shown.get("") != (text, ""):
             self._shown[""] = (text, "")
             self._out.note(text)
+
+    def warn(self, text: str) -> None:
+        self._out.note(Cell("warning: ", "bold yellow"), text)
 
     def phase(self, api: str, phase: str, reason: str) -> None:
         if self._shown.get(api) != (phase, reason):
@@ -137,6 +145,9 @@ class Region(AbstractContextManager["Region"]):
     def step(self, text: str, detail: str = "") -> None:
         self._step = f"{text} {detail}"
 
+    def warn(self, text: str) -> None:
+        self._out.note(Cell("warning: ", "bold yellow"), text)
+
     def phase(self, api: str, phase: str, reason: str) -> None:
         now = self._clock()
         row = self._rows.setdefault(api, Row(phase, reason, now))
@@ -177,12 +188,19 @@ class Region(AbstractContextManager["Region"]):
 
 def reporter(progress: Progress) -> Callable[[ProgressEvent], None]:
     """What the client reports, told to `progress`."""
-    from hatchway.client import Hashing, LogSeen, StatusSeen, Uploading
+    from hatchway.client import DownloadingPython, Hashing, LocalPackages, LogSeen, StatusSeen, Uploading
 
     def report(event: ProgressEvent) -> None:
         match event:
             case Hashing(done, total) if total > WORTH_A_LINE_BYTES:
                 progress.step(f"reading {format_bytes(total)} of project files", f"{100 * done // total} %")
+            case DownloadingPython(version):
+                progress.step(f"downloading Python {version}")
+            case LocalPackages(api, names):
+                progress.warn(
+                    f"{api} runs on {', '.join(names)} as installed from this machine's files: "
+                    "a change there makes no new revision"
+                )
             case Uploading(name, size) if size > WORTH_A_LINE_BYTES:
                 progress.step(f"storing {name} ({format_bytes(size)})")
             case StatusSeen(status):

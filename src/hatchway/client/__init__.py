@@ -6,13 +6,24 @@ Both speak HTTP to the engine's unix socket. What is asked and what an answer me
 
 from hatchway.client.async_client import AsyncClient
 from hatchway.client.predictions import Prediction
-from hatchway.client.progress import Hashing, LogSeen, OnProgress, ProgressEvent, StatusSeen, Uploading
+from hatchway.client.progress import (
+    DownloadingPython,
+    Hashing,
+    LocalPackages,
+    LogSeen,
+    OnProgress,
+    ProgressEvent,
+    StatusSeen,
+    Uploading,
+)
 from hatchway.client.sync_client import Client
 
 __all__ = [
     "AsyncClient",
     "Client",
+    "DownloadingPython",
     "Hashing",
+    "LocalPackages",
     "LogSeen",
     "OnProgress",
     "Prediction",

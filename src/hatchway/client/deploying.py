@@ -11,9 +11,18 @@ from typing import Any
 from urllib.parse import quote_from_bytes
 
 from hatchway.client.calls import LONG_TIMEOUT_S, Call, many
-from hatchway.client.progress import Hashing, OnProgress, Uploading
+from hatchway.client.progress import DownloadingPython, Hashing, LocalPackages, OnProgress, Uploading
 from hatchway.errors import Conflict, HatchwayError, NotFound
-from hatchway.project import Cache, Project, collect, git_commit, interpreter, load_project
+from hatchway.project import (
+    Cache,
+    Project,
+    build_variables,
+    check_dependencies,
+    collect,
+    git_commit,
+    interpreter,
+    load_project,
+)
 from hatchway.spec.deploy import ApiDocument, DeployRequest
 from hatchway.spec.load import check_files
 from hatchway.spec.revision import Source
@@ -87,16 +96,21 @@ class Deploy:
             for api in wanted:
                 check_files(api, names)
                 handler = api.spec.handler
+                check_dependencies(project.root, handler.dependencies)
                 python = interpreter(
                     handler.python,
                     self.environ,
                     root=project.root,
-                    with_packages=handler.dependencies.pip is None,
+                    with_packages=handler.dependencies.file is None,
                     cache=cache,
+                    on_download=lambda version: self.on_progress(DownloadingPython(version)),
                 )
+                if python.local:
+                    self.on_progress(LocalPackages(api.spec.name, python.local))
                 source = Source(files=tree.files, interpreter=python, git_commit=commit)
+                variables = {**build_variables(project.root, handler.dependencies, self.environ), **api.variables}
                 found.append(
-                    ApiDocument(document=api.document, variables=api.variables, source=source, location=api.location)
+                    ApiDocument(document=api.document, variables=variables, source=source, location=api.location)
                 )
         return found, tree.paths
 

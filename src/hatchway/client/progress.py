@@ -17,6 +17,21 @@ class Hashing:
 
 
 @dataclass(frozen=True)
+class DownloadingPython:
+    """A Python that handler.python asks for is not here, and is being downloaded."""
+
+    version: str
+
+
+@dataclass(frozen=True)
+class LocalPackages:
+    """An API runs on packages of the active environment that come from folders or files of this machine."""
+
+    api: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Uploading:
     """A file that the engine has not is being sent."""
 
@@ -39,7 +54,7 @@ class LogSeen:
     line: LogLine
 
 
-ProgressEvent = Hashing | Uploading | StatusSeen | LogSeen
+ProgressEvent = Hashing | DownloadingPython | LocalPackages | Uploading | StatusSeen | LogSeen
 OnProgress = Callable[[ProgressEvent], None]
 
 

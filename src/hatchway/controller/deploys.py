@@ -82,6 +82,7 @@ class Deploys:
         api, revision = decision.spec.name, decision.revision
         files = decision.document.source.files
         self._world.variables.save(api, revision, decision.document.variables)
+        self._reconciler.forget_workloads(api)  # credentials of an index may be new, though the revision is not
         await asyncio.to_thread(self._world.trees.materialise, api, revision, files)
         now = self._world.wall_clock()
         before = self._world.store.api(api)

@@ -217,7 +217,8 @@ class Reconciler:
             revision = self._world.store.revision(revision_id, record.name)
             if revision is None:
                 raise StorageError(f"revision {revision_id} of {record.name} is not stored any more")
-            spec = parse_document(revision.document, self._world.variables.load(record.name, revision_id))
+            variables = self._world.variables.load(record.name, revision_id)
+            spec = parse_document(revision.document, variables)
             project_dir = self._world.trees.path(record.name, revision_id)
             workload = Workload(
                 api=record.name,
@@ -226,6 +227,7 @@ class Reconciler:
                 project_dir=project_dir,
                 interpreter=revision.source.interpreter,
                 env=spec.handler.env,
+                build_env=variables,
             )
             if count == 0:
                 return workload
@@ -333,8 +335,12 @@ class Reconciler:
         self._memories.pop(api, None)
         self._observed.pop(api, None)
         self._specs = {key: spec for key, spec in self._specs.items() if key[0] != api}
-        self._workloads = {key: workload for key, workload in self._workloads.items() if key[0] != api}
+        self.forget_workloads(api)
         return True
+
+    def forget_workloads(self, api: str) -> None:
+        """What is kept of its revisions may have changed on disk."""
+        self._workloads = {key: workload for key, workload in self._workloads.items() if key[0] != api}
 
     def _recall(self, api: str) -> Memory:
         """What a former engine knew: that the wanted update or restart failed."""

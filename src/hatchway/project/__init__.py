@@ -4,9 +4,22 @@ Only reads, but for a cache beside the home's state. Nothing here knows of the e
 """
 
 from hatchway.project.cache import Cache
-from hatchway.project.collect import Collected, collect
+from hatchway.project.collect import Collected, choose_project_files, collect, list_files
+from hatchway.project.dependencies import build_variables, check_dependencies
 from hatchway.project.git import git_commit
 from hatchway.project.interpreter import interpreter
 from hatchway.project.load import Project, load_project
 
-__all__ = ["Cache", "Collected", "Project", "collect", "git_commit", "interpreter", "load_project"]
+__all__ = [
+    "Cache",
+    "Collected",
+    "Project",
+    "build_variables",
+    "check_dependencies",
+    "choose_project_files",
+    "collect",
+    "git_commit",
+    "interpreter",
+    "list_files",
+    "load_project",
+]

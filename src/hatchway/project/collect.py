@@ -12,7 +12,7 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -74,6 +74,30 @@ def collect(
         paths.setdefault(sha256, one.place)
     _raise(root, problems)
     return Collected(tuple(files), paths)
+
+
+def list_files(root: Path, *, leave_out: Path | None = None) -> frozenset[str]:
+    """The paths that `collect` would return, without reading the files. Raises InvalidSpec for the same links."""
+    root = root.resolve()
+    _refuse_too_large(root)
+    return frozenset(one.path for one in _Walk(root, leave_out.resolve() if leave_out is not None else None).run())
+
+
+def choose_project_files(root: Path, paths: Iterable[str]) -> frozenset[str]:
+    """Those of `paths`, relative to `root`, that `collect` would take as far as names tell."""
+    ignored = pathspec.GitIgnoreSpec.from_lines(_ignore_lines(root))
+    return frozenset(path for path in paths if _has_right_name(root, path) and not ignored.match_file(path))
+
+
+def _has_right_name(root: Path, path: str) -> bool:
+    parts = path.split("/")
+    if any(part.startswith(".") or any(fnmatchcase(part, pattern) for pattern in NEVER) for part in parts):
+        return False
+    return not any((root / folder / "pyvenv.cfg").exists() for folder in _folders(parts))
+
+
+def _folders(parts: list[str]) -> Iterator[str]:
+    return ("/".join(parts[:depth]) for depth in range(1, len(parts)))
 
 
 def _refuse_too_large(root: Path) -> None:

@@ -12,24 +12,26 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hatchway.errors import InvalidSpec
 from hatchway.project.cache import Cache
+from hatchway.project.pythons import Pythons, UvPythons, of_version
 from hatchway.spec.revision import Interpreter
 
 OLDEST = (3, 11)
 ASK_TIMEOUT_S = 30.0
+_COMMAND = re.compile(r"python(\d+\.\d+)")
 _VERSION = re.compile(r"\d+(\.\d+)*")
 NOT_PACKAGES = ("hatchway", "pip")  # they do not decide what a handler does
 
 # Any Python from 2.7 on understands this, so that an old one can be told from a broken one.
 _QUESTION = """
 import json, os, platform, sys
-answer = {"version": list(sys.version_info[:3]), "folders": {}, "packages": []}
+answer = {"version": list(sys.version_info[:3]), "folders": {}, "packages": [], "local": []}
 if sys.version_info >= (3, 8):
     from importlib import metadata
     answer["abi"] = sys.implementation.cache_tag + "-" + platform.machine()
@@ -39,7 +41,10 @@ if sys.version_info >= (3, 8):
     for one in metadata.distributions(path=folders):
         name = one.metadata["Name"]
         if name:
-            found.setdefault(name.lower().replace("_", "-").replace(".", "-"), one.version)
+            name = name.lower().replace("_", "-").replace(".", "-")
+            if name not in found and "file:" in (one.read_text("direct_url.json") or ""):
+                answer["local"].append(name)
+            found.setdefault(name, one.version)
     answer["packages"] = sorted("%s==%s" % item for item in found.items())
 sys.stdout.write(json.dumps(answer))
 """
@@ -52,14 +57,21 @@ class _Choice:
 
 
 def interpreter(
-    handler_python: str | None, environ: Mapping[str, str], *, root: Path, with_packages: bool, cache: Cache
+    handler_python: str | None,
+    environ: Mapping[str, str],
+    *,
+    root: Path,
+    with_packages: bool,
+    cache: Cache,
+    on_download: Callable[[str], None] = lambda version: None,
 ) -> Interpreter:
     """The interpreter for a handler; relative paths are of `root`.
 
-    `with_packages` is false where `handler.dependencies` decides on the packages. Raises InvalidSpec for a Python
-    that is not there, does not start or is too old.
+    `with_packages` is false where `handler.dependencies` decides on the packages; `on_download` is told the version
+    of a Python that has to be downloaded. Raises InvalidSpec for one that is not to be had, does not start or is too
+    old.
     """
-    choice = _choose(handler_python, environ, root)
+    choice = _choose(handler_python, environ, root, UvPythons(environ, on_download))
     answer = _ask(choice, environ, cache)
     version = tuple(int(part) for part in answer["version"])
     if version < OLDEST:
@@ -73,12 +85,13 @@ def interpreter(
         version=_dotted(version),
         abi=answer["abi"],
         packages=tuple(packages) if with_packages else (),
+        local=tuple(sorted(set(answer["local"]).difference(NOT_PACKAGES))) if with_packages else (),
     )
 
 
-def _choose(handler_python: str | None, environ: Mapping[str, str], root: Path) -> _Choice:
+def _choose(handler_python: str | None, environ: Mapping[str, str], root: Path, pythons: Pythons) -> _Choice:
     if handler_python is not None:
-        return _Choice(_named(handler_python, environ, root), f"handler.python: {handler_python}")
+        return _Choice(_named(handler_python, environ, root, pythons), f"handler.python: {handler_python}")
     for variable in ("VIRTUAL_ENV", "CONDA_PREFIX"):
         executable = Path(environ.get(variable) or "/nowhere") / "bin" / "python"
         if executable.is_file():
@@ -87,12 +100,16 @@ def _choose(handler_python: str | None, environ: Mapping[str, str], root: Path) 
     return _Choice(Path(sys.executable).absolute(), f"the command's own Python ({sys.executable})")
 
 
-def _named(python: str, environ: Mapping[str, str], root: Path) -> Path:
+def _named(python: str, environ: Mapping[str, str], root: Path, pythons: Pythons) -> Path:
     if _VERSION.fullmatch(python):
-        return _of_version(python, environ)
+        return of_version(python, pythons)
     path = root / Path(python).expanduser()
     if "/" not in python and not path.exists():
         path = Path(shutil.which(python, path=environ.get("PATH")) or path)
+        command = _COMMAND.fullmatch(python)
+        # A shim of pyenv is there for every version, and works for those that are active only.
+        if command and (not path.exists() or path.parent.name == "shims"):
+            return of_version(command[1], pythons)
     if path.is_dir():
         path = path / "bin" / "python"
     if not path.is_file():
@@ -103,20 +120,6 @@ def _named(python: str, environ: Mapping[str, str], root: Path) -> Path:
     return Path(os.path.abspath(path))
 
 
-def _of_version(version: str, environ: Mapping[str, str]) -> Path:
-    """The interpreter that uv would take: one on the PATH, or one that it installed."""
-    from uv import find_uv_bin
-
-    command = [find_uv_bin(), "python", "find", "--no-project", "--offline", version]
-    done = subprocess.run(command, cwd="/", env=dict(environ), capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise InvalidSpec(
-            f"handler.python: there is no Python {version} on this machine",
-            hint=f"install it, for example: uv python install {version}",
-        )
-    return Path(done.stdout.strip())
-
-
 def _ask(choice: _Choice, environ: Mapping[str, str], cache: Cache) -> dict[str, Any]:
     executable = choice.executable
     try:
@@ -124,7 +127,7 @@ def _ask(choice: _Choice, environ: Mapping[str, str], cache: Cache) -> dict[str,
     except OSError as exc:
         raise InvalidSpec(f"{choice.why} cannot be started: {exc.strerror}") from exc
     paths = environ.get("PYTHONPATH", "")
-    key = f"python {executable} {marks.st_ino}:{marks.st_mtime_ns}:{marks.st_ctime_ns} {paths}"
+    key = f"interpreter {executable} {marks.st_ino}:{marks.st_mtime_ns}:{marks.st_ctime_ns} {paths}"
     known = cache.get(key)
     if known is not None and _is_current(answer := json.loads(known)):
         return dict(answer)

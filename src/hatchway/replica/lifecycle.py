@@ -29,7 +29,7 @@ from hatchway.contract import (
     ReplicaStats,
 )
 from hatchway.errors import LoadError
-from hatchway.replica import logs, pools, sockets
+from hatchway.replica import logs, plain_log, pools, sockets
 from hatchway.replica.asgi import AsgiFront
 from hatchway.replica.connection import Listener
 from hatchway.replica.control import Control, State
@@ -43,7 +43,7 @@ CONTROL_BODY_BYTES = 64 * 1024
 
 def run(launch: Launch, forked_log: logs.Log | None = None) -> int:
     """Serve until told to stop; the exit code of the process."""
-    log = forked_log or logs.install(launch.log_level)
+    log = forked_log or (plain_log.install if launch.plain_log else logs.install)(launch.log_level)
     logging.getLogger().setLevel(launch.log_level.upper())
     os.chdir(launch.project_dir)
     folders = [launch.project_dir]
@@ -106,6 +106,8 @@ class Replica:
         revision = f"{HEADER_REVISION}: {self._launch.revision}\r\n".encode()
         listener = Listener(control.receive, max_body_bytes=CONTROL_BODY_BYTES, common_headers=revision)
         loop = asyncio.get_running_loop()
+        if self._launch.lifeline_fd is not None:
+            loop.add_reader(self._launch.lifeline_fd, _leave_at_once, self._launch)
         server = await loop.create_unix_server(
             listener.connect, sock=sockets.listen(self._launch.control_socket), backlog=sockets.BACKLOG
         )

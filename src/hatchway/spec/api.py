@@ -90,6 +90,28 @@ class Dependencies(Part):
     pip: FilePath | None = Field(
         default=None, description="A requirements file; its packages are installed for this API alone."
     )
+    pyproject: FilePath | None = Field(
+        default=None,
+        description="A pyproject.toml; the dependencies of its `[project]` are installed, exactly as the `uv.lock` "
+        "beside it says if there is one.",
+    )
+
+    @model_validator(mode="after")
+    def _one_file(self) -> Dependencies:
+        """`pip` and `pyproject` exclude each other."""
+        if self.pip is not None and self.pyproject is not None:
+            raise broken(("pyproject", ("pip", "pyproject"), "cannot stand beside pip; keep one of the two"))
+        return self
+
+    @property
+    def file(self) -> str | None:
+        """The file that says what is installed; None: nothing is."""
+        return self.pip or self.pyproject
+
+    @property
+    def field(self) -> str:
+        """The field that names it, for messages."""
+        return "handler.dependencies.pip" if self.pyproject is None else "handler.dependencies.pyproject"
 
 
 class BatchingSpec(Part):
@@ -131,8 +153,9 @@ class HandlerSpec(Part):
     )
     python: FilledText | None = Field(
         default=None,
-        description="The Python that runs the handler: a command (python3.12), the path of an interpreter, or the "
-        "folder of a virtual environment. By default the active environment, else the Python of the command line.",
+        description="The Python that runs the handler: a version in quotes, a command (python3.12), the path of an "
+        "interpreter, or the folder of a virtual environment. By default the active environment, else the Python of "
+        "the command line.",
     )
     python_path: ProjectFolder | None = Field(
         default=None, description="A folder that imports are looked up in, beside the project's own."

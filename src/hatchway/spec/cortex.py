@@ -285,8 +285,8 @@ _ANSWERS: dict[Path, Answer] = {
     ("handler", "shm_size"): _NO_SHM,
     ("handler", "server_side_batching"): _batching,
     ("handler", "dependencies", "conda"): _say(
-        "is not installed: list the packages in a file and write handler: {dependencies: {pip: requirements.txt}}, "
-        "or name the Python of a conda environment in handler.python"
+        "is not installed: name the file under pip instead, and its packages are answered as lines of a requirements "
+        "file; or name the Python of a conda environment in handler.python"
     ),
     ("handler", "dependencies", "shell"): _say(
         "is not run: install system packages on the machine, and Python packages by "

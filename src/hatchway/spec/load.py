@@ -122,6 +122,7 @@ def check_files(api: LoadedApi, files: Collection[str]) -> None:
     wanted: list[tuple[Path, str | None]] = [
         (("handler", "path"), handler.path),
         (("handler", "dependencies", "pip"), handler.dependencies.pip),
+        (("handler", "dependencies", "pyproject"), handler.dependencies.pyproject),
         (("monitoring", "baseline"), api.spec.monitoring.baseline),
     ]
     for path, name in wanted:

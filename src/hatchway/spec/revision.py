@@ -32,13 +32,15 @@ class Interpreter(Frozen):
     """The Python a handler runs on, as found at deploy time.
 
     `packages` is the sorted list "name==version" of its environment; with `handler.dependencies` it is empty
-    and the requirements decide.
+    and the requirements decide. `local` names those of them that are installed from a folder or file of the machine,
+    editable or not: their versions are in the list, but what is in them may change without a new revision.
     """
 
     executable: str
     version: str  # "3.11.7"
     abi: str  # sys.implementation.cache_tag + platform, "cpython-311-x86_64"
     packages: tuple[str, ...] = ()
+    local: tuple[str, ...] = ()
 
 
 class Source(Frozen):

@@ -315,6 +315,11 @@ def _read_seconds(path: Path) -> float:
 
 
 def _remove_tree(path: Path) -> int:
+    """A folder with all in it, or a file. Returns the bytes freed."""
+    if path.is_file():
+        size = path.stat().st_size
+        path.unlink()
+        return size
     freed = sum(file.lstat().st_size for file in path.rglob("*") if file.is_file())
     shutil.rmtree(path, ignore_errors=True)
     return freed

@@ -123,6 +123,18 @@ class ApiLogs:
                 cursors[log.path] = _Cursor(log, start=_first_position(log, wanted.since))
 
 
+class Tail:
+    """Reads what is written to a log from now on."""
+
+    def __init__(self, log: ReplicaLog) -> None:
+        self._log = log
+        self._cursor = _Cursor(log, log.stream.end())
+
+    def messages(self) -> list[str]:
+        """What the lines say that were completed since the last call."""
+        return [line.message for line in self._cursor.lines(self._log.stream.end())]
+
+
 @dataclass
 class _Cursor:
     """Reads one log onwards, line by line."""

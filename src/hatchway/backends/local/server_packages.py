@@ -41,12 +41,12 @@ class ServerPackages:
     """The folders `launch.server_packages` and `launch.asgi_packages` name."""
 
     def __init__(self, environments_dir: Path) -> None:
-        self._root = environments_dir / "server"
+        self.folder = environments_dir / "server"
 
     async def server(self, python: Python, install: Install) -> Path:
         """`install` is used for another Python than the engine's; what it raises passes through."""
         requirements = [f"{name}=={version(name)}" for name in SERVER_PACKAGES]
-        folder = self._root / f"server-{python.abi}-{_digest(requirements)}"
+        folder = self.folder / f"server-{python.abi}-{_digest(requirements)}"
         if not folder.is_dir():
             unfinished = self._unfinished(folder)
             if python.abi == own_abi():
@@ -58,7 +58,7 @@ class ServerPackages:
 
     def asgi(self) -> Path:
         found = [name for name in ASGI_PACKAGES if _is_installed(name)]
-        folder = self._root / f"asgi-{_digest([f'{name}=={version(name)}' for name in found])}"
+        folder = self.folder / f"asgi-{_digest([f'{name}=={version(name)}' for name in found])}"
         if not folder.is_dir():
             unfinished = self._unfinished(folder)
             copy_distributions(found, unfinished)
@@ -67,7 +67,7 @@ class ServerPackages:
 
     def prune(self, used: frozenset[str]) -> list[Path]:
         """The folders that no launch file names."""
-        return [path for path in self._root.glob("*") if str(path) not in used]
+        return [path for path in self.folder.glob("*") if str(path) not in used]
 
     def _unfinished(self, folder: Path) -> Path:
         unfinished = folder.with_name(f"{folder.name}.unfinished")

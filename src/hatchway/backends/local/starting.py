@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import sys
 
@@ -28,6 +29,7 @@ from hatchway.errors import EnvironmentFailed, StorageError
 from hatchway.processes import Command, Identity, find_marked, kill_tree, spawn
 
 _CAPACITY_LOOK_S = 2.0  # memory is also freed by others, without an event
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _STORAGE_LOOK_S = 2.0  # so are disks
 
 
@@ -66,12 +68,17 @@ async def start(slot: Slot, world: Surroundings) -> None:
 
 async def _prepare(slot: Slot, workload: Workload, world: Surroundings) -> Runtime:
     before = slot.reason, slot.message
-    if workload.spec.handler.dependencies.pip is not None:
-        world.tell(slot, "BuildingEnvironment", f"installing {workload.spec.handler.dependencies.pip}")
+    if workload.spec.handler.dependencies.file is not None:
+        world.tell(slot, "BuildingEnvironment", f"installing {workload.spec.handler.dependencies.file}")
     try:
-        return await world.environments.runtime(workload, slot.log)
-    except OSError as exc:
-        raise StorageError(f"cannot prepare the Python environment: {exc}") from exc
+        while True:
+            try:
+                return await world.environments.runtime(workload, slot.log)
+            except (OSError, StorageError) as exc:
+                if isinstance(exc, OSError) and exc.errno not in _NO_ROOM:
+                    raise StorageError(f"cannot prepare the Python environment: {exc}") from exc
+                world.tell(slot, "NoStorage", f"cannot prepare the Python environment: {exc}")
+                await asyncio.sleep(_STORAGE_LOOK_S)
     finally:
         slot.reason, slot.message = before
 

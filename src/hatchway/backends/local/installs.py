@@ -1,0 +1,106 @@
+"""What `handler.dependencies` asks for, as content that names an environment and as calls of `uv` that fill it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hatchway.backends.local import requirements
+from hatchway.errors import EnvironmentFailed
+
+LOCK = "uv.lock"
+RESOLVED = "requirements.txt"
+
+# Where an environment's place goes, which is not known yet.
+ENVIRONMENT = "{environment}"
+PYTHON = "{python}"
+
+
+@dataclass(frozen=True)
+class Install:
+    """One call of uv. Its arguments may hold ENVIRONMENT and PYTHON, which `filled` replaces."""
+
+    content: str  # the same for two environments that are to be the same
+    arguments: Sequence[str]
+    cwd: Path
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    def filled(self, environment: Path) -> tuple[list[str], dict[str, str]]:
+        """(arguments, environment variables) for the environment at this path."""
+        places = {ENVIRONMENT: str(environment), PYTHON: str(environment / "bin" / "python")}
+        return (
+            [places.get(argument, argument) for argument in self.arguments],
+            {name: places.get(value, value) for name, value in self.variables.items()},
+        )
+
+
+def from_requirements(project: Path, file: str) -> Install:
+    """`pip: requirements.txt`. Raises EnvironmentFailed for a file that cannot be read."""
+    return Install(
+        f"pip {requirements.digest(project, file)}", ("pip", "install", "--python", PYTHON, "-r", file), project
+    )
+
+
+def find_lock(project: Path, file: str) -> Path | None:
+    """The uv.lock beside a pyproject.toml."""
+    path = (project / file).parent / LOCK
+    return path if path.is_file() else None
+
+
+def from_lock(project: Path, file: str, lock: Path) -> Install:
+    """`pyproject: pyproject.toml` with a uv.lock: exactly what is in it, and nothing for development.
+
+    Raises EnvironmentFailed for files that cannot be read.
+    """
+    text = lock.read_text(encoding="utf-8")
+    content = {"lock": text, "asked": asked_for(project / file), "at": str(project) if _is_local(text) else ""}
+    return Install(
+        f"lock {_digest(content)}",
+        ("sync", "--frozen", "--no-default-groups", "--no-install-project", "--no-editable", "--python", PYTHON),
+        lock.parent,
+        {"UV_PROJECT_ENVIRONMENT": ENVIRONMENT},
+    )
+
+
+def declaration(project: Path, file: str) -> str:
+    """Names what a pyproject.toml without a lock asks for, before it is resolved. Raises EnvironmentFailed."""
+    asked = asked_for(project / file)
+    is_local = re.search(r'"path": |"workspace": |@ file:', json.dumps(asked)) is not None
+    return _digest({"asked": asked, "at": str(project) if is_local else ""})
+
+
+def from_resolution(project: Path, resolution: Path) -> Install:
+    """What was resolved before: one "name==version" a line."""
+    arguments = ("pip", "install", "--python", PYTHON, "--no-deps", "-r", str(resolution))
+    return Install(f"resolved {requirements.digest(resolution.parent, resolution.name)}", arguments, project)
+
+
+def asked_for(pyproject: Path) -> dict[str, object]:
+    """What of a pyproject.toml decides on the packages. Raises EnvironmentFailed."""
+    try:
+        document = tomllib.loads(pyproject.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+        raise EnvironmentFailed(f"handler.dependencies.pyproject: cannot read {pyproject.name}: {exc}") from exc
+    project, tool = document.get("project", {}), document.get("tool", {})
+    return {
+        "dependencies": sorted(project.get("dependencies", [])),
+        "dynamic": project.get("dynamic", []),
+        "python": project.get("requires-python"),
+        "uv": tool.get("uv", {}),
+    }
+
+
+def _is_local(lock: str) -> bool:
+    """Whether something is built from folders or files of the project (beside the project itself)."""
+    packages = tomllib.loads(lock).get("package", [])
+    sources = (package.get("source", {}) for package in packages)
+    return any(source.get(kind) not in (None, ".") for source in sources for kind in ("editable", "directory", "path"))
+
+
+def _digest(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,45 @@
+"""Where packages come from: the variables of a shell that say so, for uv. Pure.
+
+They travel with a deploy beside the values of `${VAR}`, since credentials are commonly part of them: into a private
+file, and into no revision, log or message.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+_UVS = frozenset(
+    {
+        "UV_DEFAULT_INDEX",
+        "UV_EXTRA_INDEX_URL",
+        "UV_FIND_LINKS",
+        "UV_INSECURE_HOST",
+        "UV_KEYRING_PROVIDER",
+        "UV_NO_INDEX",
+        "NETRC",
+    }
+)
+_UVS_PREFIX = "UV_INDEX"  # UV_INDEX, UV_INDEX_URL, UV_INDEX_STRATEGY, UV_INDEX_<NAME>_PASSWORD
+# pip's variable -> uv's, unless one of the others says it already.
+_PIPS = {
+    "PIP_INDEX_URL": ("UV_DEFAULT_INDEX", "UV_INDEX_URL"),
+    "PIP_EXTRA_INDEX_URL": ("UV_INDEX", "UV_EXTRA_INDEX_URL"),
+    "PIP_TRUSTED_HOST": ("UV_INSECURE_HOST",),
+}
+_REFERENCE = re.compile(r"\$\{([A-Z0-9_]+)\}")  # what requirements files may hold, to pip and to uv
+
+
+def is_index_variable(name: str) -> bool:
+    """Whether uv reads it to know where packages come from."""
+    return name in _UVS or name.startswith(_UVS_PREFIX)
+
+
+def index_variables(environ: Mapping[str, str], requirements: str = "") -> dict[str, str]:
+    """Of a shell's variables those that uv needs, pip's translated, and those a requirements file refers to."""
+    found = {name: value for name, value in environ.items() if is_index_variable(name) and value}
+    for name, (translated, *others) in _PIPS.items():
+        if environ.get(name) and found.keys().isdisjoint({translated, *others}):
+            found[translated] = environ[name]
+    referred = {name for name in _REFERENCE.findall(requirements) if name in environ}
+    return {**found, **{name: environ[name] for name in referred}}
