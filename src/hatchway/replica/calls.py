@@ -47,6 +47,7 @@ _ATTEMPT = HEADER_ATTEMPT.encode()
 _TIMEOUT = HEADER_TIMEOUT.encode()
 _OVERLOADED = HEADER_OVERLOADED.encode()
 _CONTENT_TYPE = b"content-type"
+_ACCEPT = b"accept"
 
 
 @dataclass
@@ -80,6 +81,7 @@ class Call(Exchange):
         "_app",
         "_arguments",
         "_context",
+        "_decode",
         "_follow_up",
         "_method",
         "_result",
@@ -98,6 +100,7 @@ class Call(Exchange):
         self._app = app
         self._task: asyncio.Task[None] | None = None
         self._result: Any = None
+        self._decode: Callable[[], Any] | None = None  # the payload, where that is left to a worker thread
         self._follow_up: Callable[[], Any] | None = None
         self.thread_id: int | None = None
         self.failure: BaseException | None = None
@@ -141,13 +144,13 @@ class Call(Exchange):
         self._context = self._app.context.copy()
         self._context.run(current_request_id.set, self.request_id)
         method = self._method
-        if method.wants_payload and payloads.is_form(self.fields.get(_CONTENT_TYPE)):
+        if method.wants_payload and method.decoder.takes_forms and payloads.is_form(self.fields.get(_CONTENT_TYPE)):
             self._start(self._run_with_form())
             return
         try:
             self._arguments = {name: _ARGUMENTS[name](self) for name in method.arguments}
-        except RequestError as exc:
-            self.answer_error(exc.status, "bad_request", exc.message)
+        except BaseException as exc:  # noqa: BLE001 (validators are the user's code, too)
+            self._fail(exc)
             self._leave()
             return
         if method.is_async:
@@ -188,13 +191,15 @@ class Call(Exchange):
             self.failure = exc
 
     def _execute(self) -> None:
+        if self._decode is not None:
+            self._arguments["payload"] = self._decode()
         result, self._follow_up = split(self._method.function(**self._arguments))
         if is_stream(result) and hasattr(result, "__next__"):
             self._stream_from_thread(result)
         elif is_stream(result) or is_awaitable(result) or needs_relay(result):
             self._result = result
         else:
-            self._result = render(result)
+            self._result = self._render(result)
 
     def _stream_from_thread(self, items: Any) -> None:
         """A sync generator is run to its end by one thread, which waits where the client reads slowly."""
@@ -238,15 +243,11 @@ class Call(Exchange):
         try:
             form = await payloads.parse_form(self.raw_headers, self.body)
             others = {name: _ARGUMENTS[name](self) for name in self._method.arguments if name != "payload"}
-        except RequestError as exc:
-            self.answer_error(exc.status, "bad_request", exc.message)
-            self._leave()
-            return
-        except BaseException as exc:  # noqa: BLE001 (cancelled, or a defect of the parser: answered either way)
+            self._arguments = {"payload": _payload_of(self, form), **others}
+        except BaseException as exc:  # noqa: BLE001 (damaged, cancelled, or a defect of the parser: answered either way)
             self._fail(exc)
             self._leave()
             return
-        self._arguments = {"payload": form, **others}
         if self._method.is_async:
             await self._run_async()
             return
@@ -256,6 +257,8 @@ class Call(Exchange):
 
     async def _run_async(self) -> None:
         try:
+            if self._decode is not None:
+                self._arguments["payload"] = await self._app.workers.call(self._decode)
             result = self._method.function(**self._arguments)
             if is_awaitable(result):
                 result = await result
@@ -263,7 +266,7 @@ class Call(Exchange):
             if is_stream(result) or needs_relay(result):
                 await self._send(result)
             else:
-                self._give(render(result))
+                self._give(self._render(result))
         except BaseException as exc:  # noqa: BLE001 (the user's code may raise anything; the replica lives on)
             self._fail(exc)
         self._leave()
@@ -284,7 +287,7 @@ class Call(Exchange):
         elif needs_relay(result):
             await relay(result, self, root_path_of(self.fields, self._app.root_path))
         else:
-            self._give(render(result))
+            self._give(self._render(result))
 
     def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = start_task(coroutine, self._app.workers.loop, self._context)
@@ -294,6 +297,9 @@ class Call(Exchange):
             task.add_done_callback(self._app.tasks.discard)
 
     # --- answering ---------------------------------------------------------------------------------------
+    def _render(self, result: Any) -> Answer:
+        return render(result, self.fields.get(_ACCEPT, b""))
+
     def _give(self, answer: Answer) -> None:
         if not self.answered:  # by the timeout
             self.failed = answer.status >= 500
@@ -303,6 +309,10 @@ class Call(Exchange):
         self._follow_up = None
         if isinstance(exc, ClientGone) or (isinstance(exc, asyncio.CancelledError) and (self.gone or self.ended)):
             return  # cancelled by us: nobody waits for an answer
+        if isinstance(exc, RequestError):  # from a decoder: the caller's mistake
+            if not self.answered:
+                self.answer_request_error(exc)
+            return
         self.failed = True
         self.failure = exc
         self._app.log.say("ERROR", _describe(exc), self.request_id)
@@ -323,8 +333,21 @@ class Call(Exchange):
             self._app.follow_ups.add(FollowUp(self._follow_up, context, self.request_id, leave))
 
 
+def _payload_of(call: Call, form: Any = None) -> Any:
+    """The decoded body; None, and `_decode` set, where decoding may take long and belongs into a worker thread."""
+    decoder = call._method.decoder
+    if form is None:
+        decode = partial(decoder.decode, call.fields.get(_CONTENT_TYPE), call.body)
+    else:
+        decode = partial(decoder.decode_form, form)
+    if len(call.body) <= decoder.slow_above_bytes:
+        return decode()
+    call._decode = decode
+    return None
+
+
 _ARGUMENTS: dict[str, Callable[[Call], Any]] = {
-    "payload": lambda call: payloads.parse(call.fields.get(_CONTENT_TYPE), call.body),
+    "payload": _payload_of,
     "query_params": lambda call: QueryParams(call.target.partition(b"?")[2].decode("latin-1")),
     "headers": lambda call: Headers(call.raw_headers),
     "request": Request,

@@ -28,6 +28,9 @@ from hatchway.replica.signature import (
     location,
     wanted_arguments,
 )
+from hatchway.replica.typed.decoder import UNTYPED, Decoder
+from hatchway.replica.typed.decoders import decoder_for
+from hatchway.replica.typed.hints import NOTHING, result_type
 
 CLASS_NAMES = ("Handler", "PythonPredictor")
 VERBS = {"handle_post": "POST", "handle_get": "GET", "handle_put": "PUT", "handle_patch": "PATCH"} | {
@@ -45,6 +48,11 @@ class Method:
     function: Callable[..., Any]
     arguments: tuple[str, ...]  # those it asks for
     is_async: bool  # a coroutine function or async generator: runs in the loop, else in a thread
+    decoder: Decoder = UNTYPED  # what makes its payload
+    returns: Any = NOTHING  # the annotation of its result, for the API's document
+    input_schema: dict[str, Any] | None = None  # JSON Schema of a model file's input, else the annotations say
+    output_schema: dict[str, Any] | None = None
+    example: Any = None  # a payload
 
     @property
     def wants_payload(self) -> bool:
@@ -69,6 +77,12 @@ class Candidate:
         self._target = target
         self._wants_init = wants_init
         self._methods = _read_methods(target, launch) if wants_init is not None else {}
+        wants = {name: wanted for name, (_, wanted) in self._methods.items()}
+        self._decoders = {
+            name: _decoder_for(target, name, launch) for name, wanted in wants.items() if "payload" in wanted
+        }
+        if wants_init is None:
+            self._decoders[""] = _decoder_for(target, None, launch)
 
     @property
     def is_async(self) -> bool:
@@ -83,11 +97,17 @@ class Candidate:
         concurrency = self._launch.max_concurrency or (ASYNC_CONCURRENCY if self.is_async else SYNC_CONCURRENCY)
         if self._wants_init is None:
             wants = wanted_arguments(self._target, METHOD_ARGUMENTS, _owner(self._target, None, self._launch))
-            method = Method(self._target, wants, self.is_async)
+            method = Method(self._target, wants, self.is_async, self._decoders[""], result_type(self._target))
             return Handler({"POST": method}, f"function {_name_of(self._target)} ({style})", concurrency)
         instance = self._make_instance(self._wants_init)
         methods = {
-            VERBS[name]: Method(getattr(instance, name), wants, kind.startswith("async"))
+            VERBS[name]: Method(
+                getattr(instance, name),
+                wants,
+                kind.startswith("async"),
+                self._decoders.get(name, UNTYPED),
+                result_type(getattr(instance, name)),
+            )
             for name, (kind, wants) in self._methods.items()
         }
         return Handler(methods, f"class {self._target.__name__} ({style})", concurrency, self._warning())
@@ -291,6 +311,12 @@ def _read_methods(cls: Any, launch: Launch) -> dict[str, tuple[str, tuple[str, .
 def _read_method(cls: Any, name: str, launch: Launch) -> tuple[str, tuple[str, ...]]:
     function = _without_self(cls, name)
     return call_kind(getattr(cls, name)), wanted_arguments(function, METHOD_ARGUMENTS, _owner(cls, name, launch))
+
+
+def _decoder_for(target: Any, name: str | None, launch: Launch) -> Decoder:
+    """Of a method's payload, or of a function's if there is no name. Raises LoadError (BadSignature)."""
+    function = target if name is None else _without_self(target, name)
+    return decoder_for(function, _owner(target, name, launch))
 
 
 def _without_self(cls: Any, name: str) -> Callable[..., Any]:
