@@ -84,6 +84,7 @@ class Launch:
     max_queue_length: int = 100
     timeout_s: float = 60.0  # until the first byte of the response
     warmup: Any = None  # payload of a prediction made before the replica is ready
+    example: Any = None  # payload shown in the API's document
     log_level: str = "info"
     cpu_threads: int = 1  # size of the numeric libraries' thread pools
     endpoint: str = "/"  # where the gateway serves the API; an ASGI app's root_path; see HEADER_ENDPOINT

@@ -18,6 +18,7 @@ from hatchway.replica import sockets
 from hatchway.replica.admission import Admission
 from hatchway.replica.calls import App, Call, Counts
 from hatchway.replica.connection import Exchange, Listener, Sink
+from hatchway.replica.documentation import Documentation, Leaf
 from hatchway.replica.follow_ups import FollowUps
 from hatchway.replica.gate import Gate, Job
 from hatchway.replica.loading import describe, find, place_of
@@ -81,6 +82,7 @@ class HandlerFront:
         self.title = handler.description
         if handler.warning:
             self._log.say("WARNING", handler.warning)
+        self._documentation = Documentation(self._launch, handler)
         root_path = self._launch.endpoint.rstrip("/")
         self._follow_ups = FollowUps(
             Workers(self._workers.loop, self._prepare_thread), self._log, handler.max_concurrency
@@ -118,14 +120,17 @@ class HandlerFront:
         await self.gate.wait_idle()
         await self._follow_ups.wait_idle()
 
-    def _receive(self, sink: Sink, method: str, target: bytes, headers: list[tuple[bytes, bytes]]) -> Call:
+    def _receive(self, sink: Sink, method: str, target: bytes, headers: list[tuple[bytes, bytes]]) -> Exchange:
+        if self._documentation.answers(method, target):
+            return Leaf(self._documentation, sink, method, target, headers)
         return Call(self._app, sink, method, target, headers)
 
     async def _predict_once(self, payload: object) -> None:
         verbs = self._app.handler.methods
         sink = _Kept()
         headers = [(b"content-type", b"application/json"), (b"x-request-id", b"warm-up")]
-        prediction = self._receive(sink, "POST" if "POST" in verbs else next(iter(verbs)), b"/", headers)
+        verb = "POST" if "POST" in verbs else next(iter(verbs))
+        prediction = Call(self._app, sink, verb, b"/", headers)
         prediction.body = orjson.dumps(payload)
         prediction.begin()
         await sink.done.wait()

@@ -50,6 +50,7 @@ def make_launch(slot: Slot, workload: Workload, runtime: Runtime) -> Launch:
         max_queue_length=handler.max_queue_length,
         timeout_s=handler.timeout,
         warmup=handler.warmup,
+        example=handler.example,
         log_level=handler.log_level,
         cpu_threads=cpu_threads(workload),
         endpoint=workload.spec.endpoint,

@@ -21,6 +21,7 @@ class Field:
     is_upload: bool  # starlette's UploadFile, or a list of them
     is_bytes: bool
     is_list: bool  # repeated in the form
+    is_flat: bool  # text can say it: no object is part of it
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,14 @@ class Fields:
     @property
     def has_uploads(self) -> bool:
         return any(field.is_upload for field in self.by_name.values())
+
+    @property
+    def has_files(self) -> bool:
+        return any(field.is_upload or field.is_bytes for field in self.by_name.values())
+
+    @property
+    def is_flat(self) -> bool:
+        return all(field.is_flat for field in self.by_name.values())
 
     def read(self, form: Any) -> dict[str, Any]:
         """The values of starlette's FormData, by name: lists where the annotation has one, else the last value."""
@@ -82,7 +91,12 @@ def _field(annotation: Any) -> Field:
         is_upload=any(is_upload(member) for member in members),
         is_bytes=bytes in members,
         is_list=any(typing.get_origin(member) in _LISTS or member in _LISTS for member in members),
+        is_flat=not any(_is_object(member) for member in members),
     )
+
+
+def _is_object(annotation: Any) -> bool:
+    return annotation in (Any, dict) or typing.get_origin(annotation) is dict or field_types(annotation) is not None
 
 
 def _members(annotation: Any) -> typing.Iterator[Any]:

@@ -59,6 +59,9 @@ class Plain:
     def schema(self) -> tuple[Schema, dict[str, Schema]]:
         return self._schema, self._definitions
 
+    def result_schema(self) -> tuple[Schema, dict[str, Schema]]:
+        return self.schema()
+
 
 class _Compiler:
     """From an annotation to its check and its schema. Named types are made once, so they may refer to themselves."""
@@ -127,7 +130,13 @@ class _Compiler:
             hints = typing.get_type_hints(cls, include_extras=True)
             missing = dataclasses.MISSING
             required = frozenset(f.name for f in fields if f.default is missing and f.default_factory is missing)
-            return self._object(cls, {field.name: hints[field.name] for field in fields}, required, cast(type, cls))
+            make = cast(type, cls)
+            made = self._object(make, {field.name: hints[field.name] for field in fields}, required, make)
+            properties = self.definitions[make.__name__]["properties"]
+            for field in fields:
+                if isinstance(field.default, (str, int, float)):
+                    properties[field.name] = properties[field.name] | {"default": field.default}
+            return made
         raise Unsupported(
             f"{cls.__module__}.{cls.__qualname__} is not a type that can be validated".replace("builtins.", "")
         )

@@ -32,16 +32,20 @@ class Validator(Protocol):
         """The schema, and those it refers to by name."""
         ...
 
+    def result_schema(self) -> tuple[Schema, dict[str, Schema]]:
+        """The same of a value that is returned: what has a default is always there."""
+        ...
+
 
 class Values(Decoder):
-    """A validated JSON value; of types with named fields also a form."""
+    """A validated JSON value; of types whose fields are scalars, lists of them and files also a form."""
 
     slow_above_bytes = SLOW_ABOVE_BYTES
 
     def __init__(self, validator: Validator, fields: Fields | None) -> None:
         self._validator = validator
-        self._fields = fields
-        self.takes_forms = fields is not None
+        self._fields = fields if fields is not None and fields.is_flat else None
+        self.takes_forms = self._fields is not None
         self._takes_json = fields is None or not fields.has_uploads
 
     def decode(self, content_type: bytes | None, body: bytes) -> Any:
@@ -60,7 +64,7 @@ class Values(Decoder):
         found = {"application/json": schema} if self._takes_json else {}
         if self._fields is None:
             return found
-        forms = ("multipart/form-data",) if self._fields.has_uploads else _FORMS
+        forms = ("multipart/form-data",) if self._fields.has_files else _FORMS
         return found | dict.fromkeys(forms, schema)
 
     def definitions(self) -> Mapping[str, Schema]:
@@ -78,10 +82,11 @@ _FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 
 def values(annotation: Any) -> Values:
     """Raises Unsupported for an annotation that nobody here can validate."""
-    return Values(_validator(annotation), fields_of(annotation))
+    return Values(validator(annotation), fields_of(annotation))
 
 
-def _validator(annotation: Any) -> Validator:
+def validator(annotation: Any) -> Validator:
+    """Raises Unsupported."""
     pydantic = None if uses_pydantic_1(annotation) else _pydantic_2()
     if pydantic is None:
         return Plain(annotation)
@@ -125,11 +130,17 @@ class _Pydantic:
             raise self._refusal(exc) from exc
 
     def schema(self) -> tuple[Schema, dict[str, Schema]]:
+        return self._schema("validation", "")
+
+    def result_schema(self) -> tuple[Schema, dict[str, Schema]]:
+        return self._schema("serialization", "-Output")
+
+    def _schema(self, mode: str, suffix: str) -> tuple[Schema, dict[str, Schema]]:
         try:
-            schema = self._adapter.json_schema(ref_template=REFERENCE, mode="validation")
+            schema = self._adapter.json_schema(ref_template=REFERENCE + suffix, mode=mode)
         except Exception:  # noqa: BLE001 (a type without a schema is still validated)
             return {}, {}
-        return schema, schema.pop("$defs", {})
+        return schema, {name + suffix: found for name, found in schema.pop("$defs", {}).items()}
 
     def _refusal(self, exc: Any) -> RequestError:
         errors = exc.errors(include_url=False, include_context=False, include_input=False)
