@@ -88,6 +88,7 @@ class Launch:
     batch_max_wait_s: float = 0.0  # how long one is held back for others to join it
     timeout_s: float = 60.0  # until the first byte of the response
     warmup: Any = None  # payload of a prediction made before the replica is ready
+    example: Any = None  # payload shown in the API's document
     log_level: str = "info"
     cpu_threads: int = 1  # size of the numeric libraries' thread pools
     endpoint: str = "/"  # where the gateway serves the API; an ASGI app's root_path; see HEADER_ENDPOINT

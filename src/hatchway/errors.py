@@ -23,6 +23,7 @@ place each; the CLI and the control API map them to exit codes and HTTP statuses
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 
@@ -154,14 +155,22 @@ class LoadError(HatchwayError):
 
 
 class RequestError(HatchwayError):
-    """A request that a replica refuses; `status` is the HTTP status of the answer."""
+    """A request that a replica refuses; `status` is the HTTP status of the answer, `details` names the wrong fields."""
 
     kind = "request"
     http_status = 400
 
-    def __init__(self, message: str, *, status: int = 400, hint: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 400,
+        hint: str | None = None,
+        details: Sequence[Mapping[str, object]] = (),
+    ) -> None:
         super().__init__(message, hint=hint)
         self.status = status
+        self.details = [dict(detail) for detail in details]  # [{"loc": ["items", 0], "msg": ..., "type": ...}]
 
 
 def all_errors() -> list[type[HatchwayError]]:

@@ -241,6 +241,48 @@ def test_every_argument_is_a_list() -> None:
         assert answer.json() == {"payload": 1, "query": "2", "header": "3", "id": "4"}
 
 
+def test_each_payload_is_of_the_type_in_the_list() -> None:
+    source = """
+    from dataclasses import dataclass
+
+    @dataclass
+    class Flower:
+        petal: float
+
+    def predict(payload: list[Flower]) -> list[float]:
+        return [flower.petal * 2 for flower in payload]
+    """
+    with a_replica(source, batch_max_size=4) as replica:
+        assert replica.post({"petal": 1.5}).json() == 3.0
+        assert replica.post({"petal": "wide"}).status == 422
+
+
+def test_arrays_are_stacked_with_those_of_their_shape(fifo: str) -> None:
+    source = f"""
+    import numpy as np
+
+    def predict(payload: np.ndarray):
+        print("shape", payload.shape)
+        if payload.shape == (1, 1):
+            open({fifo!r}).read()
+        return payload.sum(axis=1)
+    """
+    with a_replica(source, batch_max_size=8) as replica, ThreadPoolExecutor(16) as pool:
+        first = pool.submit(replica.post, [1])
+        replica.until(in_flight=1, queued=0)
+        sent = []
+        for payload in ([1, 2], [1, 2, 3], [3, 4]):
+            sent.append(pool.submit(replica.post, payload))
+            replica.until(queued=len(sent))
+        release(fifo)
+        assert [future.result().json() for future in (first, *sent)] == [1, 3, 6, 7]
+        assert [message for message in replica.messages() if message.startswith("shape")] == [
+            "shape (1, 1)",
+            "shape (2, 2)",
+            "shape (1, 3)",
+        ]
+
+
 def test_forms_join_batches() -> None:
     form = {"content-type": "application/x-www-form-urlencoded"}
     with a_replica("def predict(payload):\n    return [p['a'] for p in payload]\n", batch_max_size=4) as replica:
@@ -269,6 +311,11 @@ def test_work_after_the_answer() -> None:
         (
             "async def predict(payload):\n    yield 1\n",
             "function predict (handler.py:1) is a generator; with handler.batching a method returns a list",
+        ),
+        (
+            "def predict(payload: dict[str, int]): ...\n",
+            "function predict (handler.py:1) annotates its payload as dict[str, int]; with handler.batching it gets a "
+            "list (annotate it as list[dict[str, int]], or as numpy.ndarray to get arrays stacked)",
         ),
     ],
 )

@@ -2,14 +2,16 @@
 
 What happens to one of them stays with it: a payload that cannot be read is answered 4xx and does not join, a caller
 who left or ran out of time is not answered, a result that is an exception is that caller's error. Only what the
-method itself raises, or a result of the wrong length, is everybody's.
+method itself raises, or a result of the wrong length, is everybody's. Where payloads are arrays that the method gets
+stacked, those of another shape run in a call of their own.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from hatchway.replica.batching import FailedTogether, one_by_one
@@ -27,6 +29,7 @@ class Batch:
         self._method = method
         self._calls = calls
         self._context = app.context.copy()
+        self._context.run(current_request_id.set, calls[0].request_id if len(calls) == 1 else None)
         self._task: asyncio.Task[None] | None = None
         self._thread_id: int | None = None
         for call in calls:
@@ -50,11 +53,11 @@ class Batch:
             if call.is_form:
                 call.in_loop(self._read_form(call))
         joined = self._joined()
-        if joined:
+        for group in self._groups(joined):
             try:
-                self._hand_out(list(joined), self._method.function(**_in_columns(joined.values())))
+                self._hand_out(group, self._method.function(**self._together(group, joined)))
             except BaseException as exc:  # noqa: BLE001 (the user's code may raise anything; the thread lives on)
-                _fail(list(joined), exc)
+                _fail(group, exc)
         for call in joined:
             if call.has_follow_up:
                 call.in_loop(call.answer_and_leave_follow_up())
@@ -75,13 +78,14 @@ class Batch:
         for call in self._calls:
             if call.is_form:
                 await self._read_form(call)
-        joined = self._joined()
-        if joined:
+        is_slow = any(call.is_slow_to_read for call in self._calls)
+        joined = await self._app.workers.call(self._joined) if is_slow else self._joined()
+        for group in self._groups(joined):
             try:
-                results = self._method.function(**_in_columns(joined.values()))
-                self._hand_out(list(joined), await results if is_awaitable(results) else results)
+                results = self._method.function(**self._together(group, joined))
+                self._hand_out(group, await results if is_awaitable(results) else results)
             except BaseException as exc:  # noqa: BLE001 (as above)
-                _fail(list(joined), exc)
+                _fail(group, exc)
         for call in joined:
             if call.has_follow_up:
                 await call.answer_and_leave_follow_up()
@@ -97,7 +101,6 @@ class Batch:
     # --- in either ---------------------------------------------------------------------------------------
     def _joined(self) -> dict[Call, dict[str, Any]]:
         """The calls whose arguments can be read, with them; the others have failed, each for itself."""
-        current_request_id.set(self._calls[0].request_id if len(self._calls) == 1 else None)
         joined = {}
         for call in self._calls:
             if call.failure is None:
@@ -107,15 +110,27 @@ class Batch:
                     call.failure = exc
         return joined
 
+    def _groups(self, joined: dict[Call, dict[str, Any]]) -> list[list[Call]]:
+        """Who really runs together: all, or those whose arrays have the same shape and so can be stacked."""
+        if not self._method.stacks:
+            return [list(joined)] if joined else []
+        groups: dict[object, list[Call]] = {}
+        for call, arguments in joined.items():
+            array = arguments["payload"]
+            groups.setdefault((array.shape, array.dtype), []).append(call)
+        return list(groups.values())
+
+    def _together(self, group: list[Call], joined: dict[Call, dict[str, Any]]) -> dict[str, Any]:
+        """What each would get, as what all of them get: for each argument, a list in the order of the calls."""
+        columns: dict[str, Any] = {name: [joined[call][name] for call in group] for name in self._method.arguments}
+        if self._method.stacks:
+            columns["payload"] = sys.modules["numpy"].stack(columns["payload"])
+        return columns
+
     def _hand_out(self, calls: list[Call], results: Any) -> None:
         """Raises BadBatch."""
         for call, result in zip(calls, one_by_one(results, len(calls)), strict=True):
             call.accept(result)
-
-
-def _in_columns(rows: Collection[dict[str, Any]]) -> dict[str, list[Any]]:
-    """What each call would get, as what all of them get: for each argument, a list in the order of the calls."""
-    return {name: [row[name] for row in rows] for name in next(iter(rows))}
 
 
 def _fail(calls: list[Call], exc: BaseException) -> None:

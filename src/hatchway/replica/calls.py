@@ -57,6 +57,7 @@ _TIMEOUT = HEADER_TIMEOUT.encode()
 _OVERLOADED = HEADER_OVERLOADED.encode()
 _CONTENT_TYPE = b"content-type"
 BATCH_SIZE_BOUNDS = tuple(2.0**exponent for exponent in range(11))  # 1 to 1024
+_ACCEPT = b"accept"
 
 
 @dataclass
@@ -206,23 +207,24 @@ class Call(Exchange):
     def _execute(self) -> None:
         self.thread_id = threading.get_ident()
         current_request_id.set(self.request_id)
+        if self.is_form:
+            self._await_in_loop(self.read_form())
+        arguments = self.arguments()
         if self._method.is_async:  # of a class that has sync methods too: they share its slots
-            self._await_in_loop(self._answer())
+            self._await_in_loop(self._answer(arguments))
         else:
-            self._call_method()
+            self._call_method(arguments)
         if self._follow_up is not None:
             self.in_loop(self.answer_and_leave_follow_up())
 
-    def _call_method(self) -> None:
-        if self.is_form:
-            self._await_in_loop(self.read_form())
-        result, self._follow_up = split(self._method.function(**self.arguments()))
+    def _call_method(self, arguments: dict[str, Any]) -> None:
+        result, self._follow_up = split(self._method.function(**arguments))
         if is_stream(result) and hasattr(result, "__next__"):
             self._stream_from_thread(result)
         elif is_stream(result) or is_awaitable(result) or needs_relay(result):
             self._await_in_loop(self._send(result))
         else:
-            self._result = render(result)
+            self._result = self._render(result)
 
     def _stream_from_thread(self, items: Any) -> None:
         """A sync generator is run to its end by one thread, which waits where the client reads slowly."""
@@ -288,7 +290,7 @@ class Call(Exchange):
             if is_stream(result) or is_awaitable(result) or needs_relay(result):
                 self.failure = TypeError(f"a batching method returns values; for one payload it returned {result!r}")
                 return
-            self._result = render(result)
+            self._result = self._render(result)
             if self._follow_up is not None:
                 self._context = self._fresh_context()
         except Exception as exc:  # noqa: BLE001 (the user's code may raise anything while it is made JSON)
@@ -314,18 +316,21 @@ class Call(Exchange):
         else:
             self._leave_follow_up(self._leave_slot)
 
-    async def _answer(self) -> None:
+    async def _answer(self, arguments: dict[str, Any] | None = None) -> None:
         try:
-            if self.is_form:
-                await self.read_form()
-            result = self._method.function(**self.arguments())
+            if arguments is None:
+                if self.is_form:
+                    await self.read_form()
+                is_slow = self.is_slow_to_read
+                arguments = await self._app.workers.call(self.arguments) if is_slow else self.arguments()
+            result = self._method.function(**arguments)
             if is_awaitable(result):
                 result = await result
             result, self._follow_up = split(result)
             if is_stream(result) or needs_relay(result):
                 await self._send(result)
             else:
-                self._give(render(result))
+                self._give(self._render(result))
         except BaseException as exc:  # noqa: BLE001 (the user's code may raise anything; the replica lives on)
             self._fail(exc)
 
@@ -338,7 +343,7 @@ class Call(Exchange):
         elif needs_relay(result):
             await relay(result, self, root_path_of(self.fields, self._app.root_path))
         else:
-            self._give(render(result))
+            self._give(self._render(result))
 
     def _fresh_context(self) -> Context:
         context = self._app.context.copy()
@@ -359,10 +364,17 @@ class Call(Exchange):
     # --- the method's arguments --------------------------------------------------------------------------
     @property
     def is_form(self) -> bool:
-        return self._method.wants_payload and payloads.is_form(self.fields.get(_CONTENT_TYPE))
+        """Its form has to be read before its `arguments`."""
+        method = self._method
+        return method.wants_payload and method.decoder.takes_forms and payloads.is_form(self.fields.get(_CONTENT_TYPE))
+
+    @property
+    def is_slow_to_read(self) -> bool:
+        """Its `arguments` may take long, which belongs into a thread."""
+        return len(self.body) > self._method.decoder.slow_above_bytes
 
     async def read_form(self) -> None:
-        """Before `arguments`. Raises RequestError."""
+        """Raises RequestError."""
         self._form = await payloads.parse_form(self.raw_headers, self.body)
 
     def arguments(self) -> dict[str, Any]:
@@ -371,9 +383,15 @@ class Call(Exchange):
 
     def payload(self) -> Any:
         """Raises RequestError."""
-        return payloads.parse(self.fields.get(_CONTENT_TYPE), self.body) if self._form is None else self._form
+        decoder = self._method.decoder
+        if self._form is not None:
+            return decoder.decode_form(self._form)
+        return decoder.decode(self.fields.get(_CONTENT_TYPE), self.body)
 
     # --- answering ---------------------------------------------------------------------------------------
+    def _render(self, result: Any) -> Answer:
+        return render(result, self.fields.get(_ACCEPT, b""))
+
     def _give(self, answer: Answer) -> None:
         if not self.answered:  # by the timeout
             self.failed = answer.status >= 500
@@ -384,7 +402,7 @@ class Call(Exchange):
         if isinstance(exc, RequestError):
             self.failure = None
             if not self.answered:
-                self.answer_error(exc.status, "bad_request", exc.message)
+                self.answer_request_error(exc)
             return
         if isinstance(exc, ClientGone) or (isinstance(exc, asyncio.CancelledError) and (self.gone or self.ended)):
             return  # cancelled by us: nobody waits for an answer

@@ -19,6 +19,7 @@ import httptools
 import orjson
 
 from hatchway.contract import HEADER_ENDPOINT, HEADER_MAX_BODY, HEADER_REQUEST_ID, MAX_REQUEST_ID_CHARS
+from hatchway.errors import RequestError
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_PIPELINED = 32
@@ -29,6 +30,7 @@ ExtraHeaders = list[tuple[bytes, bytes]]
 _REQUEST_ID = HEADER_REQUEST_ID.encode()
 _ENDPOINT = HEADER_ENDPOINT.encode()
 _MAX_BODY = HEADER_MAX_BODY.encode()
+_REQUEST_ERROR_KINDS = {413: "body_too_large", 415: "unsupported_media_type", 422: "invalid_payload"}
 _STATUS_LINES = {s.value: b"HTTP/1.1 %d %s\r\n" % (s.value, s.phrase.encode()) for s in HTTPStatus}
 
 
@@ -106,6 +108,12 @@ class Exchange:
 
     def error_of(self, kind: str, message: str) -> dict[str, str]:
         return {"kind": kind, "message": message, "request_id": self.request_id}
+
+    def answer_request_error(self, refusal: RequestError) -> None:
+        """The same, of a request that is the caller's mistake; `details` are there when fields are wrong."""
+        kind = _REQUEST_ERROR_KINDS.get(refusal.status, "bad_request")
+        error = {"kind": kind, "message": refusal.message, "request_id": self.request_id}
+        self.answer_json(refusal.status, {"error": error | ({"details": refusal.details} if refusal.details else {})})
 
     def start_stream(self, status: int, headers: ExtraHeaders) -> None:
         """The head of an answer whose body follows in pieces, by `write` and at last `end_stream`."""

@@ -21,6 +21,7 @@ from hatchway.replica.batches import Batch
 from hatchway.replica.batching import Batching
 from hatchway.replica.calls import App, BatchMetrics, Call, Counts
 from hatchway.replica.connection import Exchange, Listener, Sink
+from hatchway.replica.documentation import Documentation, Leaf
 from hatchway.replica.follow_ups import FollowUps
 from hatchway.replica.gate import Gate, Job, LoopSlots
 from hatchway.replica.loading import Handler, describe, find, place_of
@@ -91,6 +92,7 @@ class HandlerFront:
         self.title = handler.description
         if handler.warning:
             self._log.say("WARNING", handler.warning)
+        self._documentation = Documentation(self._launch, handler)
         self._open_gate(handler)
 
     def _open_gate(self, handler: Handler) -> None:
@@ -156,14 +158,17 @@ class HandlerFront:
         await self.gate.wait_idle()
         await self._app.follow_ups.wait_idle()
 
-    def _receive(self, sink: Sink, method: str, target: bytes, headers: list[tuple[bytes, bytes]]) -> Call:
+    def _receive(self, sink: Sink, method: str, target: bytes, headers: list[tuple[bytes, bytes]]) -> Exchange:
+        if self._documentation.answers(method, target):
+            return Leaf(self._documentation, sink, method, target, headers)
         return Call(self._app, sink, method, target, headers)
 
     async def _predict_once(self, payload: object) -> None:
         verbs = self._app.handler.methods
         sink = _Kept()
         headers = [(b"content-type", b"application/json"), (b"x-request-id", b"warm-up")]
-        prediction = self._receive(sink, "POST" if "POST" in verbs else next(iter(verbs)), b"/", headers)
+        verb = "POST" if "POST" in verbs else next(iter(verbs))
+        prediction = Call(self._app, sink, verb, b"/", headers)
         prediction.body = orjson.dumps(payload)
         prediction.begin()
         await sink.done.wait()

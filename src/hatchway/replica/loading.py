@@ -30,6 +30,9 @@ from hatchway.replica.signature import (
     location,
     wanted_arguments,
 )
+from hatchway.replica.typed.decoder import UNTYPED, Decoder
+from hatchway.replica.typed.decoders import Payload, payload_of, payload_of_each
+from hatchway.replica.typed.hints import NOTHING, item_type, result_type
 
 CLASS_NAMES = ("Handler", "PythonPredictor")
 VERBS = {"handle_post": "POST", "handle_get": "GET", "handle_put": "PUT", "handle_patch": "PATCH"} | {
@@ -47,6 +50,12 @@ class Method:
     function: Callable[..., Any]
     arguments: tuple[str, ...]  # those it asks for
     is_async: bool  # a coroutine function or async generator: runs in the loop, else in a thread
+    decoder: Decoder = UNTYPED  # what makes its payload
+    returns: Any = NOTHING  # the annotation of its result, for the API's document
+    input_schema: dict[str, Any] | None = None  # JSON Schema of a model file's input, else the annotations say
+    output_schema: dict[str, Any] | None = None
+    example: Any = None  # a payload
+    stacks: bool = False  # a batch of payloads is one array
 
     @property
     def wants_payload(self) -> bool:
@@ -76,6 +85,7 @@ class Candidate:
         self._wants_init = wants_init
         self._methods = _read_methods(target, launch) if wants_init is not None else {}
         self._batching = self._read_batching()
+        self._payloads = {name: self._payload_of(name) for name in self._methods or (None,)}
 
     @property
     def is_async(self) -> bool:
@@ -91,16 +101,27 @@ class Candidate:
         concurrency = self._launch.max_concurrency or many
         if self._wants_init is None:
             wants = wanted_arguments(self._target, METHOD_ARGUMENTS, _owner(self._target, None, self._launch))
-            methods = {"POST": Method(self._target, wants, self.is_async)}
+            methods = {"POST": self._method(None, self._target, wants, self.is_async)}
             title = f"function {_name_of(self._target)} ({style})"
             return Handler(methods, title, concurrency, batching=self._batching)
         instance = self._make_instance(self._wants_init)
         methods = {
-            VERBS[name]: Method(getattr(instance, name), wants, kind.startswith("async"))
+            VERBS[name]: self._method(name, getattr(instance, name), wants, kind.startswith("async"))
             for name, (kind, wants) in self._methods.items()
         }
         title = f"class {self._target.__name__} ({style})"
         return Handler(methods, title, concurrency, self._warning(), self._batching)
+
+    def _payload_of(self, name: str | None) -> Payload:
+        """Of a method, or of the function if there is no name. Raises LoadError (BadSignature)."""
+        function = self._target if name is None else _without_self(self._target, name)
+        read = payload_of if self._batching is None else payload_of_each
+        return read(function, _owner(self._target, name, self._launch))
+
+    def _method(self, name: str | None, function: Callable[..., Any], wants: tuple[str, ...], is_async: bool) -> Method:
+        payload = self._payloads[name]
+        returns = result_type(function) if self._batching is None else item_type(result_type(function))
+        return Method(function, wants, is_async, payload.decoder, returns, stacks=payload.stacks)
 
     def _read_batching(self) -> Batching | None:
         """Raises LoadError when the handler cannot answer batches."""

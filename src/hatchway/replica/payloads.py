@@ -5,6 +5,7 @@ application/json and +json: parsed. Forms: starlette's FormData. text/plain: str
 
 from __future__ import annotations
 
+import codecs
 import importlib
 from collections.abc import AsyncIterator
 from typing import Any
@@ -14,25 +15,26 @@ import orjson
 from hatchway.errors import RequestError
 
 JSON = b"application/json"
+_SLOW_CHARSETS = frozenset({"idna", "punycode"})  # for names; a megabyte would take them hours
 _FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 
 
 def is_form(content_type: bytes | None) -> bool:
     """Whether the body is a form, whose parsing has to be awaited."""
-    return content_type is not None and _media_type(content_type) in _FORMS
+    return content_type is not None and media_type_of(content_type) in _FORMS
 
 
 def parse(content_type: bytes | None, body: bytes) -> Any:
     """The payload of a body that is not a form. Raises RequestError (400)."""
     if content_type == JSON:
-        return _parse_json(body)
+        return parse_json(body)
     if content_type is None:
         return body
-    media_type = _media_type(content_type)
+    media_type = media_type_of(content_type)
     if media_type == "application/json" or media_type.endswith("+json"):
-        return _parse_json(body)
+        return parse_json(body)
     if media_type == "text/plain":
-        return _decode(body, _charset(content_type))
+        return decode_text(body, charset_of(content_type))
     return body
 
 
@@ -44,7 +46,7 @@ async def parse_form(raw_headers: list[tuple[bytes, bytes]], body: bytes) -> Any
     except ImportError as exc:
         raise _no_form_parser() from exc
     headers = datastructures.Headers(raw=raw_headers)
-    multipart = _media_type(headers.get("content-type", "").encode("latin-1")) == "multipart/form-data"
+    multipart = media_type_of(headers.get("content-type", "").encode("latin-1")) == "multipart/form-data"
     parser_class = formparsers.MultiPartParser if multipart else formparsers.FormParser
     try:
         return await parser_class(headers, _one_piece(body)).parse()
@@ -65,7 +67,8 @@ async def _one_piece(body: bytes) -> AsyncIterator[bytes]:
     yield b""
 
 
-def _parse_json(body: bytes) -> Any:
+def parse_json(body: bytes) -> Any:
+    """Raises RequestError (400). Strict: no NaN, no infinities, no number too large for a double, depth 1024."""
     if not body:
         raise RequestError("the request's body is empty; its content type is application/json, so send a JSON value")
     try:
@@ -77,20 +80,25 @@ def _parse_json(body: bytes) -> Any:
         ) from exc
 
 
-def _decode(body: bytes, charset: str) -> str:
+def decode_text(body: bytes, charset: str) -> str:
+    """Raises RequestError (400)."""
     try:
-        return body.decode(charset)
+        if codecs.lookup(charset).name not in _SLOW_CHARSETS:
+            return body.decode(charset)
     except LookupError as exc:
         raise RequestError(f"unknown charset {charset!r} in the content type") from exc
     except (UnicodeError, ValueError) as exc:
         raise RequestError(f"the request's body is not valid {charset} text: {exc}") from exc
+    raise RequestError(f"the charset {charset!r} in the content type is not for texts")
 
 
-def _media_type(content_type: bytes) -> str:
+def media_type_of(content_type: bytes) -> str:
+    """ "text/csv" of b"Text/CSV; charset=latin-1"."""
     return content_type.partition(b";")[0].strip().lower().decode("latin-1")
 
 
-def _charset(content_type: bytes) -> str:
+def charset_of(content_type: bytes) -> str:
+    """The charset that a content type names, else "utf-8"."""
     for parameter in content_type.decode("latin-1").split(";")[1:]:
         name, _, value = parameter.partition("=")
         if name.strip().lower() == "charset":

@@ -1,6 +1,7 @@
 """From what a handler returns to an answer, by type.
 
-bytes: octet-stream. str: plain text. A Starlette response: itself. A generator: a stream. Anything else: JSON.
+bytes: octet-stream. str: plain text. A Starlette response: itself. A generator: a stream. Arrays, tables and images: as
+the caller accepts them (typed/answers.py). Anything else: JSON.
 Starlette is never imported here: its responses are known by their attributes.
 """
 
@@ -15,11 +16,13 @@ from hatchway.replica.connection import ClientGone, Exchange, ExtraHeaders
 from hatchway.replica.payloads import JSON
 from hatchway.replica.serialise import to_json
 from hatchway.replica.sse import EVENT_STREAM, encode_event, is_event
+from hatchway.replica.typed import answers
 
 TEXT = b"text/plain; charset=utf-8"
 BYTES = b"application/octet-stream"
 JSON_LINES = b"application/x-ndjson"
 
+_BY_ACCEPT: ExtraHeaders = [(b"vary", b"accept")]
 _JSON_TYPES = frozenset({dict, list, int, float, bool, type(None)})
 
 
@@ -58,7 +61,7 @@ def needs_relay(result: Any) -> bool:
     return not isinstance(getattr(result, "body", None), (bytes, memoryview))
 
 
-def render(result: Any) -> Answer:
+def render(result: Any, accept: bytes = b"") -> Answer:
     """The answer for a result that is neither a stream nor needs a relay. Raises NotSerialisable."""
     if type(result) in _JSON_TYPES:
         return Answer(JSON, to_json(result))
@@ -69,7 +72,8 @@ def render(result: Any) -> Answer:
     if is_response(result):
         fields = [(name.lower(), value) for name, value in result.raw_headers]
         return Answer(b"", bytes(result.body), result.status_code, _without_length(fields))
-    return Answer(JSON, to_json(result))
+    encoded = answers.encode(result, accept)
+    return Answer(JSON, to_json(result)) if encoded is None else Answer(*encoded, extra=_BY_ACCEPT)
 
 
 def stream_type(first: Any, accept: bytes) -> bytes:

@@ -69,7 +69,7 @@ def revision_id(spec: RealtimeApi, document: dict[str, Any], source: Source, env
 
 
 RUNNING_SECTIONS = ("handler", "compute")
-INERT_FIELDS = ("example",)  # of handler: shown to people, unknown to replicas
+INERT_FIELDS = ("example",)  # of handler: only shown; a replica shows the one it was started with
 
 
 def running_part(spec: RealtimeApi, document: dict[str, Any]) -> dict[str, Any]:

@@ -52,6 +52,7 @@ def make_launch(slot: Slot, workload: Workload, runtime: Runtime) -> Launch:
         batch_max_wait_s=handler.batching.max_wait if handler.batching else 0.0,
         timeout_s=handler.timeout,
         warmup=handler.warmup,
+        example=handler.example,
         log_level=handler.log_level,
         cpu_threads=cpu_threads(workload),
         endpoint=workload.spec.endpoint,
