@@ -3,8 +3,9 @@
     python client.py saturate ADDRESS PATH SECONDS CONNECTIONS   as fast as the server answers
     python client.py paced ADDRESS PATH SECONDS RATE             open loop: RATE requests a second, come what may
 
-ADDRESS is HOST:PORT or the path of a unix socket. Prints one line of JSON. Latencies of `paced` count from the moment
-a request was due, not from when it could be sent: a server that stalls is not excused.
+ADDRESS is HOST:PORT or the path of a unix socket. Two more arguments are a file to send and its content type. Prints
+one line of JSON. Latencies of `paced` count from the moment a request was due, not from when it could be sent: a
+server that stalls is not excused.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 import threading
 import time
 from collections import deque
+from pathlib import Path
 
 import httptools
 import uvloop
@@ -25,8 +27,11 @@ MOST_CONNECTIONS = 128
 
 
 def request_to(path: str) -> bytes:
-    head = f"POST {path} HTTP/1.1\r\nhost: bench\r\naccept: */*\r\ncontent-type: application/json\r\n"
-    return head.encode() + b"content-length: %d\r\n\r\n" % len(BODY) + BODY
+    body, content_type = BODY, "application/json"
+    if len(sys.argv) > 6:
+        body, content_type = Path(sys.argv[6]).read_bytes(), sys.argv[7]
+    head = f"POST {path} HTTP/1.1\r\nhost: bench\r\naccept: */*\r\ncontent-type: {content_type}\r\n"
+    return head.encode() + b"content-length: %d\r\n\r\n" % len(body) + body
 
 
 class Connection(asyncio.Protocol):

@@ -163,8 +163,9 @@ def paced(target: stage.Target) -> dict[str, float]:
     return {f"p50 ms @{RATE}": got["p50_ms"], f"p99 ms @{RATE}": got["p99_ms"]}
 
 
-def run_client(action: str, target: stage.Target, seconds: float, amount: float) -> dict[str, float]:
-    command = [sys.executable, str(CLIENT), action, target.address, target.path, str(seconds), str(amount)]
+def run_client(action: str, target: stage.Target, seconds: float, amount: float, *body: str) -> dict[str, float]:
+    """`body`: the file to send and its content type, if it is not the usual one."""
+    command = [sys.executable, str(CLIENT), action, target.address, target.path, str(seconds), str(amount), *body]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{target.name}: the client failed:\n{done.stderr}")

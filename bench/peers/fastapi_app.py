@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 
 app = FastAPI()
 
@@ -10,3 +10,8 @@ app = FastAPI()
 @app.post("/echo")
 async def echo(payload: dict[str, Any]) -> dict[str, Any]:
     return payload
+
+
+@app.post("/size")
+async def size(request: Request) -> int:
+    return len(await request.body())
