@@ -14,7 +14,8 @@ from hatchway.control_api.plane import ShutdownMode
 from hatchway.controller.controller import Controller
 from hatchway.gateway.gateway import Gateway
 from hatchway.settings import Settings
-from hatchway.spec.deploy import DeployRequest, ScaleRequest
+from hatchway.spec.deploy import DeployRequest
+from hatchway.spec.requests import ScaleRequest
 from hatchway.spec.status import (
     ApiStatus,
     DeployResult,

@@ -148,6 +148,17 @@ async def test_a_drain_is_not_taken_back_from_who_stops_drains_for_good_or_does_
     assert not any(replica.resumable for replica in backend.observe())
 
 
+async def test_a_crash_loop_is_called_so_before_it_is_given_up(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path
+) -> None:
+    backend = await start_backend()
+    await backend.apply(a_workload(project, handler={"config": {"at_start": "os._exit(3)"}}), 1)
+    looping = await feed.until(lambda: next((r for r in backend.observe() if r.reason == "CrashLoop"), None))
+    assert not looping.final
+    assert "2 times in a row" in looping.message
+    assert "exit code 3" in looping.message
+
+
 async def test_the_next_engine_knows_which_drains_can_be_taken_back(
     start_backend: StartBackend, feed: ChangeFeed, project: Path, settings: Settings
 ) -> None:

@@ -10,6 +10,7 @@ from hatchway.backends.local.restarts import (
     Restart,
     decide,
     describe,
+    describe_loop,
     forget_old,
 )
 from hatchway.contract import (
@@ -57,10 +58,15 @@ def test_what_cannot_load_is_final_unless_it_was_ready_once(code: int) -> None:
 
 
 def test_more_than_five_ends_in_a_row_without_getting_ready_are_a_crash_loop() -> None:
-    decision = decide([UNREADY] * (MAX_UNREADY_CRASHES + 1))
-    assert isinstance(decision, Never)
-    assert decision.reason == "CrashLoop"
+    assert decide([UNREADY] * (MAX_UNREADY_CRASHES + 1)) == Never()
     assert isinstance(decide([CRASHED, *[UNREADY] * MAX_UNREADY_CRASHES]), Restart)
+
+
+def test_from_the_second_end_in_a_row_it_is_told_as_a_loop_unless_the_cause_says_more() -> None:
+    assert describe_loop([UNREADY, UNREADY]) == "it ended 2 times in a row without becoming ready"
+    assert describe_loop([UNREADY]) == ""
+    assert describe_loop([UNREADY, UNREADY, CRASHED]) == ""
+    assert describe_loop([CRASHED, UNREADY, Exit(100.0, EXIT_LOAD_FAILED, ready_s=None)]) == ""
 
 
 def test_what_is_forgotten_changes_no_decision() -> None:

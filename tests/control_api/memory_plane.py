@@ -14,7 +14,8 @@ from typing import Any
 from hatchway import __version__
 from hatchway.control_api.app import ShutdownMode, make_app, serve
 from hatchway.errors import Conflict, NotFound, UsageError
-from hatchway.spec.deploy import DeployRequest, ScaleRequest
+from hatchway.spec.deploy import DeployRequest
+from hatchway.spec.requests import ScaleRequest
 from hatchway.spec.status import (
     ApiStatus,
     Condition,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hatchway.errors import Conflict, NoCapacity, NotFound, UsageError
-from hatchway.spec.deploy import ScaleRequest
+from hatchway.spec.requests import ScaleRequest
 from tests.controller.world import ADA, Lab
 
 TWO = {"min_replicas": 2, "max_replicas": 4}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hatchway.cli.connect import settings_here
+from hatchway.cli.connect import START_TIMEOUT_S, settings_here
 from hatchway.cli.output import Cell, Format, FormatOption, Output, format_bytes
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def status(output: FormatOption = Format.table) -> None:
         else:
             out.data({"engine": None, "gateway": None, "home": str(settings.home), "apis": {}, "disk_bytes": {}})
         return
+    keeper.start(settings, timeout_s=START_TIMEOUT_S)  # there is a keeper: this waits for the engine it brings up
     with Client(socket=settings.engine_socket) as client:
         found = client.status()
     if keeper.has_lost_home(settings):

@@ -1,10 +1,14 @@
 """`Client` and `AsyncClient`: everything the command line does, from Python, with typed results.
 
 Both speak HTTP to the engine's unix socket. What is asked and what an answer means is written once, in `calls`,
-`deploying` and `waiting`; the two clients differ only in how they send.
+`deploying` and `waiting`; the two clients differ only in how they send. `AsyncClient` is imported when it is first
+used: its HTTP library would be most of what a command waits for.
 """
 
-from hatchway.client.async_client import AsyncClient
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from hatchway.client.predictions import Prediction
 from hatchway.client.progress import (
     DownloadingPython,
@@ -17,6 +21,9 @@ from hatchway.client.progress import (
     Uploading,
 )
 from hatchway.client.sync_client import Client
+
+if TYPE_CHECKING:
+    from hatchway.client.async_client import AsyncClient
 
 __all__ = [
     "AsyncClient",
@@ -31,3 +38,11 @@ __all__ = [
     "StatusSeen",
     "Uploading",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "AsyncClient":
+        from hatchway.client.async_client import AsyncClient
+
+        return AsyncClient
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

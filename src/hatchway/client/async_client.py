@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
@@ -18,12 +18,13 @@ from hatchway.client.absence import PATIENCE_S, Absence
 from hatchway.client.calls import Call, Stream
 from hatchway.client.connection import (
     ANSWER_TIMEOUT_S,
-    BASE_URL,
-    engine_errors,
+    HOST,
+    gone,
     identity,
     is_listening,
     locate,
     raise_for,
+    too_late,
 )
 from hatchway.client.deploying import Deploy, advance
 from hatchway.client.following import Feed, LogFeed, WatchFeed
@@ -43,7 +44,7 @@ class AsyncClient:
         self._socket, self._cache_file = locate(socket)
         transport = httpx.AsyncHTTPTransport(uds=str(self._socket))
         self._http = httpx.AsyncClient(
-            transport=transport, base_url=BASE_URL, headers=identity(), timeout=ANSWER_TIMEOUT_S
+            transport=transport, base_url=f"http://{HOST}", headers=identity(), timeout=ANSWER_TIMEOUT_S
         )
 
     async def __aenter__(self) -> Self:
@@ -198,20 +199,20 @@ class AsyncClient:
         await self._send(calls.shut_down(mode, python))
 
     async def _send(self, call: Call[T]) -> T:
-        with engine_errors():
-            return call.result(await self._http.send(call.request(self._http)))
+        async with _engine_errors():
+            answer = await self._http.request(
+                call.method, call.path, json=call.json, headers=call.headers, timeout=call.timeout_s
+            )
+        return call.result(answer.status_code, answer.content)
 
     async def _items(self, stream: Stream[T]) -> AsyncGenerator[T | None, None]:
-        with engine_errors():
-            answer = await self._http.send(stream.request(self._http), stream=True)
-            try:
-                if not answer.is_success:
-                    await answer.aread()
-                    raise_for(answer)
-                async for line in answer.aiter_lines():
-                    yield stream.read(line)
-            finally:
-                await answer.aclose()
+        timeout = httpx.Timeout(ANSWER_TIMEOUT_S, read=None if stream.is_endless else ANSWER_TIMEOUT_S)
+        asked = self._http.stream("GET", stream.path, params=stream.params, timeout=timeout)
+        async with _engine_errors(), asked as answer:
+            if not answer.is_success:
+                raise_for(answer.status_code, await answer.aread())
+            async for line in answer.aiter_lines():
+                yield stream.read(line)
 
     async def _follow(self, feed: Feed[T], patience_s: float = PATIENCE_S) -> AsyncGenerator[T | None, None]:
         """What is new, over the engines that come and go; None for a moment without news."""
@@ -235,3 +236,14 @@ class AsyncClient:
                     await asyncio.sleep(absence.pause_s(error, time.monotonic()))
                     if is_listening(self._socket):
                         break
+
+
+@asynccontextmanager
+async def _engine_errors() -> AsyncIterator[None]:
+    """Turns what httpx raises into TimedOut or EngineUnavailable."""
+    try:
+        yield
+    except httpx.TimeoutException as exc:
+        raise too_late() from exc
+    except httpx.HTTPError as exc:
+        raise gone() from exc

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote
 
-import httpx
 from pydantic import BaseModel, TypeAdapter
 
 from hatchway.client.connection import ANSWER_TIMEOUT_S, raise_for
 from hatchway.client.events import Deleted, Events, log_line
-from hatchway.spec.deploy import RollbackRequest, ScaleRequest
+from hatchway.spec.requests import RollbackRequest, ScaleRequest
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
 
 T = TypeVar("T")
@@ -34,13 +33,10 @@ class Call(Generic[T]):
     headers: Mapping[str, str] = field(default_factory=dict)
     timeout_s: float = ANSWER_TIMEOUT_S
 
-    def request(self, http: httpx.Client | httpx.AsyncClient) -> httpx.Request:
-        return http.build_request(self.method, self.path, json=self.json, headers=self.headers, timeout=self.timeout_s)
-
-    def result(self, answer: httpx.Response) -> T:
+    def result(self, status: int, body: bytes) -> T:
         """Raises the error that the answer tells of."""
-        raise_for(answer)
-        return self.read(answer.content)
+        raise_for(status, body)
+        return self.read(body)
 
 
 @dataclass(frozen=True)
@@ -51,10 +47,6 @@ class Stream(Generic[T_co]):
     read: Callable[[str], T_co | None]
     params: Mapping[str, str]
     is_endless: bool
-
-    def request(self, http: httpx.Client | httpx.AsyncClient) -> httpx.Request:
-        timeout = httpx.Timeout(ANSWER_TIMEOUT_S, read=None if self.is_endless else ANSWER_TIMEOUT_S)
-        return http.build_request("GET", self.path, params=self.params, timeout=timeout)
 
 
 def one(model: type[M]) -> Callable[[bytes], M]:

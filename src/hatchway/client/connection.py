@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-import httpx
-
 from hatchway.errors import EngineUnavailable, TimedOut, from_dict
 from hatchway.settings import Settings
-from hatchway.spec.deploy import HEADER_BY
+from hatchway.spec.requests import HEADER_BY
 
-BASE_URL = "http://engine"  # a name for the Host header: the socket decides who is asked
+HOST = "engine"  # a name for the Host header: the socket decides who is asked
 ANSWER_TIMEOUT_S = 60.0
 
 
@@ -48,23 +45,21 @@ def identity() -> dict[str, str]:
     return {HEADER_BY: quote(f"{user}@{socket.gethostname()}", safe="@")}
 
 
-@contextmanager
-def engine_errors() -> Iterator[None]:
-    """Turns what httpx raises into TimedOut or EngineUnavailable."""
-    try:
-        yield
-    except httpx.TimeoutException as exc:
-        raise TimedOut("the engine did not answer in time") from exc
-    except httpx.HTTPError as exc:
-        raise EngineUnavailable("the engine is not running, or went away", hint="start it with: hatchway up") from exc
+def too_late() -> TimedOut:
+    return TimedOut("the engine did not answer in time")
 
 
-def raise_for(answer: httpx.Response) -> None:
+def gone() -> EngineUnavailable:
+    return EngineUnavailable("the engine is not running, or went away", hint="start it with: hatchway up")
+
+
+def raise_for(status: int, body: bytes) -> None:
     """Raises the error that a complete answer tells of."""
-    if answer.is_success:
+    if 200 <= status < 300:
         return
     try:
-        error = answer.json()["error"]
+        error = json.loads(body)["error"]
     except (ValueError, KeyError, TypeError):
-        raise EngineUnavailable(f"the engine answered {answer.status_code}: {answer.text[:200]}") from None
+        text = body[:200].decode(errors="replace")
+        raise EngineUnavailable(f"the engine answered {status}: {text}") from None
     raise from_dict(error)

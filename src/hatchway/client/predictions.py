@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
-
-import httpx
+from typing import TYPE_CHECKING, Any
 
 from hatchway.errors import PredictionFailed
+
+if TYPE_CHECKING:
+    import httpx
 
 JSON = "application/json"
 

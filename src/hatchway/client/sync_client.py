@@ -5,29 +5,18 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
-import httpx
-
 from hatchway.client import calls
 from hatchway.client.absence import PATIENCE_S, Absence
-from hatchway.client.calls import Call, Stream
-from hatchway.client.connection import (
-    ANSWER_TIMEOUT_S,
-    BASE_URL,
-    engine_errors,
-    identity,
-    is_listening,
-    locate,
-    raise_for,
-)
-from hatchway.client.deploying import Deploy, advance
+from hatchway.client.calls import Call
+from hatchway.client.connection import identity, is_listening, locate
 from hatchway.client.following import Feed, LogFeed, WatchFeed
 from hatchway.client.predictions import Prediction, body_of, prediction
 from hatchway.client.progress import OnProgress, silent
+from hatchway.client.unix_http import UnixHttp
 from hatchway.client.waiting import Waiting
 from hatchway.errors import DeployFailed, EngineUnavailable, HatchwayError, NotFound, PredictionFailed
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
@@ -43,8 +32,7 @@ class Client:
 
     def __init__(self, *, socket: Path | None = None) -> None:
         self._socket, self._cache_file = locate(socket)
-        transport = httpx.HTTPTransport(uds=str(self._socket))
-        self._http = httpx.Client(transport=transport, base_url=BASE_URL, headers=identity(), timeout=ANSWER_TIMEOUT_S)
+        self._http = UnixHttp(self._socket, identity())
 
     def __enter__(self) -> Self:
         return self
@@ -53,19 +41,19 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        self._http.close()
+        """Nothing is held open between questions; it is `AsyncClient` that has to be closed."""
 
     def status(self) -> Status:
         """The engine, the gateway, and how many APIs are in which phase."""
-        return self._send(calls.status())
+        return self._http.send(calls.status())
 
     def list(self) -> list[ApiStatus]:
         """All APIs, by name."""
-        return self._send(calls.list_apis())
+        return self._http.send(calls.list_apis())
 
     def get(self, name: str) -> ApiStatus:
         """Raises NotFound."""
-        return self._send(calls.get(name))
+        return self._http.send(calls.get(name))
 
     def deploy(
         self,
@@ -82,11 +70,13 @@ class Client:
         `force`: also in the place of another update that goes on.
         Raises InvalidSpec, Conflict, NoCapacity, DeployFailed, TimedOut.
         """
+        from hatchway.client.deploying import Deploy, advance  # reads projects: most callers never do
+
         steps = Deploy(paths, names, dry_run, force, os.environ, self._cache_file, on_progress).steps()
         step = advance(steps, None)
         while isinstance(step, Call):
             try:
-                answer = self._send(step)
+                answer = self._http.send(step)
             except HatchwayError as error:
                 answer = error
             step = advance(steps, answer)
@@ -124,16 +114,18 @@ class Client:
         if follow:
             lines = self._follow(LogFeed(name, replica=replica, since=since, request_id=request_id))
         else:
-            lines = self._items(calls.logs(name, replica=replica, since=since, request_id=request_id, follow=False))
+            lines = self._http.items(
+                calls.logs(name, replica=replica, since=since, request_id=request_id, follow=False)
+            )
         return (line for line in lines if line is not None)
 
     def start(self, name: str) -> ApiStatus:
         """Run what was stopped, or try again what failed. Raises NotFound."""
-        return self._send(calls.change(name, "start"))
+        return self._http.send(calls.change(name, "start"))
 
     def stop(self, name: str) -> ApiStatus:
         """Let the replicas finish and end; the API is kept. Raises NotFound."""
-        return self._send(calls.change(name, "stop"))
+        return self._http.send(calls.change(name, "stop"))
 
     def restart(
         self, name: str, *, wait: bool = True, timeout_s: float | None = None, on_progress: OnProgress = silent
@@ -142,7 +134,7 @@ class Client:
 
         Raises NotFound, Conflict, NoCapacity, DeployFailed, TimedOut.
         """
-        result = self._send(calls.restart(name))
+        result = self._http.send(calls.restart(name))
         return self.wait(result, timeout_s=timeout_s, on_progress=on_progress) if wait else result
 
     def rollback(
@@ -158,7 +150,7 @@ class Client:
 
         Raises NotFound, Conflict, NoCapacity, DeployFailed, TimedOut.
         """
-        result = self._send(calls.rollback(name, to))
+        result = self._http.send(calls.rollback(name, to))
         return self.wait(result, timeout_s=timeout_s, on_progress=on_progress) if wait else result
 
     def scale(self, name: str, replicas: int | None = None, *, for_s: float) -> ApiStatus:
@@ -166,19 +158,19 @@ class Client:
 
         Raises NotFound, UsageError outside autoscaling.min_replicas and max_replicas, Conflict.
         """
-        return self._send(calls.scale(name, replicas, for_s))
+        return self._http.send(calls.scale(name, replicas, for_s))
 
     def history(self, name: str) -> Sequence[HistoryEntry]:
         """Who did what to an API, and what became of it; the newest first. Raises NotFound."""
-        return self._send(calls.history(name))
+        return self._http.send(calls.history(name))
 
     def scaling(self, name: str) -> Sequence[ScalingStep]:
         """What the autoscaler decided and why, the newest first. Raises NotFound."""
-        return self._send(calls.scaling(name))
+        return self._http.send(calls.scaling(name))
 
     def delete(self, name: str) -> ApiStatus:
         """Stop an API and forget it. Returns at once; `watch` ends when it is gone. Raises NotFound."""
-        return self._send(calls.delete(name))
+        return self._http.send(calls.delete(name))
 
     def predict(self, name: str, payload: Any, *, content_type: str | None = None) -> Any:
         """One request through the gateway; its answer decoded. Raises PredictionFailed, NotFound."""
@@ -186,6 +178,8 @@ class Client:
 
     def request(self, name: str, payload: Any, *, content_type: str | None = None) -> Prediction:
         """Like `predict`, with status, content type and request id."""
+        import httpx  # for the gateway alone
+
         url = self.get(name).endpoint
         body, kind = body_of(payload, content_type)
         try:
@@ -197,32 +191,18 @@ class Client:
 
     def prune(self) -> dict[str, int]:
         """Remove what no API needs. Returns the bytes freed, by folder of the home."""
-        return self._send(calls.prune())
+        return self._http.send(calls.prune())
 
     def shut_down(self, mode: Literal["down", "restart", "handover"] = "down", python: str | None = None) -> None:
         """End everything, or only the engine, for another to take over."""
-        self._send(calls.shut_down(mode, python))
-
-    def _send(self, call: Call[T]) -> T:
-        with engine_errors():
-            return call.result(self._http.send(call.request(self._http)))
-
-    def _items(self, stream: Stream[T]) -> Iterator[T | None]:
-        with engine_errors():
-            answer = self._http.send(stream.request(self._http), stream=True)
-            with closing(answer):
-                if not answer.is_success:
-                    answer.read()
-                    raise_for(answer)
-                for line in answer.iter_lines():
-                    yield stream.read(line)
+        self._http.send(calls.shut_down(mode, python))
 
     def _follow(self, feed: Feed[T], patience_s: float = PATIENCE_S) -> Iterator[T | None]:
         """What is new, over the engines that come and go; None for a moment without news."""
         absence = Absence(self._socket, patience_s)
         while not feed.is_over:
             try:
-                for item in self._items(feed.stream(time.time())):
+                for item in self._http.items(feed.stream(time.time())):
                     absence.end()
                     yield feed.see(item)
                 feed.close()

@@ -36,7 +36,8 @@ from hatchway.control_api.plane import ControlPlane, ShutdownMode
 from hatchway.control_api.serving import serve
 from hatchway.control_api.streams import Stream, as_events, as_lines
 from hatchway.errors import HatchwayError, InvalidSpec, UsageError
-from hatchway.spec.deploy import HEADER_BY, DeployRequest, RollbackRequest, ScaleRequest
+from hatchway.spec.deploy import DeployRequest
+from hatchway.spec.requests import HEADER_BY, RollbackRequest, ScaleRequest
 from hatchway.spec.values import Wrong, parse_duration
 from hatchway.store.trees import check_manifest
 

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from hatchway import __version__
 from hatchway.control_api.plane import ShutdownMode
-from hatchway.spec.deploy import HEADER_BY, DeployRequest, RollbackRequest, ScaleRequest
+from hatchway.spec.deploy import DeployRequest
+from hatchway.spec.requests import HEADER_BY, RollbackRequest, ScaleRequest
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
 
 HEADER_SOURCE_PATH = "x-hatchway-source-path"

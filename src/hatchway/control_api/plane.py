@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
-from hatchway.spec.deploy import DeployRequest, ScaleRequest
+from hatchway.spec.deploy import DeployRequest
+from hatchway.spec.requests import ScaleRequest
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
 
 ShutdownMode = Literal["down", "restart", "handover"]

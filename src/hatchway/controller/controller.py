@@ -13,8 +13,9 @@ from hatchway.controller.rollbacks import Rollbacks
 from hatchway.controller.scaling import Scaler
 from hatchway.controller.status import Reachability, View, to_entry, to_status, to_step
 from hatchway.controller.verbs import Verbs
-from hatchway.spec.deploy import DeployRequest, ScaleRequest
+from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.masking import masked
+from hatchway.spec.requests import ScaleRequest
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, ScalingStep
 from hatchway.store.sqlite import ApiRecord, RevisionRecord
 

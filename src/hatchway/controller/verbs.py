@@ -10,7 +10,7 @@ from hatchway.controller.plan import replicas_wanted
 from hatchway.controller.reconcile import Reconciler, World
 from hatchway.controller.room import check_room
 from hatchway.errors import Conflict, NotFound, UsageError
-from hatchway.spec.deploy import ScaleRequest
+from hatchway.spec.requests import ScaleRequest
 from hatchway.store.sqlite import Action, ApiRecord, Deed, Event, Outcome, Scaled
 
 

@@ -8,8 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hatchway.spec.revision import Source
 
-HEADER_BY = "x-hatchway-by"  # who sends a request, as user@host, percent-encoded: for the history, not for rights
-
 
 class ApiDocument(BaseModel):
     """One API of a YAML file: as written, with what it refers to.
@@ -32,20 +30,3 @@ class DeployRequest(BaseModel):
     apis: tuple[ApiDocument, ...]
     dry_run: bool = False
     force: bool = False  # also in the place of an update that goes on
-
-
-class RollbackRequest(BaseModel):
-    """`to`: a revision or the beginning of its name; None for the last one that was live before the present one."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    to: str | None = None
-
-
-class ScaleRequest(BaseModel):
-    """So many replicas for `for_s` seconds, whatever the load; 0 seconds end what was asked for before."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    replicas: int | None = None
-    for_s: float = Field(ge=0, allow_inf_nan=False)

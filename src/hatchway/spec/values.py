@@ -13,11 +13,14 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-import yaml
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+if TYPE_CHECKING:
+    from yaml import SafeLoader
 
 MAX_SECONDS = 365 * 86400
 MAX_NUMBER = 2**63
@@ -59,7 +62,6 @@ class Rule:
 
 
 # --- scalars as YAML reads them ------------------------------------------------------------------------------
-_RESOLVER = yaml.SafeLoader("")
 _INTEGER = re.compile(r"[-+]?[0-9][0-9_]*")
 MAX_DIGITS = 300
 
@@ -69,8 +71,20 @@ def read_scalar(text: str) -> Any:
 
     Dates and times of day (`2026-01-01`, `12:30`) stay text, as everybody but YAML 1.1 expects.
     """
-    tag = _RESOLVER.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
-    return read_tagged(str(tag).rpartition(":")[2], text)
+    return read_tagged(_yaml_tag(text).rpartition(":")[2], text)
+
+
+def _yaml_tag(text: str) -> str:
+    import yaml
+
+    return str(_resolver().resolve(yaml.ScalarNode, text, (True, False)))  # type: ignore[no-untyped-call]
+
+
+@cache
+def _resolver() -> SafeLoader:
+    import yaml  # only for those who read YAML: durations are read by everybody
+
+    return yaml.SafeLoader("")
 
 
 def read_tagged(kind: str, text: str) -> Any:

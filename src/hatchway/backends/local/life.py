@@ -87,11 +87,14 @@ def account(slot: Slot, code: int | None, world: Surroundings) -> None:
 
 
 def _follow_up(slot: Slot, world: Surroundings) -> None:
+    loop = restarts.describe_loop(slot.exits)
+    if loop:
+        # What is known of the cause says more than that it came again and again.
+        slot.reason = slot.reason if slot.reason == "OutOfMemory" else "CrashLoop"
+        slot.message = f"{loop}; {slot.message}"
     match restarts.decide(slot.exits):
-        case restarts.Never(reason, message):
-            # What is known of the cause says more than that it came again and again.
-            kept = slot.reason if slot.reason == "OutOfMemory" else reason or slot.reason
-            world.fail(slot, kept, "; ".join(filter(None, (message, slot.message))))
+        case restarts.Never():
+            world.fail(slot, slot.reason, slot.message)
         case restarts.Restart():
             world.on_change(slot.api)
 

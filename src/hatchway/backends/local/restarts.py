@@ -24,6 +24,7 @@ FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 30.0
 CALM_AFTER_S = 60.0  # ready for so long: what happened before does not count any more
 MAX_UNREADY_CRASHES = 5
+MIN_LOOP = 2  # ends in a row without having been ready: it will be told as a loop, whether or not it is over
 
 _FINAL_CODES = frozenset({EXIT_LOAD_FAILED, EXIT_WARMUP_FAILED, EXIT_OLD_PYTHON, EXIT_CONTRACT})
 _REASONS = {
@@ -51,10 +52,7 @@ class Restart:
 
 @dataclass(frozen=True)
 class Never:
-    """It stays down. `reason` is set when it replaces the exit's own reason."""
-
-    reason: str = ""
-    message: str = ""
+    """It stays down."""
 
 
 def decide(exits: Sequence[Exit]) -> Restart | Never:
@@ -62,9 +60,8 @@ def decide(exits: Sequence[Exit]) -> Restart | Never:
     last = exits[-1]
     if last.code in _FINAL_CODES and all(end.ready_s is None for end in exits):
         return Never()
-    unready = _trailing(exits, lambda end: end.ready_s is None)
-    if unready > MAX_UNREADY_CRASHES:
-        return Never("CrashLoop", f"it ended {unready} times in a row without becoming ready")
+    if _unready(exits) > MAX_UNREADY_CRASHES:
+        return Never()
     return Restart(last.at + min(FIRST_DELAY_S * 2 ** _doublings(exits), LONGEST_DELAY_S))
 
 
@@ -72,6 +69,14 @@ def forget_old(exits: Sequence[Exit]) -> list[Exit]:
     """What is worth remembering: enough to count crashes and delays, and whether it was ever ready."""
     ready = [end for end in exits[:-16] if end.ready_s is not None]
     return [*ready[-1:], *exits[-16:]]
+
+
+def describe_loop(exits: Sequence[Exit]) -> str:
+    """How often it ended in a row, when that says more than how it did the last time; else ""."""
+    times = _unready(exits)
+    if times < MIN_LOOP or exits[-1].code in _FINAL_CODES:
+        return ""
+    return f"it ended {times} times in a row without becoming ready"
 
 
 def describe(code: int | None, words: LastWords | None) -> tuple[str, str]:
@@ -87,6 +92,10 @@ def describe(code: int | None, words: LastWords | None) -> tuple[str, str]:
     if code == EXIT_OK:
         return "Exited", "the replica's process ended by itself (exit code 0)"
     return "Exited", f"the replica's process ended with exit code {code}"
+
+
+def _unready(exits: Sequence[Exit]) -> int:
+    return _trailing(exits, lambda end: end.ready_s is None)
 
 
 def _trailing(exits: Sequence[Exit], holds: Callable[[Exit], bool]) -> int:
