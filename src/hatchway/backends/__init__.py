@@ -26,6 +26,7 @@ class Workload:
     project_dir: Path  # the revision's own tree
     interpreter: Interpreter
     env: Mapping[str, str] = field(default_factory=dict, repr=False)  # handler.env filled in; may hold secrets
+    trusted_models: tuple[str, ...] = ()  # sha256s of models that may run code while they load
 
 
 @dataclass(frozen=True)

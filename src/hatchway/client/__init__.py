@@ -6,7 +6,7 @@ Both speak HTTP to the engine's unix socket. What is asked and what an answer me
 
 from hatchway.client.async_client import AsyncClient
 from hatchway.client.predictions import Prediction
-from hatchway.client.progress import Hashing, LogSeen, OnProgress, ProgressEvent, StatusSeen, Uploading
+from hatchway.client.progress import Hashing, LogSeen, ModelSeen, OnProgress, ProgressEvent, StatusSeen, Uploading
 from hatchway.client.sync_client import Client
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Client",
     "Hashing",
     "LogSeen",
+    "ModelSeen",
     "OnProgress",
     "Prediction",
     "ProgressEvent",

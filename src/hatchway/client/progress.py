@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from hatchway.modelfiles import ModelFile
 from hatchway.spec.status import ApiStatus, LogLine
 
 
@@ -14,6 +15,16 @@ class Hashing:
 
     done_bytes: int
     total_bytes: int
+
+
+@dataclass(frozen=True)
+class ModelSeen:
+    """What was found in a model's file that an API is to serve."""
+
+    api: str
+    model: ModelFile
+    skews: tuple[str, ...]  # "made with scikit-learn 1.5.2, served with 1.7.0"
+    is_trusted: bool  # what it names beyond the known-safe is trusted, since the user said so
 
 
 @dataclass(frozen=True)
@@ -39,7 +50,7 @@ class LogSeen:
     line: LogLine
 
 
-ProgressEvent = Hashing | Uploading | StatusSeen | LogSeen
+ProgressEvent = Hashing | ModelSeen | Uploading | StatusSeen | LogSeen
 OnProgress = Callable[[ProgressEvent], None]
 
 

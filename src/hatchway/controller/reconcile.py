@@ -218,6 +218,7 @@ class Reconciler:
                 project_dir=project_dir,
                 interpreter=revision.source.interpreter,
                 env=spec.handler.env,
+                trusted_models=revision.source.trusted_models,
             )
             if count == 0:
                 return workload

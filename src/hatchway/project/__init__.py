@@ -1,12 +1,24 @@
-"""A project on the user's disk, as the client sends it: its YAML, its files by hash, the Python it runs on.
+"""A project on the user's disk, as the client sends it: its YAML or model, its files by hash, the Python it runs on.
 
-Only reads, but for a cache beside the home's state. Nothing here knows of the engine.
+Only reads, but for a cache beside the home's state and the list of models the user trusts. Nothing here knows of the
+engine.
 """
 
 from hatchway.project.cache import Cache
-from hatchway.project.collect import Collected, collect
+from hatchway.project.collect import Collected, collect, collect_one
 from hatchway.project.git import git_commit
 from hatchway.project.interpreter import interpreter
 from hatchway.project.load import Project, load_project
+from hatchway.project.trust import Trust
 
-__all__ = ["Cache", "Collected", "Project", "collect", "git_commit", "interpreter", "load_project"]
+__all__ = [
+    "Cache",
+    "Collected",
+    "Project",
+    "Trust",
+    "collect",
+    "collect_one",
+    "git_commit",
+    "interpreter",
+    "load_project",
+]
