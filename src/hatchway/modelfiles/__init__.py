@@ -1,28 +1,13 @@
-"""What a model's file is, without loading it."""
+"""Model files: which kind one is, whether it can be served, whether loading it could run foreign code.
+
+Pure reading: nothing here unpickles, imports or runs anything of a file's, and every step is bounded, so that hostile
+files cost no more than their size. Standard library only: replicas use it in the model's own Python, beside the
+commands and the client.
+"""
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, field
-from pathlib import Path
+from hatchway.modelfiles.examine import examine
+from hatchway.modelfiles.model_file import ModelFile
 
-from hatchway.errors import InvalidSpec
-
-ModelFileError = InvalidSpec
-
-
-@dataclass(frozen=True)
-class ModelFile:
-    path: Path
-    format: str
-    framework: str
-    packages: dict[str, str] = field(default_factory=dict)
-    unsafe: tuple[str, ...] = ()
-    sha256: str = ""
-
-
-def examine(path: Path) -> ModelFile:
-    content = path.read_bytes()
-    unsafe = ("builtins.eval",) if b"unsafe" in content else ()
-    packages = {"scikit-learn": ""}
-    return ModelFile(path, "joblib", "scikit-learn", packages, unsafe, hashlib.sha256(content).hexdigest())
+__all__ = ["ModelFile", "examine"]
