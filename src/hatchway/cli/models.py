@@ -17,6 +17,15 @@ if TYPE_CHECKING:
     from hatchway.client import ProgressEvent
     from hatchway.modelfiles import ModelFile
 
+FRAMEWORKS = {  # what a framework calls itself, where its package has another name
+    "sklearn": "scikit-learn",
+    "xgboost": "XGBoost",
+    "lightgbm": "LightGBM",
+    "onnx": "ONNX",
+    "torch": "PyTorch",
+    "transformers": "Transformers",
+    "mlflow": "MLflow",
+}
 MAX_SHOWN = 12  # of what a model names; a hostile one may name thousands
 
 
@@ -45,15 +54,22 @@ def with_models(out: Output, report: Callable[[ProgressEvent], None]) -> Callabl
 
 
 def show_model(out: Output, model: ModelFile, skews: Sequence[str], *, is_trusted: bool) -> None:
-    versions = ", ".join(f"{name} {version}".strip() for name, version in model.packages.items())
-    what = model.framework if model.framework == model.format else f"{model.framework}, {model.format}"
-    out.note(Cell(model.path.name, "bold"), f": {what}", Cell(f"  made with {versions}" if versions else "", "dim"))
+    versions = ", ".join(f"{name} {version}" for name, version in model.packages.items() if version)
+    made = f", made with {versions}" if versions else ""
+    out.note(Cell(model.path.name, "bold"), f": {describe(model)}", Cell(made, "dim"))
     for skew in skews:
         out.note("  ", Cell("note: ", "yellow"), skew, Cell("; if answers differ, install the version of then", "dim"))
     if is_trusted:
         out.note(Cell(f"  it may run code while it loads; trusted by you before ({model.sha256[:12]})", "dim"))
     elif not model.unsafe:
         out.note(Cell("  safe to load: it names nothing but code that is known to be safe", "dim"))
+
+
+def describe(model: ModelFile) -> str:
+    """ "scikit-learn Pipeline (joblib)": as its users call it."""
+    framework = FRAMEWORKS.get(model.framework, model.framework)
+    names = [name.rpartition(".")[2] for name in model.classes[:1]]
+    return f"{' '.join([framework, *names])} ({model.format})"
 
 
 def asker(out: Output, progress: Progress) -> Callable[[ModelFile], bool]:

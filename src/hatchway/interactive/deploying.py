@@ -11,10 +11,9 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from hatchway.cli.connect import engine
-from hatchway.cli.models import with_models
 from hatchway.cli.progress import reporter
 from hatchway.errors import UsageError
-from hatchway.interactive.deployment import Deployment
+from hatchway.interactive.deployment import Deployment, noted
 from hatchway.interactive.handlers import write_handler
 from hatchway.interactive.local_modules import copy_local, is_local
 from hatchway.interactive.models import Format, format_of
@@ -50,20 +49,29 @@ def deploy(
 
     Raises UsageError for what cannot be taken along, InvalidSpec, Conflict, NoCapacity, DeployFailed, TimedOut.
     """
+    with noted():
+        return _deploy(target, name, example, _document(example, config, spec), wait=wait, timeout_s=timeout_s)
+
+
+def _document(example: Any, config: Mapping[str, Any] | None, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """All of the document but what only the target tells."""
+    given = (("example", to_json(example)), ("config", config))
+    handler = {key: value for key, value in given if value is not None}
+    return {**spec, "handler": {**handler, **spec.get("handler", {})}}
+
+
+def _deploy(
+    target: Any, name: str | None, example: Any, written: dict[str, Any], *, wait: bool, timeout_s: float | None
+) -> Deployment:
     out = open_output()
     with tempfile.TemporaryDirectory(prefix="hatchway-") as folder:
         root = Path(folder)
-        handler = _write(target, root, example)
-        known = {key: value for key, value in (("example", to_json(example)), ("config", config)) if value is not None}
-        document = {
-            "name": name or default_name(target),
-            **spec,
-            "handler": {**handler, **known, **spec.get("handler", {})},
-        }
+        handler = {**_write(target, root, example), **written["handler"]}
+        document = {"name": name or default_name(target), **written, "handler": handler}
         api = LoadedApi(parse_document(document, {}), document, {}, WHERE)
         project = Project(root, root / "hatchway.yaml", (api,), python=sys.executable)
         with engine(out) as client, open_shown(out) as progress:
-            report = with_models(out, reporter(progress))
+            report = reporter(progress)
             # What our own process has made is as trustworthy as this process.
             (result,) = client.deploy(project, trust=True, wait=False, on_progress=report)
             progress.phase(result.name, result.status, "")

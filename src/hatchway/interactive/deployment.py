@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +32,7 @@ class Deployment:
         NumPy and pandas values are sent as JSON. Raises PredictionFailed, NotFound.
         """
         given = self.example if payload is None else payload
-        with Client() as client:
+        with noted(), Client() as client:
             return client.predict(self.name, to_json(given), content_type=content_type)
 
     def logs(self, *, since: str | None = None) -> Sequence[LogLine]:
@@ -70,6 +71,19 @@ class Deployment:
             return self.status.status
         except HatchwayError as exc:
             return "gone" if exc.kind == "not_found" else "unreachable"
+
+
+@contextmanager
+def noted() -> Iterator[None]:
+    """An error's hint and problems stand below its traceback: nobody else prints them in a script or notebook."""
+    try:
+        yield
+    except HatchwayError as error:
+        for problem in getattr(error, "problems", ()):
+            error.add_note(f"  {problem}")
+        if error.hint:
+            error.add_note(f"hint: {error.hint}")
+        raise
 
 
 class Log(list[LogLine]):
