@@ -26,17 +26,20 @@ FRAMEWORKS = {  # what a framework calls itself, where its package has another n
     "transformers": "Transformers",
     "mlflow": "MLflow",
 }
+READ_TWICE_BYTES = 64 * 1024 * 1024  # beyond it, starting an engine in vain costs less
 MAX_SHOWN = 12  # of what a model names; a hostile one may name thousands
 
 
 def check_paths(paths: Sequence[Path]) -> None:
-    """What can be told without an engine is told before one is started. Raises NotFound, UsageError."""
+    """What can be told without an engine is told before one is started. Raises NotFound, UsageError, ModelFileError."""
+    from hatchway.modelfiles import examine
     from hatchway.project.models import is_model
 
     for path in paths:
         if not path.expanduser().exists():
             raise NotFound(f"there is no file or folder {path}")
-        is_model(path.expanduser())
+        if is_model(path.expanduser()) and path.expanduser().stat().st_size <= READ_TWICE_BYTES:
+            examine(path.expanduser())
 
 
 def with_models(out: Output, report: Callable[[ProgressEvent], None]) -> Callable[[ProgressEvent], None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import sys
+import time
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any, Self
@@ -35,6 +36,8 @@ class Cell(AbstractContextManager["Cell"]):
 
     def __init__(self) -> None:
         self._display: Any = None
+        self._began = time.monotonic()
+        self._mark = "⏳"
         self._line = "deploying …"
         self._logs: list[str] = []
 
@@ -45,7 +48,8 @@ class Cell(AbstractContextManager["Cell"]):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if error is None:
-            self._line, self._logs = "", []  # the result takes its place
+            self._mark, self._logs = "✓", []
+            self._line += f", {time.monotonic() - self._began:.1f} s"
             self._show()
 
     def step(self, text: str, detail: str = "") -> None:
@@ -67,7 +71,9 @@ class Cell(AbstractContextManager["Cell"]):
         self._display.update(self._content(), raw=True)
 
     def _content(self) -> dict[str, str]:
-        lines = [*([self._line] if self._line else []), *(f"| {line}" for line in self._logs)]
-        logs = "".join(f"<div style='opacity:.6'>{html.escape(line)}</div>" for line in self._logs)
-        spoken = f"<div>⏳ {html.escape(self._line)}</div>" if self._line else ""
-        return {"text/plain": "\n".join(lines), "text/html": f"<div style='font-family:monospace'>{spoken}{logs}</div>"}
+        lines = [f"{self._mark} {self._line}", *(f"| {line}" for line in self._logs)]
+        styled = [
+            html.escape(lines[0]),
+            *(f"<span style='opacity:.6'>{html.escape(line)}</span>" for line in lines[1:]),
+        ]
+        return {"text/plain": "\n".join(lines), "text/html": f"<pre>{'<br>'.join(styled)}</pre>"}

@@ -84,5 +84,5 @@ def _decodes(start: bytes) -> bool:
     try:
         start.decode("utf-8")
     except UnicodeDecodeError as exc:
-        return exc.start > len(start) - 4  # cut off in the middle of a character
+        return len(start) == _SNIFFED_BYTES and exc.start > len(start) - 4  # cut off within a character
     return True
