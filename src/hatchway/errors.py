@@ -13,7 +13,7 @@
     ├── StorageError              storage          507    1    the home is full, read-only or damaged
     ├── DeployFailed              deploy_failed    409    1    an API was deployed and did not become live
     ├── PredictionFailed          prediction       502    1    an API answered a prediction with an error
-    ├── ModelFileError            model_file       422    2    a model file cannot be served; `reason` says why in a word
+    ├── ModelFileError            model_file       422    2    a model file cannot be served (`reason` says why)
     ├── LoadError                 load             500    1    a handler could not be loaded (raised in a replica)
     └── RequestError              request          400    1    a request a replica cannot answer (its status varies)
 

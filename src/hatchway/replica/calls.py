@@ -188,7 +188,7 @@ class Call(Exchange):
             self.failure = exc
 
     def _execute(self) -> None:
-        result, self._follow_up = split(self._method.function(**self._arguments))
+        result, self._follow_up = split(_call(self._method, self._arguments))
         if is_stream(result) and hasattr(result, "__next__"):
             self._stream_from_thread(result)
         elif is_stream(result) or is_awaitable(result) or needs_relay(result):
@@ -303,6 +303,9 @@ class Call(Exchange):
         self._follow_up = None
         if isinstance(exc, ClientGone) or (isinstance(exc, asyncio.CancelledError) and (self.gone or self.ended)):
             return  # cancelled by us: nobody waits for an answer
+        if isinstance(exc, RequestError) and not self.answered:
+            self.answer_error(exc.status, "bad_request", exc.message)
+            return
         self.failed = True
         self.failure = exc
         self._app.log.say("ERROR", _describe(exc), self.request_id)
@@ -330,6 +333,15 @@ _ARGUMENTS: dict[str, Callable[[Call], Any]] = {
     "request": Request,
     "request_id": lambda call: call.request_id,
 }
+
+
+def _call(method: Method, arguments: dict[str, Any]) -> Any:
+    if not method.takes_batch:
+        return method.function(**arguments)
+    result = method.function(payload=[arguments["payload"]])[0]
+    if isinstance(result, BaseException):
+        raise result
+    return result
 
 
 def patience_s(asked: bytes, limit_s: float) -> float:

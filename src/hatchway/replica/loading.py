@@ -17,10 +17,12 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 from hatchway.contract import Launch
 from hatchway.errors import LoadError
+from hatchway.replica.models.method import Predictions
+from hatchway.replica.models.opening import open_model
 from hatchway.replica.signature import (
     INIT_ARGUMENTS,
     METHOD_ARGUMENTS,
@@ -45,6 +47,10 @@ class Method:
     function: Callable[..., Any]
     arguments: tuple[str, ...]  # those it asks for
     is_async: bool  # a coroutine function or async generator: runs in the loop, else in a thread
+    input_schema: dict[str, Any] | None = None  # JSON Schema of the payload, where it is known
+    output_schema: dict[str, Any] | None = None  # of what is returned
+    example: Any = None  # a payload that fits
+    takes_batch: bool = False  # takes a list of payloads, gives as many results; an exception is that caller's error
 
     @property
     def wants_payload(self) -> bool:
@@ -59,6 +65,40 @@ class Handler:
     description: str  # for people: "class Handler (sync)"
     max_concurrency: int
     warning: str = ""
+
+
+class Buildable(Protocol):
+    """What answers requests, found and not built yet."""
+
+    @property
+    def is_async(self) -> bool:
+        """Whether it is built, and all its methods run, in the event loop."""
+        ...
+
+    def build(self) -> Handler:
+        """Takes as long as a model takes to load. Raises LoadError."""
+        ...
+
+
+class ModelCandidate:
+    """A model file that is served as it is."""
+
+    is_async = False
+
+    def __init__(self, launch: Launch) -> None:
+        self._launch = launch
+
+    def build(self) -> Handler:
+        """Raises LoadError, see `open_model`."""
+        opened = open_model(self._launch)
+        model = opened.model
+        schemas = model.input_schema, model.output_schema, model.example
+        predictions = Predictions(model)
+        function = predictions if model.takes_batch else predictions.one
+        method = Method(function, ("payload",), False, *schemas, takes_batch=model.takes_batch)
+        concurrency = self._launch.max_concurrency or SYNC_CONCURRENCY
+        description = f"{model.description} from {self._launch.model}"
+        return Handler({"POST": method}, description, concurrency, opened.warning)
 
 
 class Candidate:
@@ -109,8 +149,10 @@ class Candidate:
         return ""
 
 
-def find(launch: Launch) -> Candidate:
-    """Import the handler's file and find the one handler in it. Raises LoadError."""
+def find(launch: Launch) -> Buildable:
+    """Import the handler's file and find the one handler in it, or the model's file. Raises LoadError."""
+    if launch.model:
+        return ModelCandidate(launch)
     module, source = import_file(launch)
     target = _choose(module, source, launch)
     if not inspect.isclass(target):
