@@ -1,7 +1,8 @@
 """Hatchway: from a trained model to a production web service.
 
-`Client` and `AsyncClient` do from Python what the command line does; their results are typed; every error is a
-`HatchwayError`. Names are imported when they are first used, so that `import hatchway` stays quick.
+`deploy` makes a fitted model, a function or a class of a script or notebook a live API. `Client` and `AsyncClient` do
+from Python what the command line does; their results are typed; every error is a `HatchwayError`. Names are imported
+when they are first used, so that `import hatchway` stays quick.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         HatchwayError,
         InvalidSpec,
         LoadError,
+        ModelFileError,
         NoCapacity,
         NotFound,
         PredictionFailed,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
         TimedOut,
         UsageError,
     )
+    from hatchway.interactive import Deployment, deploy
     from hatchway.spec.status import ApiStatus, Condition, DeployResult, LogLine, ReplicaStatus, Status
 
 __version__ = "0.1.0"
@@ -43,6 +46,7 @@ _HOMES = {
         "HatchwayError",
         "InvalidSpec",
         "LoadError",
+        "ModelFileError",
         "NoCapacity",
         "NotFound",
         "PredictionFailed",
@@ -51,11 +55,14 @@ _HOMES = {
         "TimedOut",
         "UsageError",
     ),
+    "hatchway.interactive": ("Deployment", "deploy"),
     "hatchway.spec.status": ("ApiStatus", "Condition", "DeployResult", "LogLine", "ReplicaStatus", "Status"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [  # noqa: RUF022 (the clients first)
+    "deploy",
+    "Deployment",
     "Client",
     "AsyncClient",
     "Prediction",
@@ -73,6 +80,7 @@ __all__ = [  # noqa: RUF022 (the clients first)
     "GatewayError",
     "InvalidSpec",
     "LoadError",
+    "ModelFileError",
     "NoCapacity",
     "NotFound",
     "PredictionFailed",

@@ -67,7 +67,7 @@ LOG_MESSAGE = "message"  # text; a traceback keeps its newlines
 
 @dataclass(frozen=True)
 class Launch:
-    """How a replica is told what to run. Exactly one of `path` and `app` is set."""
+    """How a replica is told what to run. Exactly one of `path`, `app` and `model` is set."""
 
     api: str
     revision: str
@@ -80,6 +80,8 @@ class Launch:
     class_name: str | None = None  # which class in it (default: Handler or PythonPredictor)
     function: str | None = None  # or which function in it
     app: str | None = None  # "module:attribute" of an ASGI application
+    model: str | None = None  # a model's file or folder, relative to project_dir
+    trusted_models: list[str] = field(default_factory=list)  # SHA-256 of those that may run code as they load
     python_path: str | None = None  # directory put on sys.path, relative to project_dir
     config: dict[str, Any] = field(default_factory=dict)
     max_concurrency: int | None = None  # None: 1 for sync handlers, 64 for async ones

@@ -13,6 +13,7 @@
     ├── StorageError              storage          507    1    the home is full, read-only or damaged
     ├── DeployFailed              deploy_failed    409    1    an API was deployed and did not become live
     ├── PredictionFailed          prediction       502    1    an API answered a prediction with an error
+    ├── ModelFileError            model_file       422    2    a model file cannot be served (`reason` says why)
     ├── LoadError                 load             500    1    a handler could not be loaded (raised in a replica)
     └── RequestError              request          400    1    a request a replica cannot answer (its status varies)
 
@@ -142,6 +143,18 @@ class PredictionFailed(HatchwayError):
         super().__init__(message, hint=hint)
         self.status = status
         self.request_id = request_id
+
+
+class ModelFileError(HatchwayError):
+    """A model file cannot be served. `reason` is a stable word: Empty, Truncated, StateDict, PickledMain, ..."""
+
+    kind = "model_file"
+    http_status = 422
+    exit_code = 2
+
+    def __init__(self, message: str, *, reason: str = "UnknownFormat", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
 
 
 class LoadError(HatchwayError):

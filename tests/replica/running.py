@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import dedent
@@ -65,7 +66,7 @@ def ask(path: str, method: str, target: str, body: bytes = b"", headers: dict[st
 class Running:
     """`files` become the project; further arguments are fields of Launch. Use as a context manager."""
 
-    files: dict[str, str]
+    files: Mapping[str, str | Path]  # a text, or a file or folder that is copied
     launch_fields: dict[str, Any] = field(default_factory=dict)
     python: str = sys.executable
     environ: dict[str, str] = field(default_factory=dict)
@@ -76,7 +77,11 @@ class Running:
         project = self.folder / "project"
         for name, text in self.files.items():
             (project / name).parent.mkdir(parents=True, exist_ok=True)
-            (project / name).write_text(dedent(text))
+            if isinstance(text, Path):
+                copy = shutil.copytree if text.is_dir() else shutil.copyfile
+                copy(text, project / name)
+            else:
+                (project / name).write_text(dedent(text))
         fields = {"path": "handler.py"} | self.launch_fields
         self.launch = Launch(
             api="echo",
@@ -86,7 +91,7 @@ class Running:
             data_socket=str(self.folder / "r1.data"),
             control_socket=str(self.folder / "r1.ctl"),
             last_words_path=str(self.folder / "last_words.json"),
-            **(fields | ({"path": None} if "app" in fields else {})),
+            **(fields | ({"path": None} if "app" in fields or "model" in fields else {})),
         )
         (self.folder / "launch.json").write_text(self.launch.to_json())
         self._log = open(self.folder / "log", "ab")

@@ -48,7 +48,7 @@ def test_a_near_name_is_answered_with_the_right_one(name: str, better: str) -> N
         ({"name": 3, "handler": {"path": "handler.py"}}, f"API: name: must be {NAME}, got 3; put it in quotes"),
         (
             {"name": "iris"},
-            "handler: is missing; write handler: {path: handler.py} or handler: {app: main:app}",
+            "handler: is missing; write handler: {path: handler.py} or handler: {model: model.joblib}",
         ),
         ({"name": "iris", "handler": "x.py"}, "handler: must be a map of fields, got 'x.py'"),
         (
@@ -62,7 +62,16 @@ def test_name_and_handler_are_required(document: dict[str, Any], problem: str) -
 
 
 HANDLER = [
-    ({"path": None}, "handler: needs path (a file such as handler.py) or app (such as main:app)"),
+    (
+        {"path": None},
+        "handler: needs path (a file such as handler.py), model (such as model.joblib) or app (such as main:app)",
+    ),
+    ({"model": "m.onnx"}, "handler.model: cannot stand beside path; keep one of the two"),
+    ({"path": None, "app": "a:b", "model": "m.onnx"}, "handler.model: cannot stand beside app; keep one of the two"),
+    (
+        {"path": None, "model": "m.onnx", "function": "f"},
+        "handler.function: belongs to path; a model is served by itself: remove this line",
+    ),
     ({"app": "main:app"}, "handler.app: cannot stand beside path; keep one of the two"),
     ({"class": "A", "function": "b"}, "handler.function: cannot stand beside class; keep one of the two"),
     (

@@ -27,6 +27,7 @@ class Workload:
     interpreter: Interpreter
     env: Mapping[str, str] = field(default_factory=dict, repr=False)  # handler.env filled in; may hold secrets
     build_env: Mapping[str, str] = field(default_factory=dict, repr=False)  # for `uv`: indexes, with credentials
+    trusted_models: tuple[str, ...] = ()  # sha256s of models that may run code while they load
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""`hatchway deploy`: make what a YAML file says live, wait for it, and say how to call it.
+"""`hatchway deploy`: make what a YAML file says, or a model's file, live, wait for it, and say how to call it.
 
 The arguments become `Targets`; the client deploys; `finishes.py` waits and says what became of each API.
 """
@@ -15,9 +15,10 @@ import typer
 
 from hatchway.cli.connect import engine
 from hatchway.cli.finishes import Finish, TimeoutOption, WaitOption, exit_as, follow, show_finishes
+from hatchway.cli.models import asker, check_paths, with_models
 from hatchway.cli.names import api_name, complete_api
 from hatchway.cli.output import Cell, Format, FormatOption, Output
-from hatchway.cli.progress import open_progress, reporter
+from hatchway.cli.progress import Silent, open_progress, reporter
 from hatchway.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     "hatchway deploy",
+    "hatchway deploy model.joblib",
+    "hatchway deploy model.onnx --name iris",
     "hatchway deploy recommendation_engine",
     "hatchway deploy shop.yaml models/iris",
     "hatchway deploy --dry-run",
@@ -50,15 +53,24 @@ class Targets:
     names: tuple[str, ...] | None = None
 
 
-def deploy(
+def deploy(  # noqa: PLR0913 (an option each)
     targets: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="PATH|NAME",
-            help="YAML files, folders with a hatchway.yaml, or names of APIs in the hatchway.yaml here. Default: here.",
+            help="Models' files, YAML files, folders with a hatchway.yaml or a model, or names of APIs in the "
+            "hatchway.yaml here. Default: here.",
             autocompletion=complete_api,
         ),
     ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The name of the API that serves a model. Default: as its file is named."),
+    ] = None,
+    trust: Annotated[
+        bool,
+        typer.Option("--trust", help="Load models that may run code while they load, without asking; see models.md."),
+    ] = False,
     wait: WaitOption = True,
     timeout: TimeoutOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")] = False,
@@ -67,20 +79,37 @@ def deploy(
     ] = False,
     output: FormatOption = Format.table,
 ) -> None:
-    """Make APIs live, or update them.
+    """Make APIs live, or update them: those of a YAML file, or a model's file alone.
 
     New replicas start before old ones stop; what did not change stays as it is.
     """
     out = Output.open(output)
     found = read_targets(targets or [])
+    wanted = None if name is None else api_name(name)
+    check_paths(found.paths)
     with engine(out) as client:
         if dry_run:
-            show_plan(out, client.deploy(*found.paths, names=found.names, dry_run=True, force=force))
+            plan = client.deploy(
+                *found.paths,
+                names=found.names,
+                name=wanted,
+                trust=trust or asker(out, Silent()),
+                dry_run=True,
+                force=force,
+                on_progress=with_models(out, lambda event: None),
+            )
+            show_plan(out, plan)
             return
         began = time.monotonic()
         with open_progress(out) as progress:
             results = client.deploy(
-                *found.paths, names=found.names, force=force, wait=False, on_progress=reporter(progress)
+                *found.paths,
+                names=found.names,
+                name=wanted,
+                trust=trust or asker(out, progress),
+                force=force,
+                wait=False,
+                on_progress=with_models(out, reporter(progress)),
             )
             if wait:
                 finishes = follow(client, results, progress, began=began, timeout_s=timeout)
@@ -107,8 +136,10 @@ def read_targets(arguments: Sequence[str]) -> Targets:
 
 def _is_name(argument: str) -> bool:
     """A folder without a project in it does not hide an API of the same name."""
+    from hatchway.project.models import MODEL_FOLDER_MARKS
+
     path = Path(argument)
-    has_project = path.is_file() or any((path / name).is_file() for name in PROJECT_FILES)
+    has_project = path.is_file() or any((path / name).is_file() for name in (*PROJECT_FILES, *MODEL_FOLDER_MARKS))
     looks_like_path = "/" in argument.rstrip("/") or argument.startswith(".") or path.suffix != ""
     return not has_project and not looks_like_path and Path(PROJECT_FILES[0]).is_file()
 

@@ -9,8 +9,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
@@ -45,6 +45,9 @@ class Progress(Protocol):
     def log(self, api: str, replica: str, message: str) -> None:
         """A line of a handler."""
 
+    def paused(self) -> AbstractContextManager[object]:
+        """While it lasts nothing is redrawn: somebody is asked something."""
+
 
 @dataclass
 class Row:
@@ -67,6 +70,9 @@ class Silent(AbstractContextManager["Silent"]):
     def phase(self, api: str, phase: str, reason: str) -> None: ...
 
     def log(self, api: str, replica: str, message: str) -> None: ...
+
+    def paused(self) -> AbstractContextManager[object]:
+        return nullcontext()
 
 
 class Speakers:
@@ -111,6 +117,9 @@ class Lines(AbstractContextManager["Lines"]):
         prefix = self._speakers.prefix(api, replica, one_api=False)
         for line in printable(message.split("\n")):
             self._out.note(prefix, line)
+
+    def paused(self) -> AbstractContextManager[object]:
+        return nullcontext()
 
 
 class Region(AbstractContextManager["Region"]):
@@ -161,6 +170,14 @@ class Region(AbstractContextManager["Region"]):
         prefix = self._speakers.prefix(api, replica, one_api=len(self._rows) < 2)
         for line in printable(message.split("\n")):
             self._out.note(Cell(prefix, "dim"), Cell(line, "dim"))
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        self._live.stop()
+        try:
+            yield
+        finally:
+            self._live.start()
 
     def render(self) -> RenderableType:
         from rich.console import Group

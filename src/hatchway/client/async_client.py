@@ -28,10 +28,12 @@ from hatchway.client.connection import (
 )
 from hatchway.client.deploying import Deploy, advance
 from hatchway.client.following import Feed, LogFeed, WatchFeed
+from hatchway.client.model_checks import MayTrust, may_trust
 from hatchway.client.predictions import Prediction, body_of, prediction
 from hatchway.client.progress import OnProgress, silent
 from hatchway.client.waiting import Waiting
 from hatchway.errors import DeployFailed, EngineUnavailable, HatchwayError, NotFound, PredictionFailed
+from hatchway.project import Project
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
 
 T = TypeVar("T")
@@ -70,10 +72,12 @@ class AsyncClient:
         """See `Client.get`."""
         return await self._send(calls.get(name))
 
-    async def deploy(
+    async def deploy(  # noqa: PLR0913 (keywords of a public call)
         self,
-        *paths: str | Path,
+        *paths: str | Path | Project,
         names: Sequence[str] | None = None,
+        name: str | None = None,
+        trust: bool | MayTrust = False,
         dry_run: bool = False,
         force: bool = False,
         wait: bool = True,
@@ -81,7 +85,9 @@ class AsyncClient:
         on_progress: OnProgress = silent,
     ) -> Sequence[DeployResult]:
         """See `Client.deploy`. While files are read and sent, `on_progress` is called in a thread."""
-        steps = Deploy(paths, names, dry_run, force, os.environ, self._cache_file, on_progress).steps()
+        steps = Deploy(
+            paths, names, name, may_trust(trust), dry_run, force, os.environ, self._cache_file, on_progress
+        ).steps()
         step = await asyncio.to_thread(advance, steps, None)  # a step may read gigabytes
         while isinstance(step, Call):
             try:

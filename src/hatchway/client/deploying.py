@@ -11,18 +11,23 @@ from typing import Any
 from urllib.parse import quote_from_bytes
 
 from hatchway.client.calls import LONG_TIMEOUT_S, Call, many
+from hatchway.client.model_checks import MayTrust, ModelChecks
 from hatchway.client.progress import DownloadingPython, Hashing, LocalPackages, OnProgress, Uploading
-from hatchway.errors import Conflict, HatchwayError, NotFound
+from hatchway.errors import Conflict, HatchwayError, NotFound, UsageError
 from hatchway.project import (
     Cache,
+    Collected,
     Project,
+    Trust,
     build_variables,
     check_dependencies,
     collect,
+    collect_one,
     git_commit,
     interpreter,
     load_project,
 )
+from hatchway.project.trust import TRUST_FILE
 from hatchway.spec.deploy import ApiDocument, DeployRequest
 from hatchway.spec.load import check_files
 from hatchway.spec.revision import Source
@@ -33,8 +38,10 @@ MAX_REPEATS = 2  # of a deploy whose files were pruned between their upload and 
 
 @dataclass(frozen=True)
 class Deploy:
-    paths: Sequence[str | Path]
+    paths: Sequence[str | Path | Project]
     names: Sequence[str] | None
+    name: str | None  # of the API that serves the one model among `paths`
+    may_trust: MayTrust
     dry_run: bool
     force: bool
     environ: Mapping[str, str]
@@ -45,11 +52,14 @@ class Deploy:
         """Yields what is to be sent, is given the answers and thrown the errors, returns the results."""
         documents: list[ApiDocument] = []
         contents: dict[str, Path] = {}
-        for path in self.paths or (".",):
-            project = load_project(Path(path), self.environ)
-            found, paths = self._documents(project)
+        paths = self.paths or (".",)
+        if self.name is not None and len(paths) > 1:
+            raise UsageError("one name cannot be that of several APIs", hint="deploy the models one after the other")
+        for path in paths:
+            project = path if isinstance(path, Project) else load_project(Path(path), self.environ, self.name)
+            found, files = self._documents(project)
             documents += found
-            contents |= paths
+            contents |= files
         self._check_names(documents)
         request = DeployRequest(apis=tuple(documents), dry_run=self.dry_run, force=self.force)
         deploy = Call(
@@ -83,13 +93,10 @@ class Deploy:
         wanted = [api for api in project.apis if self.names is None or api.spec.name in self.names]
         if not wanted:
             return [], {}
+        trust = Trust(self.cache_file.with_name(TRUST_FILE))
+        checks = ModelChecks(trust, self.may_trust, self.on_progress)
         with Cache(self.cache_file) as cache:
-            tree = collect(
-                project.root,
-                leave_out=project.root / project.file.name,
-                cache=cache,
-                on_progress=lambda done, total: self.on_progress(Hashing(done, total)),
-            )
+            tree = self._tree(project, cache)
             names = {file.path for file in tree.files}
             commit = git_commit(project.root)
             found = []
@@ -98,7 +105,7 @@ class Deploy:
                 handler = api.spec.handler
                 check_dependencies(project.root, handler.dependencies)
                 python = interpreter(
-                    handler.python,
+                    handler.python or project.python,
                     self.environ,
                     root=project.root,
                     with_packages=handler.dependencies.file is None,
@@ -107,18 +114,31 @@ class Deploy:
                 )
                 if python.local:
                     self.on_progress(LocalPackages(api.spec.name, python.local))
-                source = Source(files=tree.files, interpreter=python, git_commit=commit)
                 variables = {**build_variables(project.root, handler.dependencies, self.environ), **api.variables}
+                trusted = checks.trusted(api, project.root, python)
+                source = Source(files=tree.files, interpreter=python, git_commit=commit, trusted_models=trusted)
                 found.append(
                     ApiDocument(document=api.document, variables=variables, source=source, location=api.location)
                 )
         return found, tree.paths
 
+    def _tree(self, project: Project, cache: Cache) -> Collected:
+        def on_progress(done: int, total: int) -> None:
+            self.on_progress(Hashing(done, total))
+
+        if project.only is not None:
+            return collect_one(project.root, project.only, cache=cache, on_progress=on_progress)
+        yaml = project.root / project.file.name
+        return collect(project.root, leave_out=yaml, cache=cache, on_progress=on_progress)
+
     def _check_names(self, documents: Sequence[ApiDocument]) -> None:
         known = {str(document.document.get("name")) for document in documents}
         for name in self.names or ():
             if name not in known:
-                raise NotFound(f"no API named {name} in {', '.join(map(str, self.paths or ('.',)))}")
+                where = ", ".join(
+                    str(path.file if isinstance(path, Project) else path) for path in self.paths or (".",)
+                )
+                raise NotFound(f"no API named {name} in {where}")
 
 
 def advance(steps: Generator[Call[Any], Any, list[DeployResult]], answer: object) -> Call[Any] | Sequence[DeployResult]:

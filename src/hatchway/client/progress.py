@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from hatchway.modelfiles import ModelFile
 from hatchway.spec.status import ApiStatus, LogLine
 
 
@@ -32,6 +33,16 @@ class LocalPackages:
 
 
 @dataclass(frozen=True)
+class ModelSeen:
+    """What was found in a model's file that an API is to serve."""
+
+    api: str
+    model: ModelFile
+    skews: tuple[str, ...]  # "made with scikit-learn 1.5.2, served with 1.7.0"
+    is_trusted: bool  # what it names beyond the known-safe is trusted, since the user said so
+
+
+@dataclass(frozen=True)
 class Uploading:
     """A file that the engine has not is being sent."""
 
@@ -54,7 +65,7 @@ class LogSeen:
     line: LogLine
 
 
-ProgressEvent = Hashing | DownloadingPython | LocalPackages | Uploading | StatusSeen | LogSeen
+ProgressEvent = Hashing | ModelSeen | DownloadingPython | LocalPackages | Uploading | StatusSeen | LogSeen
 OnProgress = Callable[[ProgressEvent], None]
 
 

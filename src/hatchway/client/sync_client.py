@@ -14,11 +14,13 @@ from hatchway.client.absence import PATIENCE_S, Absence
 from hatchway.client.calls import Call
 from hatchway.client.connection import identity, is_listening, locate
 from hatchway.client.following import Feed, LogFeed, WatchFeed
+from hatchway.client.model_checks import MayTrust, may_trust
 from hatchway.client.predictions import Prediction, body_of, prediction
 from hatchway.client.progress import OnProgress, silent
 from hatchway.client.unix_http import UnixHttp
 from hatchway.client.waiting import Waiting
 from hatchway.errors import DeployFailed, EngineUnavailable, HatchwayError, NotFound, PredictionFailed
+from hatchway.project import Project
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
 
 T = TypeVar("T")
@@ -55,24 +57,30 @@ class Client:
         """Raises NotFound."""
         return self._http.send(calls.get(name))
 
-    def deploy(
+    def deploy(  # noqa: PLR0913 (keywords of a public call)
         self,
-        *paths: str | Path,
+        *paths: str | Path | Project,
         names: Sequence[str] | None = None,
+        name: str | None = None,
+        trust: bool | MayTrust = False,
         dry_run: bool = False,
         force: bool = False,
         wait: bool = True,
         timeout_s: float | None = None,
         on_progress: OnProgress = silent,
     ) -> Sequence[DeployResult]:
-        """Deploy YAML files or folders (default: here), and wait until all their APIs are live.
+        """Deploy YAML files, their folders (default: here) or models' files, and wait until all their APIs are live.
 
+        `name`: of the API that serves a model, by default made from its file's. `trust`: whether a model that may run
+        code while it loads is loaded, for all of this deploy or asked for each; what was trusted once is remembered.
         `force`: also in the place of another update that goes on.
         Raises InvalidSpec, Conflict, NoCapacity, DeployFailed, TimedOut.
         """
         from hatchway.client.deploying import Deploy, advance  # reads projects: most callers never do
 
-        steps = Deploy(paths, names, dry_run, force, os.environ, self._cache_file, on_progress).steps()
+        steps = Deploy(
+            paths, names, name, may_trust(trust), dry_run, force, os.environ, self._cache_file, on_progress
+        ).steps()
         step = advance(steps, None)
         while isinstance(step, Call):
             try:

@@ -228,6 +228,7 @@ class Reconciler:
                 interpreter=revision.source.interpreter,
                 env=spec.handler.env,
                 build_env=variables,
+                trusted_models=revision.source.trusted_models,
             )
             if count == 0:
                 return workload

@@ -3,7 +3,8 @@
 Left out: names that start with a dot, bytecode, Python environments, node_modules, the YAML itself (editing the
 autoscaling must not make a new revision), and what `.hatchwayignore` or `.cortexignore` says in gitignore's syntax.
 Links to something inside travel as what they lead to; a link that leads out is an error, since what it means on
-another machine, or tomorrow, is anybody's guess.
+another machine, or tomorrow, is anybody's guess. A model that was named alone is all there is of its project, and its
+links are followed wherever they lead: a hub's cache is made of them.
 """
 
 from __future__ import annotations
@@ -61,6 +62,18 @@ def collect(
     root = root.resolve()
     _refuse_too_large(root)
     found = _Walk(root, leave_out.resolve() if leave_out is not None else None).run()
+    return _hashed(root, found, cache, on_progress)
+
+
+def collect_one(
+    root: Path, name: str, *, cache: Cache | None = None, on_progress: OnProgress | None = None
+) -> Collected:
+    """The file or folder `name` in `root`, and nothing else of it. Raises InvalidSpec as `collect` does."""
+    root = root.resolve()
+    return _hashed(root, _Walk(root, None, only=name).run(), cache, on_progress)
+
+
+def _hashed(root: Path, found: list[_Found], cache: Cache | None, on_progress: OnProgress | None) -> Collected:
     hasher = _Hasher(cache or Cache(None), sum(one.seen.st_size for one in found), on_progress)
     files, paths, problems = [], dict[str, Path](), []
     for one in found:
@@ -111,15 +124,17 @@ def _refuse_too_large(root: Path) -> None:
 class _Walk:
     """Walks the tree once, in the order of names, and gathers problems."""
 
-    def __init__(self, root: Path, leave_out: Path | None) -> None:
+    def __init__(self, root: Path, leave_out: Path | None, only: str | None = None) -> None:
         self._root = root
         self._leave_out = leave_out
-        self._ignored = pathspec.GitIgnoreSpec.from_lines(_ignore_lines(root))
+        self._only = only
+        self._ignored = pathspec.GitIgnoreSpec.from_lines(_ignore_lines(root) if only is None else [])
         self._problems: list[str] = []
 
     def run(self) -> list[_Found]:
         found = []
-        for one in self._folder(self._root, "", frozenset()):
+        everything = self._folder(self._root, "", frozenset())
+        for one in everything if self._only is None else self._entry(self._root / self._only, self._only, frozenset()):
             found.append(one)
             if len(found) > MAX_FILES:
                 raise InvalidSpec(
@@ -171,7 +186,7 @@ class _Walk:
             real = entry.resolve(strict=True)
         except (OSError, RuntimeError):  # RuntimeError: links that lead to each other
             return f"a link to {target}, which leads nowhere"
-        if not real.is_relative_to(self._root):
+        if self._only is None and not real.is_relative_to(self._root):
             return f"a link to {target}, which leads out of the project"
         return None
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hatchway.errors import InvalidSpec, NotFound
-from hatchway.spec.load import LoadedApi, load_documents, parse_dotenv
+from hatchway.errors import InvalidSpec, NotFound, UsageError
+from hatchway.project.models import api_name, is_model
+from hatchway.spec.load import LoadedApi, load_documents, parse_document, parse_dotenv
 
 PROJECT_FILE = "hatchway.yaml"
 CORTEX_FILE = "cortex.yaml"
@@ -17,22 +18,41 @@ MAX_YAML_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Project:
-    """The YAML at `file`; everything below `root`, its folder, is what its APIs are made of."""
+    """The YAML at `file`; everything below `root`, its folder, is what its APIs are made of.
+
+    With `only`, a file or folder in `root`, that is all they are made of: a model that is deployed without YAML.
+    `python` is the interpreter of APIs that name none, in place of the active environment's.
+    """
 
     root: Path
     file: Path
     apis: tuple[LoadedApi, ...]
+    only: str | None = None
+    python: str | None = None
 
 
-def load_project(path: str | os.PathLike[str], environ: Mapping[str, str]) -> Project:
-    """Read the YAML file at `path`, or the hatchway.yaml of the folder at `path`.
+def load_project(path: str | os.PathLike[str], environ: Mapping[str, str], name: str | None = None) -> Project:
+    """Read the YAML file at `path`, or the hatchway.yaml of the folder at `path`, or take the model at `path`.
 
-    `${VAR}` is filled in from `environ`, then from the `.env` beside the YAML. Raises NotFound, or InvalidSpec with
-    all problems of the file.
+    `${VAR}` is filled in from `environ`, then from the `.env` beside the YAML. `name` is the API's that serves a
+    model. Raises NotFound, UsageError, or InvalidSpec with all problems of the file.
     """
-    file = _find(Path(path).expanduser())
+    given = Path(path).expanduser()
+    if is_model(given):
+        return _model_project(given, name or api_name(given))
+    if name is not None and given.exists():
+        raise UsageError(f"{given} has the names of its APIs in it", hint="a name is for a model that has no YAML")
+    file = _find(given)
     variables = {**_dotenv(file.parent / ".env"), **environ}
     return Project(file.parent.resolve(), file, load_documents(_read(file), file=_shown(file), variables=variables))
+
+
+def _model_project(path: Path, name: str) -> Project:
+    """One API, as its YAML would say it. Raises InvalidSpec for a name that is none."""
+    path = path.absolute() if path.name else path.resolve()  # `.` has no name of its own
+    document = {"name": name, "handler": {"model": path.name.replace("${", "$${")}}
+    api = LoadedApi(parse_document(document, {}), document, {}, f"{_shown(path)}:1")
+    return Project(path.parent.resolve(), path, (api,), only=path.name)
 
 
 def _find(path: Path) -> Path:

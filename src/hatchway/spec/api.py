@@ -52,6 +52,7 @@ AppReference = Annotated[
 HandlerPath = Annotated[str, project_path("the path of a Python file in the project, such as handler.py", suffix=".py")]
 ProjectFolder = Annotated[str, project_path("the path of a folder in the project")]
 FilePath = Annotated[str, project_path("the path of a file in the project")]
+ModelPath = Annotated[str, project_path("the path of a model's file or folder in the project, such as model.joblib")]
 Text = Annotated[str, text("text")]
 FilledText = Annotated[str, text("text that is not empty", r"(?s:.+)")]
 VariableName = Annotated[
@@ -131,7 +132,7 @@ class HandlerSpec(Part):
     """`handler`: what runs in a replica."""
 
     path: HandlerPath | None = Field(
-        default=None, description="The Python file with the handler. Exactly one of `path` and `app` is given."
+        default=None, description="The Python file with the handler. Exactly one of `path`, `app` and `model` is given."
     )
     class_name: Identifier | None = Field(
         default=None, alias="class", description="Which class in it; by default `Handler` or `PythonPredictor`."
@@ -139,6 +140,9 @@ class HandlerSpec(Part):
     function: Identifier | None = Field(default=None, description="A plain function in it, instead of a class.")
     app: AppReference | None = Field(
         default=None, description="An ASGI application (FastAPI, Starlette, ...), served as it is."
+    )
+    model: ModelPath | None = Field(
+        default=None, description="A model's file or folder, served without a handler of yours (docs/models.md)."
     )
     config: dict[str, Anything] = Field(
         default_factory=dict, repr=False, description="Any values; the handler's `__init__` gets them as `config`."
@@ -193,17 +197,20 @@ class HandlerSpec(Part):
 
     @model_validator(mode="after")
     def _one_handler(self) -> HandlerSpec:
-        """Exactly one of `path` and `app`. `class` and `function` belong to `path` and exclude each other."""
-        rules = []
-        if self.path is None and self.app is None:
-            rules.append(("", ("path", "app"), "needs path (a file such as handler.py) or app (such as main:app)"))
-        if self.path is not None and self.app is not None:
-            rules.append(("app", ("path", "app"), "cannot stand beside path; keep one of the two"))
+        """Exactly one of `path`, `app` and `model`. `class` and `function` belong to `path` and exclude each other."""
+        rules: list[tuple[str, tuple[str, ...], str]] = []
+        kinds = ("path", "app", "model")
+        given = [kind for kind in kinds if getattr(self, kind) is not None]
+        if not given:
+            message = "needs path (a file such as handler.py), model (such as model.joblib) or app (such as main:app)"
+            rules.append(("", kinds, message))
+        rules.extend((kind, kinds, f"cannot stand beside {given[0]}; keep one of the two") for kind in given[1:])
         if self.class_name is not None and self.function is not None:
             rules.append(("function", ("class", "function"), "cannot stand beside class; keep one of the two"))
-        if self.app is not None and self.path is None:
+        if given and self.path is None:
+            itself = "app names its object itself" if self.app is not None else "a model is served by itself"
             rules.extend(
-                (field, (field, "app"), "belongs to path; app names its object itself: remove this line")
+                (field, (field, given[0]), f"belongs to path; {itself}: remove this line")
                 for field, value in (("class", self.class_name), ("function", self.function))
                 if value is not None
             )

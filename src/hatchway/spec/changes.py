@@ -37,7 +37,7 @@ class Changes:
 
 def describe_changes(old: Version, new: Version) -> Changes:
     """One readable line per difference. Values of variables are never told, only their names."""
-    replacing = [*_files(old.source, new.source), *_python(old.source, new.source)]
+    replacing = [*_files(old.source, new.source), *_python(old.source, new.source), *_trust(old.source, new.source)]
     in_place: list[str] = []
     written = dict(_fields(masked(old.spec, old.document), masked(new.spec, new.document)))
     for path, line in written.items():
@@ -86,6 +86,11 @@ def _python(old: Source, new: Source) -> Iterator[str]:
         yield f"python {before.abi} -> {after.abi}"
     if before.packages != after.packages:
         yield f"packages changed: {_packages(before.packages, after.packages)}"
+
+
+def _trust(old: Source, new: Source) -> Iterator[str]:
+    if set(new.trusted_models) - set(old.trusted_models):
+        yield "a model is trusted to run code while it loads"
 
 
 def _packages(old: tuple[str, ...], new: tuple[str, ...]) -> str:

@@ -274,7 +274,6 @@ _ANSWERS: dict[Path, Answer] = {
     ("handler", "threads_per_process"): _write("handler", "max_concurrency"),
     ("handler", "log_level"): _log_level,
     ("handler", "metadata"): _write("handler", "config"),
-    ("handler", "model"): _in_config,
     ("handler", "model_path"): _in_config,
     ("handler", "models"): _in_config,
     ("handler", "multi_model_reloading"): _in_config,

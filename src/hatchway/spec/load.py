@@ -128,6 +128,10 @@ def check_files(api: LoadedApi, files: Collection[str]) -> None:
     for path, name in wanted:
         if name is not None and name not in files:
             problems.append(Problem(path, f"there is no file {show(name)} in the project{_nearest(name, files)}"))
+    model = handler.model
+    if model is not None and not any(name == model or name.startswith(f"{model}/") for name in files):
+        message = f"there is no file or folder {show(model)} in the project{_nearest(model, files)}"
+        problems.append(Problem(("handler", "model"), message))
     folder = handler.python_path
     if folder not in (None, ".") and not any(name.startswith(f"{folder}/") for name in files):
         problems.append(Problem(("handler", "python_path"), f"there is no folder {show(folder)} in the project"))

@@ -131,7 +131,7 @@ def _with_placeholders(document: Any) -> Any:
 # --- sentences -----------------------------------------------------------------------------------------------
 _REQUIRED = {
     ("name",): "is missing; every API has one, such as name: iris",
-    ("handler",): "is missing; write handler: {path: handler.py} or handler: {app: main:app}",
+    ("handler",): "is missing; write handler: {path: handler.py} or handler: {model: model.joblib}",
 }
 
 

@@ -49,13 +49,15 @@ class Source(Frozen):
     files: tuple[ProjectFile, ...]
     interpreter: Interpreter
     git_commit: str | None = None
+    trusted_models: tuple[str, ...] = ()  # sha256s of models that may run code while they load, since the user said so
 
 
 def revision_id(spec: RealtimeApi, document: dict[str, Any], source: Source, environment_digest: str) -> str:
     """Twelve hexadecimal digits over everything that changes what runs, and nothing else.
 
     In: the tree (path, executable bit, sha256), handler and compute as written (`${VAR}` stays a reference; a default
-    written out counts as left out), the interpreter's version and ABI, its packages, the digest of the variables.
+    written out counts as left out), the interpreter's version and ABI, its packages, the digest of the variables, and
+    which models are trusted (nothing when none has to be).
     Out: machine paths, handler.example, autoscaling, networking, update_strategy, monitoring, the engine's version.
     """
     content = {
@@ -65,6 +67,8 @@ def revision_id(spec: RealtimeApi, document: dict[str, Any], source: Source, env
         "packages": sorted(source.interpreter.packages),
         "environment": environment_digest,
     }
+    if source.trusted_models:
+        content["trusted"] = sorted(source.trusted_models)
     return hashlib.sha256(_canonical(content)).hexdigest()[:12]
 
 

@@ -44,6 +44,8 @@ def make_launch(slot: Slot, workload: Workload, runtime: Runtime) -> Launch:
         class_name=handler.class_name,
         function=handler.function,
         app=handler.app,
+        model=handler.model,
+        trusted_models=list(workload.trusted_models),
         python_path=handler.python_path,
         config=handler.config,
         max_concurrency=handler.max_concurrency,
