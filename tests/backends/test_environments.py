@@ -210,6 +210,20 @@ async def test_a_private_index_by_an_environment_variable(
     assert SECRET not in everything_below(settings.home)
 
 
+async def test_a_password_from_a_netrc_file(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path, tmp_path: Path
+) -> None:
+    write_wheel(tmp_path / "wheels", "hw_acme", "1.0")
+    (tmp_path / "netrc").write_text(f"machine 127.0.0.1 login jo password {SECRET}\n")
+    (project / "requirements.txt").write_text("hw-acme==1.0\n")
+    backend = await start_backend()
+    with private_index(tmp_path / "wheels", "jo", SECRET) as address:
+        environ = {"UV_EXTRA_INDEX_URL": f"http://{address}", "NETRC": str(tmp_path / "netrc")}
+        await backend.apply(a_workload(project, handler=PIP, build_env=index_variables(environ)), 1)
+        (replica,) = await feed.until(in_state(backend, "ready"))
+    assert await tell(replica, VERSION) == "1.0"
+
+
 async def test_a_wrong_password_is_told_without_it(
     start_backend: StartBackend, feed: ChangeFeed, project: Path, tmp_path: Path, settings: Settings
 ) -> None:

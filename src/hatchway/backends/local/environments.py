@@ -118,7 +118,7 @@ class Environments:
                 kill_tree(found.identity, found.mark)
         left = [*builds.abandoned(self._root), *builds.abandoned(self._resolutions)]
         if not builds.is_in_use(self._server.folder):
-            left += self._server.folder.glob(f"*{builds.UNFINISHED}")
+            left += filter(builds.is_draft, self._server.folder.glob("*"))
         for folder in left:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -126,11 +126,11 @@ class Environments:
         """Environments that no kept revision and no launch file in `used_paths` needs."""
         if self._building:
             return []
-        environments = [path for path in self._root.glob("py*") if path.is_dir() and path.suffix == ""]
+        environments = [path for path in self._root.glob("py*") if path.is_dir() and not builds.is_draft(path)]
         unused = [
             path for path in environments if keep_revisions.isdisjoint(_revisions(path)) and not builds.is_in_use(path)
         ]
-        resolutions = [path for path in self._resolutions.glob("py*") if path.is_dir()]
+        resolutions = [path for path in self._resolutions.glob("py*") if not builds.is_draft(path)]
         unused += [path for path in resolutions if keep_revisions.isdisjoint(_revisions(path))]
         locks = [*builds.free_locks(self._root, unused), *builds.free_locks(self._resolutions, unused)]
         return [*unused, *locks, *self._server.prune(used_paths)]
@@ -181,8 +181,7 @@ class Environments:
         return folder / installs.RESOLVED
 
     async def _resolve(self, folder: Path, order: _Order) -> None:
-        unfinished = folder.with_name(folder.name + builds.UNFINISHED)
-        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished = builds.draft_of(folder)
         unfinished.mkdir(parents=True)
         self._say(order, f"resolving {order.file}, which has no {installs.LOCK} beside it")
         output = str(unfinished / installs.RESOLVED)
@@ -210,8 +209,7 @@ class Environments:
         return folder
 
     async def _fill(self, folder: Path, install: Install, order: _Order) -> None:
-        unfinished = folder.with_name(folder.name + builds.UNFINISHED)
-        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished = builds.draft_of(folder)
         self._say(order, f"building the Python {order.base.version_text} environment from {order.file}")
         # Relocatable: its scripts find their Python wherever the folder is moved to.
         make = ["venv", "-q", "--relocatable", "--no-project", "--python", order.base.executable, str(unfinished)]
