@@ -91,6 +91,7 @@ class Environments:
         self._now = now
         self._owner = owner
         self._kept = ExitStack()
+        self._kept_folders: set[Path] = set()
         self._interpreters = Interpreters()
         self._building: dict[str, asyncio.Task[Path]] = {}
         self._server = ServerPackages(self._root)
@@ -109,6 +110,9 @@ class Environments:
         async with builds.building(self._server.folder):  # two replicas of one API would both fill the same folder
             server = await self._server.server(python, partial(self._install_server_packages, order))
             asgi = self._server.asgi()
+            if self._owner is not None:
+                self._keep(server)
+                self._keep(asgi)
         return Runtime(python, str(server), str(asgi))
 
     def clean_up(self) -> None:
@@ -196,10 +200,15 @@ class Environments:
     def _note_use(self, folder: Path, order: _Order) -> None:
         """An engine's revisions keep what they run on; what another owner runs on is locked."""
         if self._owner is not None:
-            self._kept.enter_context(builds.kept(folder))
+            self._keep(folder)
             return
         (folder / _USES).mkdir(exist_ok=True)
         (folder / _USES / order.workload.revision).touch()
+
+    def _keep(self, folder: Path) -> None:
+        if folder not in self._kept_folders:
+            self._kept.enter_context(builds.kept(folder))
+            self._kept_folders.add(folder)
 
     # --- building ----------------------------------------------------------------------------------------
     async def _build(self, folder: Path, install: Install, order: _Order) -> Path:
