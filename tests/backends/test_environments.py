@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import pytest
 import uv
 
 from hatchway.backends.local import builds
-from hatchway.backends.local.environments import explain
+from hatchway.backends.local.environments import Environments, explain
 from hatchway.backends.local.interpreters import Interpreters
+from hatchway.backends.local.logs import ReplicaLog
 from hatchway.backends.local.requirements import digest
 from hatchway.backends.local.server_packages import SERVER_PACKAGES, ServerPackages, own_abi
 from hatchway.contract import PROCESS_VARIABLE
@@ -140,6 +142,24 @@ async def test_a_build_on_a_full_disk_goes_on_once_there_is_room(
     assert await tell(replica, LOOK) == "1.16.0"
 
 
+async def test_what_runs_without_a_revision_is_kept_until_it_is_released(
+    settings: Settings, project: Path, tmp_path: Path
+) -> None:
+    (project / "requirements.txt").write_text("six==1.16.0\n")
+    developing, engine = Environments(settings, time.time, "dev-1"), Environments(settings, time.time)
+    log = ReplicaLog(tmp_path, "dev", "iris-1")
+    for _ in range(2):
+        await developing.runtime(a_workload(project, handler=PIP), log)
+    assert engine.unused(frozenset(), frozenset()) == []
+    developing.release()
+    unused = {path.name for path in engine.unused(frozenset(), frozenset())}
+    assert {name.partition("-")[0] for name in unused if not name.startswith(".")} == {
+        f"py{sys.version_info[0]}{sys.version_info[1]}",
+        "server",
+        "asgi",
+    }
+
+
 # --- pyproject.toml -------------------------------------------------------------------------------------------
 async def test_a_lock_is_installed_exactly(
     start_backend: StartBackend, feed: ChangeFeed, project: Path, tmp_path: Path
@@ -208,6 +228,20 @@ async def test_a_private_index_by_an_environment_variable(
         (replica,) = await feed.until(in_state(backend, "ready"))
     assert await tell(replica, VERSION) == "1.0"
     assert SECRET not in everything_below(settings.home)
+
+
+async def test_a_password_from_a_netrc_file(
+    start_backend: StartBackend, feed: ChangeFeed, project: Path, tmp_path: Path
+) -> None:
+    write_wheel(tmp_path / "wheels", "hw_acme", "1.0")
+    (tmp_path / "netrc").write_text(f"machine 127.0.0.1 login jo password {SECRET}\n")
+    (project / "requirements.txt").write_text("hw-acme==1.0\n")
+    backend = await start_backend()
+    with private_index(tmp_path / "wheels", "jo", SECRET) as address:
+        environ = {"UV_EXTRA_INDEX_URL": f"http://{address}", "NETRC": str(tmp_path / "netrc")}
+        await backend.apply(a_workload(project, handler=PIP, build_env=index_variables(environ)), 1)
+        (replica,) = await feed.until(in_state(backend, "ready"))
+    assert await tell(replica, VERSION) == "1.0"
 
 
 async def test_a_wrong_password_is_told_without_it(
@@ -296,4 +330,7 @@ async def test_the_engines_own_packages_serve_its_own_python_without_a_network(t
     assert {name for name in SERVER_PACKAGES if (folder / name).is_dir()} == set(SERVER_PACKAGES)
     assert await packages.server(python, never) == folder
     assert (packages.asgi() / "uvicorn").is_dir()
-    assert sorted(packages.prune(frozenset({str(folder)}))) == [packages.asgi()]
+    assert packages.prune(frozenset({str(folder)})) == [packages.asgi()]
+    with builds.kept(packages.asgi()):
+        assert packages.prune(frozenset({str(folder)})) == []
+    assert [path.name for path in packages.prune(frozenset())][-1] == f".{packages.asgi().name}.lock"

@@ -303,6 +303,7 @@ def test_the_yaml_and_the_variables_are_read_again(terminal: Terminal) -> None:
     assert terminal.post("/hi").text == "Salut"
     assert terminal.post("/hello").status_code == 404
     terminal.write(".env", "GREETING=Hej\n")
+    terminal.read_until(".env changed")
     terminal.read_until("loaded again")
     assert terminal.post("/hi").text == "Hej"
 

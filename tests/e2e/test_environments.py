@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -90,3 +93,28 @@ def test_a_build_of_an_engine_that_is_killed_is_begun_again_by_the_next(
     shell.run("hatchway delete old --yes")
     shell.run("hatchway prune")
     assert environments(shell) == []
+
+
+def test_a_change_of_the_active_environment_is_told_by_its_packages(shell: Shell, write: Write, tmp_path: Path) -> None:
+    environment = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True)
+    (site,) = environment.glob("lib/python*/site-packages")
+
+    def install(**versions: str) -> None:
+        for left in site.glob("*.dist-info"):
+            shutil.rmtree(left)
+        for name, version in versions.items():
+            (site / f"{name}-{version}.dist-info").mkdir()
+            (site / f"{name}-{version}.dist-info" / "METADATA").write_text(f"Name: {name}\nVersion: {version}\n")
+
+    write("handler.py", "def predict(payload):\n    return 1\n")
+    write("hatchway.yaml", "name: echo\nhandler: {path: handler.py, function: predict}\n")
+    shell.environ["VIRTUAL_ENV"] = str(environment)
+    install(learner="1.5.0", bar="2.0")
+    shell.run("hatchway deploy")
+    install(learner="1.6.1", foo="1.0")
+    told = "packages changed: -bar, +foo 1.0, learner 1.5.0 -> 1.6.1"
+    assert told in shell.run("hatchway deploy --dry-run").stdout
+    assert told in shell.run("hatchway deploy").stdout
+    assert told in shell.run("hatchway history echo -o json").json()[0]["changes"]
+    assert shell.run("hatchway deploy -o json").json()[0]["action"] == "unchanged"

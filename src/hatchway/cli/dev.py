@@ -54,6 +54,5 @@ def dev(
     if len(found.paths) > 1:
         raise UsageError("only one project at a time", hint="name one folder or YAML file")
     target = Target(found.paths[0] if found.paths else Path(), found.names)
-    sock = listen(port)
-    session = Session(target, settings_here(), os.environ, Screen(out))
-    asyncio.run(session.run(sock))
+    with listen(port) as sock:
+        asyncio.run(Session(target, settings_here(), os.environ, Screen(out)).run(sock))

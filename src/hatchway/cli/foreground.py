@@ -77,6 +77,9 @@ class Screen:
         (what,) = printable([f"{answered.method} {answered.target}"])  # a request must not drive the terminal
         self._out.note(f"{what}  ", Cell(status, style), Cell(f"  {took}", "dim"))
 
+    def stopping(self) -> None:
+        self._out.note(Cell("\nstopping", "dim"))  # the terminal has shown ^C on this line
+
 
 def _list(paths: Collection[str]) -> str:
     shown = sorted(paths)[:SHOWN_CHANGES]

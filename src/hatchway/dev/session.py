@@ -67,6 +67,10 @@ class Show(Protocol):
         """A request is over."""
         ...
 
+    def stopping(self) -> None:
+        """Ctrl-C: what runs has a moment to end."""
+        ...
+
 
 @dataclass(eq=False)
 class Place:
@@ -108,6 +112,7 @@ class Session:
                         group.create_task(self._follow(first), name="follow"),
                     ]
                     await ending.wait()
+                    self._show.stopping()
                     for task in tasks:
                         task.cancel()
             finally:

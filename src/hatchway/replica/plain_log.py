@@ -28,8 +28,10 @@ class PlainLog(Log):
         if stream == "replica" and level in ("INFO", "DEBUG"):
             return  # what the replica is about to do: whoever started it says so
         text = message if stream == "replica" else f"{level:<8}{message}"
-        colour = _COLOURS.get(level, "") if self._is_coloured else ""
-        self._append(f"{colour}{text}{_RESET if colour else ''}\n".encode(errors="backslashreplace"))
+        if self._is_coloured and level in _COLOURS:
+            before, line_end, last = text.rpartition("\n")  # of a traceback, the last line says what happened
+            text = f"{before}{line_end}{_COLOURS[level]}{last}{_RESET}"
+        self._append(f"{text}\n".encode(errors="backslashreplace"))
 
 
 def install(level: str) -> Log:

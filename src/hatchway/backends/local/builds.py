@@ -1,7 +1,8 @@
 """Who builds an environment, among all processes of a home: an engine, its successor, `hatchway dev`.
 
 A file that is locked while an environment is built, and for as long as somebody who has no revision runs on it. The
-lock goes with its process, however that ends, so what is unfinished and not locked is nobody's.
+lock goes with its process, however that ends, so what is unfinished and not locked is nobody's. Names of environments
+have no dots.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import secrets
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from pathlib import Path
 
-UNFINISHED = ".unfinished"
+_UNFINISHED = ".unfinished"
 _LOCK = ".lock"
 _LOOK_S = 0.1  # a lock that is given back makes no event
 
@@ -55,11 +57,19 @@ def is_in_use(environment: Path) -> bool:
         os.close(descriptor)
 
 
+def draft_of(environment: Path) -> Path:
+    """Where to build it: a name of its own each time, since what a killed builder has started may go on writing."""
+    return environment.with_name(f"{environment.name}.{secrets.token_hex(4)}{_UNFINISHED}")
+
+
+def is_draft(path: Path) -> bool:
+    return path.name.endswith(_UNFINISHED)
+
+
 def abandoned(folder: Path) -> list[Path]:
     """What was begun below `folder` by somebody who is gone."""
-    return [
-        path for path in folder.glob(f"*{UNFINISHED}") if not is_in_use(path.with_name(path.name[: -len(UNFINISHED)]))
-    ]
+    drafts = folder.glob(f"*{_UNFINISHED}")
+    return [path for path in drafts if not is_in_use(path.with_name(path.name.partition(".")[0]))]
 
 
 def free_locks(folder: Path, going: Collection[Path]) -> list[Path]:

@@ -91,6 +91,7 @@ class Environments:
         self._now = now
         self._owner = owner
         self._kept = ExitStack()
+        self._kept_folders: set[Path] = set()
         self._interpreters = Interpreters()
         self._building: dict[str, asyncio.Task[Path]] = {}
         self._server = ServerPackages(self._root)
@@ -109,6 +110,9 @@ class Environments:
         async with builds.building(self._server.folder):  # two replicas of one API would both fill the same folder
             server = await self._server.server(python, partial(self._install_server_packages, order))
             asgi = self._server.asgi()
+            if self._owner is not None:
+                self._keep(server)
+                self._keep(asgi)
         return Runtime(python, str(server), str(asgi))
 
     def clean_up(self) -> None:
@@ -118,7 +122,7 @@ class Environments:
                 kill_tree(found.identity, found.mark)
         left = [*builds.abandoned(self._root), *builds.abandoned(self._resolutions)]
         if not builds.is_in_use(self._server.folder):
-            left += self._server.folder.glob(f"*{builds.UNFINISHED}")
+            left += filter(builds.is_draft, self._server.folder.glob("*"))
         for folder in left:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -126,11 +130,11 @@ class Environments:
         """Environments that no kept revision and no launch file in `used_paths` needs."""
         if self._building:
             return []
-        environments = [path for path in self._root.glob("py*") if path.is_dir() and path.suffix == ""]
+        environments = [path for path in self._root.glob("py*") if path.is_dir() and not builds.is_draft(path)]
         unused = [
             path for path in environments if keep_revisions.isdisjoint(_revisions(path)) and not builds.is_in_use(path)
         ]
-        resolutions = [path for path in self._resolutions.glob("py*") if path.is_dir()]
+        resolutions = [path for path in self._resolutions.glob("py*") if not builds.is_draft(path)]
         unused += [path for path in resolutions if keep_revisions.isdisjoint(_revisions(path))]
         locks = [*builds.free_locks(self._root, unused), *builds.free_locks(self._resolutions, unused)]
         return [*unused, *locks, *self._server.prune(used_paths)]
@@ -181,8 +185,7 @@ class Environments:
         return folder / installs.RESOLVED
 
     async def _resolve(self, folder: Path, order: _Order) -> None:
-        unfinished = folder.with_name(folder.name + builds.UNFINISHED)
-        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished = builds.draft_of(folder)
         unfinished.mkdir(parents=True)
         self._say(order, f"resolving {order.file}, which has no {installs.LOCK} beside it")
         output = str(unfinished / installs.RESOLVED)
@@ -197,10 +200,15 @@ class Environments:
     def _note_use(self, folder: Path, order: _Order) -> None:
         """An engine's revisions keep what they run on; what another owner runs on is locked."""
         if self._owner is not None:
-            self._kept.enter_context(builds.kept(folder))
+            self._keep(folder)
             return
         (folder / _USES).mkdir(exist_ok=True)
         (folder / _USES / order.workload.revision).touch()
+
+    def _keep(self, folder: Path) -> None:
+        if folder not in self._kept_folders:
+            self._kept.enter_context(builds.kept(folder))
+            self._kept_folders.add(folder)
 
     # --- building ----------------------------------------------------------------------------------------
     async def _build(self, folder: Path, install: Install, order: _Order) -> Path:
@@ -210,8 +218,7 @@ class Environments:
         return folder
 
     async def _fill(self, folder: Path, install: Install, order: _Order) -> None:
-        unfinished = folder.with_name(folder.name + builds.UNFINISHED)
-        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished = builds.draft_of(folder)
         self._say(order, f"building the Python {order.base.version_text} environment from {order.file}")
         # Relocatable: its scripts find their Python wherever the folder is moved to.
         make = ["venv", "-q", "--relocatable", "--no-project", "--python", order.base.executable, str(unfinished)]

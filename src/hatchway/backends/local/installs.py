@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from hatchway.backends.local import requirements
 from hatchway.errors import EnvironmentFailed
@@ -57,8 +58,8 @@ def from_lock(project: Path, file: str, lock: Path) -> Install:
 
     Raises EnvironmentFailed for files that cannot be read.
     """
-    text = lock.read_text(encoding="utf-8")
-    content = {"lock": text, "asked": asked_for(project / file), "at": str(project) if _is_local(text) else ""}
+    locked = _read(lock)
+    content = {"lock": locked, "asked": asked_for(project / file), "at": str(project) if _is_local(locked) else ""}
     return Install(
         f"lock {_digest(content)}",
         ("sync", "--frozen", "--no-default-groups", "--no-install-project", "--no-editable", "--python", PYTHON),
@@ -82,10 +83,7 @@ def from_resolution(project: Path, resolution: Path) -> Install:
 
 def asked_for(pyproject: Path) -> dict[str, object]:
     """What of a pyproject.toml decides on the packages. Raises EnvironmentFailed."""
-    try:
-        document = tomllib.loads(pyproject.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
-        raise EnvironmentFailed(f"handler.dependencies.pyproject: cannot read {pyproject.name}: {exc}") from exc
+    document = _read(pyproject)
     project, tool = document.get("project", {}), document.get("tool", {})
     return {
         "dependencies": sorted(project.get("dependencies", [])),
@@ -95,12 +93,18 @@ def asked_for(pyproject: Path) -> dict[str, object]:
     }
 
 
-def _is_local(lock: str) -> bool:
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+        raise EnvironmentFailed(f"handler.dependencies.pyproject: cannot read {path.name}: {exc}") from exc
+
+
+def _is_local(lock: Mapping[str, Any]) -> bool:
     """Whether something is built from folders or files of the project (beside the project itself)."""
-    packages = tomllib.loads(lock).get("package", [])
-    sources = (package.get("source", {}) for package in packages)
+    sources = (package.get("source", {}) for package in lock.get("package", []))
     return any(source.get(kind) not in (None, ".") for source in sources for kind in ("editable", "directory", "path"))
 
 
 def _digest(content: object) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
+from hatchway.backends.local import builds
 from hatchway.backends.local.interpreters import Python
 
 SERVER_PACKAGES = ("httptools", "uvloop", "orjson")
@@ -66,8 +67,9 @@ class ServerPackages:
         return folder
 
     def prune(self, used: frozenset[str]) -> list[Path]:
-        """The folders that no launch file names."""
-        return [path for path in self.folder.glob("*") if str(path) not in used]
+        """The folders that no launch file names and nobody keeps, with their locks."""
+        folders = [path for path in self.folder.glob("[!.]*") if str(path) not in used and not builds.is_in_use(path)]
+        return [*folders, *builds.free_locks(self.folder, folders)]
 
     def _unfinished(self, folder: Path) -> Path:
         unfinished = folder.with_name(f"{folder.name}.unfinished")
