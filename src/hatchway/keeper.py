@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import IO, NoReturn
 
 from hatchway.contract import PROCESS_VARIABLE
+from hatchway.delays import GrowingDelay
 from hatchway.errors import EngineUnavailable, HatchwayError
 from hatchway.processes import (
     Identity,
@@ -85,7 +86,7 @@ class Keeper:
         signal.signal(signal.SIGCHLD, _note)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._forward)
-        delay_s, failed_starts = FIRST_DELAY_S, 0
+        delay, failed_starts = GrowingDelay(FIRST_DELAY_S, LONGEST_DELAY_S, CALM_AFTER_S), 0
         while True:
             started = time.monotonic()
             code = self._run_engine()
@@ -95,16 +96,15 @@ class Keeper:
             if code == EXIT_HANDOVER:
                 self._hand_over()
                 continue
-            if time.monotonic() - started > CALM_AFTER_S:
-                self._was_up, delay_s = True, FIRST_DELAY_S
+            lasted_s = time.monotonic() - started
+            self._was_up = self._was_up or lasted_s >= CALM_AFTER_S
             # An engine that somebody killed may well start the next time; one that ended by itself, hardly.
             failed_starts = failed_starts + 1 if code > 0 else 0
             if failed_starts >= MAX_FAILED_STARTS and not self._was_up:
                 return 1
-            self._wait(delay_s)
+            self._wait(delay.after(lasted_s))
             if self.is_ending:
                 return 0
-            delay_s = min(2 * delay_s, LONGEST_DELAY_S)
 
     def _run_engine(self) -> int:
         """Start an engine and return its exit code; reap everything else that ends meanwhile."""

@@ -21,7 +21,7 @@ from hatchway.backends.local.backend import REPLICA_MAIN
 from hatchway.backends.local.exits import wait_exit
 from hatchway.backends.local.interpreters import Interpreters
 from hatchway.backends.local.recipe import Recipe
-from hatchway.backends.local.templates import FORK_TIMEOUT_S, TEMPLATE_ROLE, TemplateLost, Templates, delay_s
+from hatchway.backends.local.templates import FORK_TIMEOUT_S, TEMPLATE_ROLE, TemplateLost, Templates
 from hatchway.contract import EXIT_CONTRACT, ForkRequest, Launch
 from hatchway.ends import wait_gone
 from hatchway.processes import Mark, find_marked, is_alive, read_stat
@@ -367,6 +367,20 @@ async def test_a_module_that_ends_the_process_is_an_obstacle(
     assert "does not answer" in await templates().obstacle(await a_recipe(tmp_path, "fatal"))
 
 
+async def test_a_template_that_died_while_it_imported_is_tried_again(
+    tmp_path: Path, templates: Callable[..., Templates]
+) -> None:
+    been = tmp_path / "been"
+    (tmp_path / "unlucky.py").write_text(
+        f"import os\nif not os.path.exists({str(been)!r}):\n    open({str(been)!r}, 'w').close()\n    os._exit(1)\n"
+    )
+    all_of_them, recipe = templates(), await a_recipe(tmp_path, "unlucky")
+    assert "does not answer" in await all_of_them.obstacle(recipe)
+    async with asyncio.timeout(PATIENCE_S):
+        while await all_of_them.obstacle(recipe):  # noqa: ASYNC110  # a template that gets warm makes no event
+            await asyncio.sleep(0.05)
+
+
 async def test_two_apis_with_the_same_recipe_share_a_template(
     tmp_path: Path, templates: Callable[..., Templates], settings: Settings
 ) -> None:
@@ -494,7 +508,3 @@ async def test_a_template_that_hangs_is_ended_and_not_waited_for_again(
     with pytest.raises(TemplateLost, match="does not answer"):
         await all_of_them.fork(recipe, ForkRequest("", "", {}))
     await feed.until(lambda: pid not in template_pids(settings))
-
-
-def test_a_template_that_ends_again_and_again_is_started_once_a_minute() -> None:
-    assert [delay_s(n_ends) for n_ends in (1, 2, 3, 7, 5000)] == [1, 2, 4, 60, 60]

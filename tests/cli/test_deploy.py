@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import asyncio
+import threading
 from pathlib import Path
 
 import pytest
@@ -136,14 +136,25 @@ def test_too_slow_is_exit_code_4_with_the_reason_and_json(cli: CommandLine) -> N
 
 @pytest.mark.usefixtures("project")
 def test_in_a_pipe_progress_is_plain_lines_on_stderr_with_the_handlers_own_words(cli: CommandLine) -> None:
-    def with_words(api: ApiStatus) -> list[ApiStatus]:
-        loop = asyncio.get_running_loop()
-        loop.call_later(0.05, lambda: cli.engine.plane.change(line=a_line("loading \x1b[31mthe model")))
-        starting = api.model_copy(update={"status": "starting", "reason": "Starting"})
-        return [starting, *[starting] * 9, api]
+    deployed: list[ApiStatus] = []
 
-    cli.engine.plane.lives_by = with_words
+    def starting(api: ApiStatus) -> list[ApiStatus]:
+        deployed.append(api)
+        return [api.model_copy(update={"status": "starting", "reason": "Starting"})]
+
+    def go_on() -> None:
+        """A word once the status was told, and the end once the word was."""
+        plane = cli.engine.plane
+        plane.watched.get(timeout=20)
+        cli.engine.change(line=a_line("loading \x1b[31mthe model"))
+        plane.watched.get(timeout=20)
+        cli.engine.change(deployed[0])
+
+    cli.engine.plane.lives_by = starting
+    going_on = threading.Thread(target=go_on)
+    going_on.start()
     done = cli.run("deploy", "iris")
+    going_on.join()
     assert done.code == 0
     assert done.stderr.splitlines() == [
         "iris: starting",

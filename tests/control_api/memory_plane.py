@@ -78,7 +78,7 @@ class MemoryPlane:
         self.engine = EngineStatus(pid=1, version=__version__)
         self.lives_by: Callable[[ApiStatus], list[ApiStatus]] = lambda api: [api]
         self.upload_begun, self.upload_ended = asyncio.Event(), asyncio.Event()
-        self.watched = queue.SimpleQueue[ApiStatus]()  # what watchers were given, for tests that wait for it
+        self.watched = queue.SimpleQueue[ApiStatus | LogLine]()  # what was told, for tests that wait for it
         self._changed = asyncio.Event()
 
     def change(self, api: ApiStatus | None = None, *, gone: str = "", line: LogLine | None = None) -> None:
@@ -215,6 +215,7 @@ class MemoryPlane:
             changed = self._changed
             for line in self.lines[sent:]:
                 yield line
+                self.watched.put(line)
             sent = len(self.lines)
             if not follow:
                 return

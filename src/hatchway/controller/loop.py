@@ -11,6 +11,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+from hatchway.delays import GrowingDelay
+
 log = logging.getLogger(__name__)
 
 FIRST_BACKOFF_S = 0.2
@@ -44,16 +46,16 @@ class Loop:
             await asyncio.Event().wait()
 
     async def _work(self, key: str, wakeup: asyncio.Event) -> None:
-        backoff_s = FIRST_BACKOFF_S
+        backoff = GrowingDelay(FIRST_BACKOFF_S, LONGEST_BACKOFF_S)
         while True:
             wakeup.clear()
             try:
                 look_again_s = await self._reconcile(key)
             except Exception:  # one API's trouble must not stop the others
-                log.exception("reconcile of %s failed; trying again in %.1f s", key, backoff_s)
-                look_again_s, backoff_s = backoff_s, min(2 * backoff_s, LONGEST_BACKOFF_S)
+                look_again_s = backoff.after()
+                log.exception("reconcile of %s failed; trying again in %.1f s", key, look_again_s)
             else:
-                backoff_s = FIRST_BACKOFF_S
+                backoff.reset()
             if look_again_s is None and not wakeup.is_set():
                 del self._wakeups[key]
                 return

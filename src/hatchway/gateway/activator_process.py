@@ -9,19 +9,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import importlib.util
-import json
 import logging
 import os
 import signal
 import sys
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from hatchway.contract import PROCESS_VARIABLE
 from hatchway.ends import wait_gone
 from hatchway.errors import GatewayError
-from hatchway.gateway.companion import Companion, end, write_file
-from hatchway.processes import Command, Identity, Mark, find_marked, is_alive, reap, signal_process, spawn
+from hatchway.gateway.companion import Companion, end
+from hatchway.processes import Command, Identity, Mark, find_marked, reap, signal_process, spawn
 from hatchway.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -32,25 +30,13 @@ _MODULE = "hatchway.gateway.activator"
 _POLL_S = 0.01
 
 
-@dataclass(frozen=True)
-class Record:
-    """`gateway/activator.json`: who runs, and which code."""
-
-    pid: int
-    start_time: int
-    code: str  # hash
-
-    @property
-    def identity(self) -> Identity:
-        return Identity(self.pid, self.start_time)
-
-
 class ActivatorProcess:
     """One activator at a time."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._companion = Companion("the activator", settings.logs_dir / "activator.log")
+        record_file = settings.gateway_dir / "activator.json"
+        self._companion = Companion("the activator", settings.logs_dir / "activator.log", record_file)
 
     @property
     def pid(self) -> int | None:
@@ -58,17 +44,13 @@ class ActivatorProcess:
 
     def adopt(self) -> bool:
         """Take over the activator that a former engine left running, if it is what this engine would start."""
-        record = self._read_record()
-        if record is None or not is_alive(record.identity) or record.code != code_hash():
-            return False
-        self._companion.identity = record.identity
-        return True
+        return self._companion.adopt(code=code_hash()) is not None
 
     async def start(self) -> None:
         """Start one and return when it listens. Raises GatewayError with the end of its log."""
         before = self._socket_inode()
-        identity = self._companion.identity = self._spawn()
-        self._write_record(identity)
+        identity = self._spawn()
+        self._companion.record(identity, code=code_hash())
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
                 await self._wait_listening(identity, before)
@@ -98,8 +80,8 @@ class ActivatorProcess:
         """End it, whatever it does."""
         if self._companion.identity is not None:
             await end(self._companion.identity)
-            self._companion.identity = None
-        for path in (self._record_path, self._settings.activator_socket, self._settings.activator_reports_socket):
+        self._companion.forget()
+        for path in (self._settings.activator_socket, self._settings.activator_reports_socket):
             path.unlink(missing_ok=True)
 
     # --- starting ----------------------------------------------------------------------------------------
@@ -138,21 +120,6 @@ class ActivatorProcess:
         try:
             return self._settings.activator_socket.stat().st_ino
         except FileNotFoundError:
-            return None
-
-    # --- its record --------------------------------------------------------------------------------------
-    @property
-    def _record_path(self) -> Path:
-        return self._settings.gateway_dir / "activator.json"
-
-    def _write_record(self, identity: Identity) -> None:
-        record = Record(identity.pid, identity.start_time, code_hash())
-        write_file(self._record_path, json.dumps(asdict(record)))
-
-    def _read_record(self) -> Record | None:
-        try:
-            return Record(**json.loads(self._record_path.read_text()))
-        except (OSError, ValueError, TypeError):
             return None
 
 

@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from hatchway.delays import GrowingDelay
 from hatchway.ends import wait_gone
 from hatchway.errors import GatewayError, StorageError
-from hatchway.processes import Identity, reap, signal_process
+from hatchway.files import replace_text
+from hatchway.processes import Identity, is_alive, reap, signal_process
 from hatchway.rotation import LogStream
 
 log = logging.getLogger(__name__)
@@ -24,14 +29,15 @@ TERM_TIMEOUT_S = 3.0
 LOG_CHECK_S = 60.0
 MAX_LOG_BYTES = 4 * 1024 * 1024
 
-_FIRST_DELAY_S, _MAX_DELAY_S, _STABLE_AFTER_S = 0.1, 10.0, 60.0
-
 
 class Companion:
-    """One process at a time. `identity` is of the one that was started or adopted."""
+    """One process at a time. `identity` is of the one that was started or adopted; it is kept in `record_file`, with
+    what is worth knowing of it.
+    """
 
-    def __init__(self, title: str, log_file: Path) -> None:
+    def __init__(self, title: str, log_file: Path, record_file: Path) -> None:
         self.title = title  # for people
+        self._record_file = record_file
         self.identity: Identity | None = None
         self.log = LogStream(log_file, max_file_bytes=MAX_LOG_BYTES, kept_archives=1)
 
@@ -39,17 +45,39 @@ class Companion:
     def pid(self) -> int | None:
         return self.identity.pid if self.identity else None
 
+    def adopt(self, **expected: str) -> Mapping[str, Any] | None:
+        """Take over the one that a former engine left running, if it was started as this engine would start it.
+
+        `expected` must be on its record, which is returned.
+        """
+        try:
+            record = json.loads(self._record_file.read_text())
+            identity = Identity(record["pid"], record["start_time"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        if not is_alive(identity) or any(record.get(name) != value for name, value in expected.items()):
+            return None
+        self.identity = identity
+        return {name: value for name, value in record.items() if name not in asdict(identity)}
+
+    def record(self, identity: Identity, **facts: str | int) -> None:
+        """Remember the one that runs now, for the next engine. Raises StorageError."""
+        self.identity = identity
+        write_file(self._record_file, json.dumps(asdict(identity) | facts))
+
+    def forget(self) -> None:
+        """It has ended."""
+        self.identity = None
+        self._record_file.unlink(missing_ok=True)
+
     async def watch(self, start: Callable[[], Awaitable[None]]) -> None:
         """Start it again whenever it dies, until cancelled. Cancelling leaves it running."""
-        delay_s = _FIRST_DELAY_S
+        delay = GrowingDelay(0.1, 10.0, calm_after_s=60.0)
         while True:
             started = time.monotonic()
             await self._wait_gone_rotating()
-            if time.monotonic() - started > _STABLE_AFTER_S:
-                delay_s = _FIRST_DELAY_S
             log.error("%s died (%s); starting it again\n%s", self.title, self._exit_text(), self.log_end())
-            await asyncio.sleep(delay_s)
-            delay_s = min(delay_s * 2, _MAX_DELAY_S)
+            await asyncio.sleep(delay.after(time.monotonic() - started))
             try:
                 await start()
             except GatewayError as exc:
@@ -89,9 +117,7 @@ async def end(identity: Identity) -> None:
 
 def write_file(path: Path, text: str) -> None:
     """In one step: a reader sees the old text or the new. Raises StorageError."""
-    unfinished = path.with_suffix(".unfinished")
     try:
-        unfinished.write_text(text)
-        unfinished.replace(path)
+        replace_text(path, text)
     except OSError as exc:
         raise StorageError(f"cannot write {path}: {exc.strerror}", hint="free some space, or check its rights") from exc

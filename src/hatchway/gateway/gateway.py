@@ -94,8 +94,8 @@ class Gateway:
     async def _start_envoy(self) -> None:
         adopted = self._process.adopt()
         await self._process.end_others()
-        if adopted is not None and self._settings.gateway_port in (None, 0, adopted.port):
-            self._port = adopted.port
+        if adopted is not None and self._settings.gateway_port in (None, 0, adopted):
+            self._port = adopted
             return
         self._port = choose_port(self._host, self._settings.gateway_port, self._settings.gateway_dir / "port")
         if adopted is None:

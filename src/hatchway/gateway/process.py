@@ -14,7 +14,6 @@ import logging
 import os
 import resource
 import shutil
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from hatchway.contract import PROCESS_VARIABLE
@@ -34,26 +33,12 @@ DRAIN_TIMEOUT_S = 10.0
 _POLL_S = 0.02
 
 
-@dataclass(frozen=True)
-class Record:
-    """`gateway/envoy.json`: who runs, and with what."""
-
-    pid: int
-    start_time: int
-    port: int
-    bootstrap: str  # hash
-
-    @property
-    def identity(self) -> Identity:
-        return Identity(self.pid, self.start_time)
-
-
 class EnvoyProcess:
     """One Envoy at a time."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._companion = Companion("Envoy", settings.logs_dir / "envoy.log")
+        self._companion = Companion("Envoy", settings.logs_dir / "envoy.log", settings.gateway_dir / "envoy.json")
         self._port = 0
         self.admin = Admin(settings.admin_socket)
 
@@ -62,13 +47,13 @@ class EnvoyProcess:
         return self._companion.pid
 
     # --- finding one -------------------------------------------------------------------------------------
-    def adopt(self) -> Record | None:
-        """The Envoy that a former engine left running, if it is what this engine would start."""
-        record = self._read_record()
-        if record is None or not is_alive(record.identity) or record.bootstrap != self._bootstrap_hash():
+    def adopt(self) -> int | None:
+        """Take over the Envoy that a former engine left running, if it is what this engine would start. Its port."""
+        record = self._companion.adopt(bootstrap=self._bootstrap_hash())
+        if record is None:
             return None
-        self._companion.identity, self._port = record.identity, record.port
-        return record
+        self._port = int(record["port"])
+        return self._port
 
     async def end_others(self) -> None:
         """Drain and stop every Envoy of this home but the adopted one: of an older engine, or of one killed midway."""
@@ -81,13 +66,13 @@ class EnvoyProcess:
     async def start(self, port: int) -> None:
         """Start Envoy and return when its admin socket answers. Raises GatewayError with the end of its log."""
         self._port = port
-        self._companion.identity = self._spawn()
-        self._write_record()
+        identity = self._spawn()
+        self._record(identity)
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
-                await self._wait_answering(self._companion.identity)
+                await self._wait_answering(identity)
         except TimeoutError:
-            await self._end(self._companion.identity, 0)
+            await self._end(identity, 0)
             raise GatewayError(
                 f"Envoy did not answer within {START_TIMEOUT_S:.0f} s\n{self._companion.log_end()}"
             ) from None
@@ -128,8 +113,12 @@ class EnvoyProcess:
 
     def move(self, port: int) -> None:
         """Remember that the adopted Envoy listens on another port from now on."""
+        assert self._companion.identity is not None
         self._port = port
-        self._write_record()
+        self._record(self._companion.identity)
+
+    def _record(self, identity: Identity) -> None:
+        self._companion.record(identity, port=self._port, bootstrap=self._bootstrap_hash())
 
     async def watch(self) -> None:
         """Start Envoy again whenever it dies, until cancelled. Cancelling leaves it running."""
@@ -140,8 +129,7 @@ class EnvoyProcess:
         """Take no new connection, wait for requests in flight, end Envoy."""
         if self._companion.identity is not None:
             await self._end(self._companion.identity, drain_timeout_s)
-            self._companion.identity = None
-        self._record_path.unlink(missing_ok=True)
+        self._companion.forget()
 
     async def _end(self, identity: Identity, drain_timeout_s: float) -> None:
         with contextlib.suppress(GatewayError, TimeoutError):
@@ -152,10 +140,6 @@ class EnvoyProcess:
         await end(identity)
 
     # --- files -------------------------------------------------------------------------------------------
-    @property
-    def _record_path(self) -> Path:
-        return self._settings.gateway_dir / "envoy.json"
-
     def _bootstrap(self) -> dict[str, object]:
         settings = self._settings
         return make_bootstrap(
@@ -169,19 +153,6 @@ class EnvoyProcess:
         path = self._settings.gateway_dir / "bootstrap.json"
         write_file(path, json.dumps(self._bootstrap(), indent=1))
         return path
-
-    def _write_record(self) -> None:
-        assert self._companion.identity is not None
-        record = Record(
-            self._companion.identity.pid, self._companion.identity.start_time, self._port, self._bootstrap_hash()
-        )
-        write_file(self._record_path, json.dumps(asdict(record)))
-
-    def _read_record(self) -> Record | None:
-        try:
-            return Record(**json.loads(self._record_path.read_text()))
-        except (OSError, ValueError, TypeError):
-            return None
 
 
 def find_envoy(setting: str | None) -> Path:

@@ -27,6 +27,7 @@ from hatchway.backends.local.logs import ReplicaLog
 from hatchway.backends.local.recipe import Recipe
 from hatchway.backends.local.restarts import Exit
 from hatchway.contract import LastWords, Launch
+from hatchway.files import replace_text
 from hatchway.processes import Identity
 from hatchway.spec.status import ReplicaState, StartKind
 
@@ -75,7 +76,7 @@ class SlotFolder:
         """Raises OSError. A replica that is started again needs no room on the disk: the file is there already."""
         text = launch.to_json()
         if not self.launch.exists() or self.launch.read_text() != text:
-            write_whole(self.launch, text)
+            replace_text(self.launch, text)
 
     def mark_draining(self, *, for_good: bool) -> None:
         _note(self.draining, _FOR_GOOD if for_good else "")
@@ -258,17 +259,9 @@ class Slot:
 def _note(path: Path, text: str) -> None:
     """Write what only the next engine reads."""
     try:
-        write_whole(path, text)
+        replace_text(path, text)
     except OSError as exc:
         log.warning("cannot write %s: %s", path, exc.strerror)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Replace a file in one step, readable only by this user."""
-    unfinished = path.with_name(path.name + ".unfinished")
-    unfinished.touch(mode=0o600)
-    unfinished.write_text(text)
-    unfinished.replace(path)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

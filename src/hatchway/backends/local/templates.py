@@ -20,8 +20,9 @@ from pathlib import Path
 from hatchway.backends.local.exits import wait_exit
 from hatchway.backends.local.memory import pss_bytes
 from hatchway.backends.local.recipe import Recipe
-from hatchway.backends.local.slots import write_whole
 from hatchway.contract import PROCESS_VARIABLE, ForkRequest, TemplateLaunch
+from hatchway.delays import GrowingDelay
+from hatchway.files import replace_text
 from hatchway.processes import Command, Identity, Mark, find_marked, is_alive, signal_process, spawn
 from hatchway.rotation import LogStream
 from hatchway.settings import Settings
@@ -32,7 +33,7 @@ TEMPLATE_ROLE = "template"
 MEMORY_SHARE = 0.2  # of the machine; beyond it the template that was not used for the longest time goes
 WARM_TIMEOUT_S = 120.0
 FORK_TIMEOUT_S = 10.0
-_FIRST_DELAY_S, _LONGEST_DELAY_S = 1.0, 60.0
+_FIRST_DELAY_S, _LONGEST_DELAY_S, _CALM_AFTER_S = 1.0, 300.0, 60.0
 _SOCKET_POLL_S = 0.02  # a socket that appears makes no event
 
 
@@ -42,7 +43,8 @@ class TemplateLost(Exception):
 
 @dataclass
 class Template:
-    """One process, started again when it ends. `obstacle` is why it will never fork, known once it is warm.
+    """One process, started again when it ends. `obstacle` is why it will never fork, known once it is warm; `trouble`
+    why it does not fork now, known when it has ended, until it is warm again.
 
     `recipe` is None for one that was adopted: it is not started again. `waiting` counts the starts that wait for it.
     """
@@ -52,7 +54,7 @@ class Template:
     process: Identity | None = None
     obstacle: str = ""
     used_at: float = 0.0
-    restarts: int = 0
+    trouble: str = ""
     waiting: int = 0
     is_warm: asyncio.Event = field(default_factory=asyncio.Event)
     life: asyncio.Task[None] | None = None
@@ -119,14 +121,14 @@ class Templates:
         if not recipe.modules:
             return "what it imports is not known before its first start"
         template = self._ensure(recipe)
-        if template.restarts and not template.is_warm.is_set():
-            return "its template ended and is not warm again yet"
+        if template.trouble:
+            return template.trouble
         template.waiting += 1
         try:
             await template.is_warm.wait()
         finally:
             template.waiting -= 1
-        return template.obstacle
+        return template.obstacle or template.trouble
 
     async def fork(self, recipe: Recipe, request: ForkRequest) -> Identity:
         """A new process with the request's launch file, output and environment. Raises TemplateLost."""
@@ -198,36 +200,52 @@ class Templates:
 
     async def _live(self, template: Template) -> None:
         """Keep it warm until it turns out that it cannot fork."""
-        while not template.obstacle:
-            template.obstacle = await self._warm_up(template)
-            template.is_warm.set()
-            if template.obstacle:
-                log.info("template %s: %s; replicas are spawned", template.key, template.obstacle)
-                await self._end(template)
-                return
-            self._keep_within_limit(template)
-            assert template.process is not None
-            code = await wait_exit(template.process, self._settings.exits_file)
-            template.is_warm.clear()
-            template.process = None
-            self._remove_files(template)
-            log.warning("template %s ended (exit code %s)", template.key, code)
+        delay = GrowingDelay(_FIRST_DELAY_S, _LONGEST_DELAY_S, _CALM_AFTER_S)
+        while True:
+            began = self._now()
+            try:
+                template.obstacle = await self._warm_up(template)
+            except TemplateLost as exc:
+                template.trouble = str(exc)
+            else:
+                template.trouble = ""
+                template.is_warm.set()
+                if template.obstacle:
+                    log.info("template %s: %s; replicas are spawned", template.key, template.obstacle)
+                    await self._end(template)
+                    return
+                await self._attend(template)
+                template.trouble = "its template ended and is not warm again yet"
+            await self._end(template)
             if template.recipe is None:
                 del self._templates[template.key]
                 return
-            template.restarts += 1  # before the delay: it is not waited for
-            await asyncio.sleep(delay_s(template.restarts))
+            # Whoever waits for it spawns: it may be long until it is warm.
+            template.is_warm.set()
+            template.is_warm.clear()
+            delay_s = delay.after(self._now() - began)
+            log.warning("template %s: %s; starting it again in %g s", template.key, template.trouble, delay_s)
+            await asyncio.sleep(delay_s)
+
+    async def _attend(self, template: Template) -> None:
+        """Returns when it has ended."""
+        self._keep_within_limit(template)
+        assert template.process is not None
+        code = await wait_exit(template.process, self._settings.exits_file)
+        template.process = None
+        log.warning("template %s ended (exit code %s)", template.key, code)
 
     async def _warm_up(self, template: Template) -> str:
-        """Start it unless it runs, and wait until everything is imported. Returns why it cannot fork, or ""."""
+        """Start it unless it runs, and wait until everything is imported. Returns why it cannot fork, or "".
+
+        Raises TemplateLost when it ends before that, or cannot be started now.
+        """
         try:
             if template.process is None:
                 template.process = self._spawn(template)
-            answer = await self._ask(template, {"state": {}}, WARM_TIMEOUT_S)
         except OSError as exc:
-            return f"its template cannot be started: {exc}"
-        except TemplateLost as exc:
-            return str(exc)
+            raise TemplateLost(f"its template cannot be started: {exc}") from exc
+        answer = await self._ask(template, {"state": {}}, WARM_TIMEOUT_S)
         return str(answer.get("obstacle", ""))
 
     def _spawn(self, template: Template) -> Identity:
@@ -241,7 +259,7 @@ class Templates:
         )
         settings.templates_dir.mkdir(mode=0o700, exist_ok=True)
         launch_file = self._launch_file(template)
-        write_whole(launch_file, launch.to_json())
+        replace_text(launch_file, launch.to_json())
         mark = Mark(settings.home_hash, TEMPLATE_ROLE, template.key)
         environment = {**recipe.variables, PROCESS_VARIABLE: mark.padded()}
         argv = [recipe.python.executable, str(self._main_file), "--template", str(launch_file)]
@@ -325,7 +343,7 @@ class Templates:
         """False when the disk does not take it."""
         try:
             self._settings.templates_dir.mkdir(mode=0o700, exist_ok=True)
-            write_whole(path, json.dumps({"key": key, "modules": modules}))
+            replace_text(path, json.dumps({"key": key, "modules": modules}))
         except OSError as exc:
             log.warning("cannot write %s: %s", path, exc.strerror)
             return False
@@ -337,11 +355,6 @@ class Templates:
     def _remove_files(self, template: Template) -> None:
         self._launch_file(template).unlink(missing_ok=True)
         self._settings.template_socket(template.key).unlink(missing_ok=True)
-
-
-def delay_s(n_ends: int) -> float:
-    """How long to wait before a template that has ended so many times is started again."""
-    return min(_FIRST_DELAY_S * 2.0 ** min(n_ends - 1, 10), _LONGEST_DELAY_S)
 
 
 @dataclass(frozen=True)
