@@ -18,6 +18,7 @@ from pathlib import Path
 
 import psutil
 
+from hatchway.backends.local.launch import ALLOCATOR_VARIABLES
 from hatchway.contract import CONTROL_READY, PROCESS_VARIABLE, Launch
 from hatchway.settings import home_hash
 
@@ -95,7 +96,8 @@ def lone_replica(name: str, handler: str) -> Iterator[Target]:
         )
         (folder / "launch.json").write_text(launch.to_json())
         main = REPOSITORY / "src" / "hatchway" / "replica" / "__main__.py"
-        with a_process([sys.executable, str(main), str(folder / "launch.json")], folder) as pid:
+        command = [sys.executable, str(main), str(folder / "launch.json")]
+        with a_process(command, folder, environ=dict(ALLOCATOR_VARIABLES)) as pid:
             ask = f"GET {CONTROL_READY}?wait_s=30 HTTP/1.1\r\nhost: x\r\n\r\n".encode()
             wait_for(lambda: b" 200 " in _exchange(launch.control_socket, ask))
             yield Target(name, launch.data_socket, "/", [pid])

@@ -225,6 +225,7 @@ async def test_a_replica_gets_its_own_variables_and_none_of_the_engines(
     start_backend: StartBackend, feed: ChangeFeed, project: Path
 ) -> None:
     environ = {**os.environ, "HATCHWAY_HOME": "/somewhere", "PYTHONPATH": "/elsewhere", "KEPT": "1"}
+    environ["MALLOC_TRIM_THRESHOLD_"] = "131072"
     backend = await start_backend(environ=environ)
     workload = a_workload(project, compute={"cpu": 2}, env={"SECRET": "s3", "OMP_NUM_THREADS": "7"})
     await backend.apply(workload, 1)
@@ -232,6 +233,8 @@ async def test_a_replica_gets_its_own_variables_and_none_of_the_engines(
     assert isinstance(found, dict)
     assert (found["SECRET"], found["OMP_NUM_THREADS"], found["MKL_NUM_THREADS"]) == ("s3", "7", "2")
     assert found["KEPT"] == "1"
+    assert int(found["MALLOC_MMAP_THRESHOLD_"]) > 10**6
+    assert found["MALLOC_TRIM_THRESHOLD_"] == "131072"  # the operator's own wins
     assert found["CUDA_VISIBLE_DEVICES"] == ""
     assert {"HATCHWAY_HOME", "PYTHONPATH"}.isdisjoint(found)
     assert found["PATH"].split(os.pathsep)[0] == os.path.dirname(sys.executable)

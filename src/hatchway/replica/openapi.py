@@ -79,7 +79,7 @@ def _request_body(method: Method, example: Any, schemas: dict[str, Schema]) -> d
     media: dict[str, Any] = {name: {"schema": schema} for name, schema in content.items()}
     if example is not None and JSON in media:
         media[JSON]["example"] = example
-    return {"required": True, "content": media}
+    return {"required": method.decoder.requires_body or method.input_schema is not None, "content": media}
 
 
 def _answer(method: Method, schemas: dict[str, Schema]) -> dict[str, Any]:

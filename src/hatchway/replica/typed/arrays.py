@@ -29,6 +29,7 @@ class Arrays(Decoder):
     """`dtype` is what the annotation names, or None: NDArray[np.float32] converts where no value changes."""
 
     slow_above_bytes = 64 * 1024
+    requires_body = True
 
     def __init__(self, dtype: Any) -> None:
         self._numpy: Any = importlib.import_module("numpy")
@@ -79,7 +80,7 @@ class Arrays(Decoder):
 
 
 NESTED_NUMBERS: Schema = {
-    "type": "array",
+    "type": ["array", "number", "boolean", "null"],
     "items": {},
     "description": "numbers, or nested lists of them of equal lengths; null is NaN",
 }

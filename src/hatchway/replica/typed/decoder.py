@@ -19,6 +19,7 @@ class Decoder:
     """Decodes the payload of one method. This one does what is done without an annotation."""
 
     takes_forms = True
+    requires_body = False  # an empty one is a payload, too
     slow_above_bytes = math.inf  # longer bodies are decoded in a worker thread
 
     def decode(self, content_type: bytes | None, body: bytes) -> Any:
@@ -39,7 +40,7 @@ class Decoder:
 
     def unsupported(self, content_type: bytes | None) -> RequestError:
         """What a content type that it does not take is answered with."""
-        got = "a body without a content type" if content_type is None else content_type.decode("latin-1")[:100]
+        got = content_type.decode("latin-1")[:100] if content_type else "a body without a content type"
         return RequestError(f"this API takes {', '.join(self.media_types())}; this is {got}", status=415)
 
 

@@ -37,6 +37,7 @@ class Frames(Decoder):
     """A table. JSON is a list of records, or an object of columns."""
 
     slow_above_bytes = 16 * 1024
+    requires_body = True
 
     def __init__(self) -> None:
         self._pandas: Any = importlib.import_module("pandas")

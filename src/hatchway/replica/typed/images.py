@@ -24,6 +24,7 @@ class Images(Decoder):
     """The first image of the body, decoded. Its format is told by the body, not by the content type."""
 
     slow_above_bytes = 0  # a small body may be a large image
+    requires_body = True
 
     def __init__(self) -> None:
         self._pillow: Any = importlib.import_module("PIL.Image")

@@ -48,7 +48,7 @@ def content_of(annotation: Any) -> tuple[Mapping[str, Schema], Mapping[str, Sche
 _BY_KIND: dict[str, dict[str, Schema]] = {
     "str": {"text/plain": {"type": "string"}},
     "bytes": {"application/octet-stream": BINARY},
-    "array": {JSON: NESTED_NUMBERS | {"type": ["array", "number", "boolean", "null"]}},
+    "array": {JSON: NESTED_NUMBERS},
     "frame": {JSON: {"type": "array", "items": {"type": "object"}}, frames.CSV: {"type": "string"}},
     "image": {},
 }

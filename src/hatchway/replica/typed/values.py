@@ -41,6 +41,7 @@ class Values(Decoder):
     """A validated JSON value; of types whose fields are scalars, lists of them and files also a form."""
 
     slow_above_bytes = SLOW_ABOVE_BYTES
+    requires_body = True
 
     def __init__(self, validator: Validator, fields: Fields | None) -> None:
         self._validator = validator
