@@ -73,7 +73,7 @@ def test_an_unknown_template_is_not_found_and_the_others_are_named() -> None:
 
 def test_every_folder_of_templates_is_offered_and_every_offer_exists() -> None:
     folder = Path(str(find_template("iris"))).parent
-    assert {entry.name for entry in folder.iterdir() if entry.is_dir()} == set(TEMPLATES)
+    assert {entry.name for entry in folder.iterdir() if entry.is_dir()} == {*TEMPLATES, "from_model"}
 
 
 @pytest.mark.parametrize("template", TEMPLATES)

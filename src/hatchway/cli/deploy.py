@@ -69,7 +69,7 @@ def deploy(  # noqa: PLR0913 (an option each)
     ] = None,
     trust: Annotated[
         bool,
-        typer.Option("--trust", help="Load models that may run code while they load, without asking; see models.md."),
+        typer.Option("--trust", help="Load models that may run code while they load, without asking."),
     ] = False,
     wait: WaitOption = True,
     timeout: TimeoutOption = None,

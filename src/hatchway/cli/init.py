@@ -1,4 +1,4 @@
-"""`hatchway init`: a project to start from, copied from a template. It never overwrites a file."""
+"""`hatchway init`: a project to start from, a template's or one that serves a model. It never overwrites a file."""
 
 from __future__ import annotations
 
@@ -9,12 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hatchway.cli.output import Cell, Output
-from hatchway.errors import Conflict, NotFound, StorageError
+from hatchway.errors import Conflict, NotFound, StorageError, UsageError
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-EXAMPLES = ("hatchway init", "hatchway init text", "hatchway init recommender my-shop", "hatchway init empty .")
+EXAMPLES = (
+    "hatchway init",
+    "hatchway init text",
+    "hatchway init recommender my-shop",
+    "hatchway init empty .",
+    "hatchway init --from model.joblib",
+)
 
 DEFAULT_TEMPLATE = "iris"
 TEMPLATES = {
@@ -31,17 +37,52 @@ def complete_template(incomplete: str) -> list[tuple[str, str]]:
 
 def init(
     template: Annotated[
-        str, typer.Argument(metavar="[TEMPLATE]", help=", ".join(TEMPLATES) + ".", autocompletion=complete_template)
-    ] = DEFAULT_TEMPLATE,
+        str | None,
+        typer.Argument(
+            metavar="[TEMPLATE]", help=", ".join(TEMPLATES) + "; default: iris.", autocompletion=complete_template
+        ),
+    ] = None,
     folder: Annotated[
         Path | None,
         typer.Argument(metavar="[DIR]", help="Where to put it. Default: a new folder named like the template."),
     ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FILE", help="Start from a model's file: the project that serves it as it is."),
+    ] = None,
 ) -> None:
-    """Start a project from a template.
+    """Start a project from a template, or from a model's file.
 
     You get its YAML, its handler, its training and a request to try; no file is ever overwritten.
     """
+    if model is not None:
+        start_from_model(model, template, folder)
+    else:
+        start_from_template(template or DEFAULT_TEMPLATE, folder)
+
+
+def start_from_model(model: Path, target: str | None, folder: Path | None) -> None:
+    """The first argument is the folder here: there is no template. Raises UsageError for two."""
+    from hatchway.cli.models import describe
+    from hatchway.cli.scaffold import scaffold, write
+
+    if folder is not None:
+        raise UsageError(f"--from needs no template: {target}", hint=f"hatchway init --from {model} {folder}")
+    project = scaffold(model, None)
+    place = Path(target or project.name)
+    names = write(project, place)
+    out = Output.open()
+    out.line(f"{project.name}: {describe(project.model)}")
+    for name in names:
+        out.line("  ", Cell(str(place / name), "dim"))
+    out.line("next:")
+    here = [] if place.resolve() == Path.cwd() else [f"cd {shlex.quote(str(place))}"]
+    ask = [f"hatchway predict {project.name} request.json"] if project.request is not None else []
+    for command in [*here, "hatchway deploy", *ask]:
+        out.line("  ", command)
+
+
+def start_from_template(template: str, folder: Path | None) -> None:
     source = find_template(template)
     target = Path(template) if folder is None else folder
     names = copy_template(source, target)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import importlib.machinery
 import shutil
-import site
 import sys
 import sysconfig
 from collections.abc import Iterator
@@ -15,13 +14,16 @@ from types import ModuleType
 from hatchway.errors import UsageError
 
 _NOT_COPIED = shutil.ignore_patterns("__pycache__", "*.py[cod]", "*.egg-info", "node_modules", ".*")
+_INSTALLED = ("site-packages", "dist-packages")
 _OURS = "hatchway"  # what is deployed runs without it
 
 
 def is_local(name: str) -> bool:
     """Whether the top-level module of `name` is a file or folder of the user's own."""
     place = _place(name)
-    return place is not None and not any(place.is_relative_to(folder) for folder in _installed_folders())
+    if place is None or any(part in _INSTALLED for part in place.parts):  # those of other environments on the path too
+        return False
+    return not any(place.is_relative_to(folder) for folder in _standard_library())
 
 
 def copy_local(name: str, folder: Path) -> None:
@@ -60,13 +62,9 @@ def _place(name: str) -> Path | None:
     return Path(file).resolve() if file else None
 
 
-def _installed_folders() -> list[Path]:
+def _standard_library() -> list[Path]:
     paths = sysconfig.get_paths()
-    base = sysconfig.get_paths(vars={"base": sys.base_prefix, "platbase": sys.base_prefix})
-    found = [paths[key] for key in ("purelib", "platlib", "stdlib", "platstdlib")]
-    found += [base[key] for key in ("stdlib", "platstdlib")]
-    found += [*site.getsitepackages(), site.getusersitepackages()]
-    return [Path(folder).resolve() for folder in found]
+    return [Path(paths[key]).resolve() for key in ("stdlib", "platstdlib")]
 
 
 def _imports(source: Path) -> Iterator[str]:

@@ -6,10 +6,15 @@ import dataclasses
 from pathlib import Path
 
 from hatchway.errors import ModelFileError
+from hatchway.modelfiles import folders
+from hatchway.modelfiles.archives import examine_archive, looks_like_zip
+from hatchway.modelfiles.boosters import examine_lightgbm, examine_xgboost, looks_like_lightgbm, looks_like_xgboost
 from hatchway.modelfiles.digest import sha256_of
 from hatchway.modelfiles.model_file import ModelFile
+from hatchway.modelfiles.onnx import examine_onnx, looks_like_onnx
 from hatchway.modelfiles.pickled import examine_pickle, looks_like_pickle, unpacked_head
 from hatchway.modelfiles.source import compression_of
+from hatchway.modelfiles.strangers import refuse_folder, refuse_stranger
 
 _HEAD_BYTES = 4096
 
@@ -24,17 +29,33 @@ def examine(path: Path) -> ModelFile:
 
 
 def _examine_folder(path: Path) -> ModelFile:
-    raise ModelFileError(f"the folder {path.name} holds no model", reason="NoModel")
+    if (path / "MLmodel").is_file():
+        mlmodel = folders.read_mlmodel(path)
+        native = folders.native_model(path, mlmodel)
+        if native is None:
+            return folders.pyfunc_model(path, mlmodel)
+        return folders.as_mlflow(path, mlmodel, _examine_file(native))
+    if (path / "config.json").is_file():
+        return folders.examine_transformers(path)
+    raise refuse_folder(path)
 
 
 def _examine_file(path: Path) -> ModelFile:
     with open(path, "rb") as file:
         head = file.read(_HEAD_BYTES)
     if not head:
-        raise ModelFileError(f"{path.name} is empty", reason="Empty")
+        raise ModelFileError(f"{path.name} is empty", reason="Empty", hint="write or copy it again")
+    if looks_like_zip(head):
+        return examine_archive(path)
+    if looks_like_lightgbm(head):
+        return examine_lightgbm(path)
+    if looks_like_xgboost(head):
+        return examine_xgboost(path, head)
     if looks_like_pickle(head) or looks_like_pickle(_unpacked(path, head)):
         return examine_pickle(path, head)
-    raise ModelFileError(f"{path.name} is of no kind that is known", reason="UnknownFormat", hint="")
+    if looks_like_onnx(head):
+        return examine_onnx(path)
+    raise refuse_stranger(path, head)
 
 
 def _unpacked(path: Path, head: bytes) -> bytes:

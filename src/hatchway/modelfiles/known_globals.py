@@ -75,6 +75,11 @@ _TABLE = {
     "pandas.core.series": "Series",
     "joblib.numpy_pickle": "NumpyArrayWrapper",
     "sklearn.externals.joblib.numpy_pickle": "NumpyArrayWrapper",
+    "torch": (
+        "BFloat16Storage BoolStorage ByteStorage CharStorage DoubleStorage FloatStorage HalfStorage IntStorage "
+        "LongStorage ShortStorage Size device"
+    ),
+    "torch._utils": "_rebuild_parameter _rebuild_tensor_v2",
     "xgboost.core": "Booster",
     "xgboost.sklearn": "XGBClassifier XGBModel XGBRFClassifier XGBRFRegressor XGBRanker XGBRegressor",
     "lightgbm.basic": "Booster",

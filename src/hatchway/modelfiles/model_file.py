@@ -17,4 +17,5 @@ class ModelFile:
     packages: dict[str, str] = field(default_factory=dict)  # distribution -> version recorded in the file, "" unknown
     unsafe: tuple[str, ...] = ()  # what loading would call outside the known-safe list; () = safe
     sha256: str = ""  # of the content; of a folder: of its files' names and contents
+    facts: dict[str, str] = field(default_factory=dict)  # what else it says of itself: "ONNX opset" -> "21"
     classes: tuple[str, ...] = ()  # of a pickle: the class of what it holds, "module.Name"

@@ -38,15 +38,19 @@ class Name(NamedTuple):
         return f"{self.module}.{self.name}"
 
 
+_NOTHING: dict[str, Any] = {}
+
+
 class Made:
     """What calling a name gives."""
 
-    __slots__ = ("arguments", "of", "state")
+    __slots__ = ("arguments", "items", "of", "state")
 
     def __init__(self, of: Name, arguments: object = None) -> None:
         self.of = of
         self.arguments = arguments
         self.state: object = None
+        self.items: Fields | dict[str, Any] = _NOTHING  # of an OrderedDict
 
 
 class Fields(dict[str, Any]):
@@ -55,6 +59,7 @@ class Fields(dict[str, Any]):
 
 UNKNOWN = object()
 _DTYPE_CLASS = Name("numpy", "dtype")
+_ORDERED_DICT = Name("collections", "OrderedDict")
 _ARRAY_CLASS = Name("numpy", "ndarray")
 
 
@@ -68,11 +73,15 @@ class Findings:
     root: object = UNKNOWN  # a Name, a Made, a constant, Fields or UNKNOWN
     has_raw_arrays: bool = False  # joblib wrote it
     protocol: int = 0
+    has_persistent_ids: bool = False  # allowed
 
 
-def read_pickle(source: Source) -> Findings:
-    """Raises Damaged, CutOff, Bomb, and what `source` raises."""
-    findings = Findings()
+def read_pickle(source: Source, *, has_persistent_ids: bool = False) -> Findings:
+    """Raises Damaged, CutOff, Bomb, and what `source` raises.
+
+    `has_persistent_ids`: as in torch's archives, where they name tensors' data; elsewhere they are a finding.
+    """
+    findings = Findings(has_persistent_ids=has_persistent_ids)
     counts = [0, 0]
     findings.root = _Machine(source, findings, counts).run()
     return findings
@@ -277,8 +286,8 @@ class _Machine:
         for key, value in zip(items[::2], items[1::2], strict=False):
             if key == "_sklearn_version" and isinstance(value, str):
                 self._findings.versions.setdefault("scikit-learn", value[:40])
-            if isinstance(target, Fields) and isinstance(key, str):
-                target[key] = value
+            if isinstance(key, str):
+                _set_item(target, key, value)
 
     def append(self) -> None:
         self._pop()
@@ -352,12 +361,15 @@ class _Machine:
 
     def persistent_line(self) -> None:
         self._source.line()
-        self._distrust("a persistent id")
-        self._push(UNKNOWN)
+        self._persistent()
 
     def persistent(self) -> None:
         self._pop()
-        self._distrust("a persistent id")
+        self._persistent()
+
+    def _persistent(self) -> None:
+        if not self._findings.has_persistent_ids:
+            self._distrust("a persistent id")
         self._push(UNKNOWN)
 
     def next_buffer(self) -> None:
@@ -432,6 +444,15 @@ def _item_bytes(dtype: object) -> int | None:
     elif kind == "U":
         size *= 4
     return size or None
+
+
+def _set_item(target: object, key: str, value: object) -> None:
+    if isinstance(target, Made) and target.of == _ORDERED_DICT:
+        if target.items is _NOTHING:
+            target.items = Fields()
+        target = target.items
+    if isinstance(target, Fields) and len(target) < MAX_KEPT:
+        target[key] = value
 
 
 def _index(line: bytes) -> int:

@@ -142,7 +142,8 @@ class HandlerSpec(Part):
         default=None, description="An ASGI application (FastAPI, Starlette, ...), served as it is."
     )
     model: ModelPath | None = Field(
-        default=None, description="A model's file or folder, served without a handler of yours (docs/models.md)."
+        default=None,
+        description="A model's file or folder, served without a handler of yours (docs/deploying-models.md).",
     )
     config: dict[str, Anything] = Field(
         default_factory=dict, repr=False, description="Any values; the handler's `__init__` gets them as `config`."

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
+
+from hatchway.modelfiles import ModelFile
 
 Schema = dict[str, Any]
 
@@ -24,3 +28,17 @@ class Model(Protocol):
     def predict(self, rows: Sequence[Any]) -> Sequence[Any]:
         """An answer for each row, in order. Raises RequestError (422) for rows that the model itself refuses."""
         ...
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What an adapter is opened with."""
+
+    file: ModelFile  # what was named
+    inner: ModelFile  # the file to open: another one only for a folder of MLflow
+    is_trusted: bool  # the user lets it run code as it loads
+    cpu_threads: int
+
+    @property
+    def path(self) -> Path:
+        return self.inner.path

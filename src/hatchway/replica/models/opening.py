@@ -13,8 +13,10 @@ from typing import Any
 from hatchway.contract import Launch
 from hatchway.errors import LoadError, ModelFileError
 from hatchway.modelfiles import ModelFile, examine
-from hatchway.replica.models import unpickling
-from hatchway.replica.models.model import Model
+from hatchway.modelfiles.known_globals import is_known
+from hatchway.replica.models import boosters, mlflow_model, torch_model, transformers_model, unpickling
+from hatchway.replica.models.model import Model, Opening
+from hatchway.replica.models.onnx_model import OnnxModel
 from hatchway.replica.models.sklearn_model import SklearnModel
 
 
@@ -25,15 +27,6 @@ class Opened:
     model: Model
     file: ModelFile
     warning: str
-
-
-@dataclass(frozen=True)
-class Opening:
-    """What an adapter is opened with."""
-
-    file: ModelFile
-    is_trusted: bool  # the user lets it run code as it loads
-    cpu_threads: int
 
 
 def open_model(launch: Launch) -> Opened:
@@ -47,7 +40,7 @@ def open_model(launch: Launch) -> Opened:
     if file.unsafe and not is_trusted:
         raise untrusted(name, file, file.unsafe)
     try:
-        model = _opener_of(file)(Opening(file, is_trusted, launch.cpu_threads))
+        model = _open(file, is_trusted, launch.cpu_threads)
     except LoadError:
         raise
     except unpickling.ForbiddenName as exc:
@@ -59,6 +52,12 @@ def open_model(launch: Launch) -> Opened:
     return Opened(model, file, skew_of(file))
 
 
+def _open(file: ModelFile, is_trusted: bool, cpu_threads: int) -> Model:
+    """By the file itself; of a folder of MLflow, by the file in it where a framework can open that alone."""
+    inner = mlflow_model.inner_file(file) if file.format == "mlflow" else file
+    return _OPENERS[inner.format](Opening(file, inner, is_trusted, cpu_threads))
+
+
 def untrusted(name: str, file: ModelFile, found: tuple[str, ...]) -> LoadError:
     shown = ", ".join(found[:10]) + (f" and {len(found) - 10} more" if len(found) > 10 else "")
     return LoadError(
@@ -68,28 +67,60 @@ def untrusted(name: str, file: ModelFile, found: tuple[str, ...]) -> LoadError:
     )
 
 
-def _opener_of(file: ModelFile) -> Callable[[Opening], Model]:
-    return _OPENERS[file.format]
-
-
+# --- by format -------------------------------------------------------------------------------------------------
 def _open_pickle(opening: Opening) -> Model:
-    estimator = _unpickle(opening)
-    return SklearnModel(estimator)
+    return _of_object(_unpickle(opening), opening)
+
+
+def _of_object(found: Any, opening: Opening) -> Model:
+    package = type(found).__module__.partition(".")[0]
+    if type(found).__name__ == "Booster" and package == "xgboost":
+        return boosters.of_xgboost(found, opening.cpu_threads)
+    if type(found).__name__ == "Booster" and package == "lightgbm":
+        return boosters.of_lightgbm(found, opening.cpu_threads)
+    return SklearnModel(found)
 
 
 def _unpickle(opening: Opening) -> Any:
-    path = opening.file.path
-    if opening.is_trusted:
-        module = "joblib" if opening.file.format == "joblib" else "pickle"
-        load = importlib.import_module(module).load
-        if module == "joblib":
-            return load(path)
-        with open(path, "rb") as file:
-            return load(file)
-    return unpickling.load_joblib(path) if opening.file.format == "joblib" else unpickling.load_plain(path)
+    path, is_joblib = opening.path, opening.inner.format == "joblib"
+    if not opening.is_trusted:
+        return unpickling.load_joblib(path) if is_joblib else unpickling.load_plain(path)
+    if is_joblib:
+        return importlib.import_module("joblib").load(path)
+    with open(path, "rb") as file:
+        return importlib.import_module("pickle").load(file)
 
 
-_OPENERS: dict[str, Callable[[Opening], Model]] = {"pickle": _open_pickle, "joblib": _open_pickle}
+def _open_skops(opening: Opening) -> Model:
+    """skops has a list of its own; ours decides what is added to it."""
+    skops = importlib.import_module("skops.io")
+    asked = skops.get_untrusted_types(file=str(opening.path))
+    foreign = [name for name in asked if not is_known(*name.rpartition(".")[::2])]
+    if foreign and not opening.is_trusted:
+        raise unpickling.ForbiddenName(", ".join(foreign))
+    return _of_object(skops.load(str(opening.path), trusted=asked), opening)
+
+
+def _open_transformers(opening: Opening) -> Model:
+    return transformers_model.open_transformers(
+        opening.path, opening.file.classes, is_trusted=opening.is_trusted, cpu_threads=opening.cpu_threads
+    )
+
+
+_OPENERS: dict[str, Callable[[Opening], Model]] = {
+    "pickle": _open_pickle,
+    "joblib": _open_pickle,
+    "skops": _open_skops,
+    "xgboost-json": lambda opening: boosters.open_xgboost(opening.path, opening.cpu_threads),
+    "xgboost-ubj": lambda opening: boosters.open_xgboost(opening.path, opening.cpu_threads),
+    "lightgbm-text": lambda opening: boosters.open_lightgbm(opening.path, opening.cpu_threads),
+    "onnx": lambda opening: OnnxModel(opening.inner, opening.path, opening.cpu_threads),
+    "torchscript": lambda opening: torch_model.open_torchscript(opening.path, opening.cpu_threads),
+    "pt2": lambda opening: torch_model.open_pt2(opening.path, opening.cpu_threads),
+    "torch-pickle": lambda opening: torch_model.open_module(opening.path, opening.cpu_threads),
+    "transformers": _open_transformers,
+    "mlflow": mlflow_model.open_pyfunc,
+}
 
 
 # --- versions --------------------------------------------------------------------------------------------------

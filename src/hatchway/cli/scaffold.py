@@ -1,0 +1,162 @@
+"""`hatchway init --from FILE`: the project that serves a model as its file alone would be, to be changed from there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hatchway.errors import Conflict, StorageError, UsageError
+
+if TYPE_CHECKING:
+    from hatchway.modelfiles import ModelFile
+
+HANDLERS = {  # format of the model -> file in templates/from_model, and what stands for LOAD in it
+    "xgboost-json": ("xgboost.py", ""),
+    "xgboost-ubj": ("xgboost.py", ""),
+    "lightgbm-text": ("lightgbm.py", ""),
+    "onnx": ("onnx.py", ""),
+    "torchscript": ("torch_module.py", 'torch.jit.load(config["model"])'),
+    "pt2": ("torch_module.py", 'torch.export.load(config["model"]).module()'),
+    "mlflow": ("mlflow.py", ""),
+    "transformers": ("transformers.py", ""),
+}
+PICKLED = ("pickle", "joblib", "skops")
+JOBLIB = 'joblib.load(config["model"])'
+DESCRIBE_TIMEOUT_S = 120.0  # importing a framework on a busy machine
+
+# Run by the model's own Python, which need not have us installed: our package is found by its path alone, so that
+# nothing else beside it is.
+_DESCRIBE = """
+import importlib.util, json, sys
+folder, model = sys.argv[1:]
+spec = importlib.util.spec_from_file_location("hatchway", folder + "/__init__.py", submodule_search_locations=[folder])
+sys.modules["hatchway"] = ours = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(ours)
+from hatchway.contract import Launch
+from hatchway.replica.models.opening import open_model
+launch = Launch("", "", "", "", "", "", "", model=model)
+print("\\n" + json.dumps(open_model(launch).model.example))
+"""
+
+
+@dataclass(frozen=True)
+class Scaffold:
+    """What a project consists of, before it is written. `request` is an example; None where none is known."""
+
+    name: str
+    model: ModelFile
+    handler: str
+    request: Any
+
+    @property
+    def texts(self) -> dict[str, str]:
+        requirements = "".join(f"{name}=={version}\n" for name, version in self.model.packages.items() if version)
+        request = None if self.request is None else json.dumps(self.request, indent=2, ensure_ascii=False) + "\n"
+        texts = {
+            "hatchway.yaml": _yaml(self.name, self.model.path.name, has_requirements=bool(requirements)),
+            "handler.py": self.handler,
+            "request.json": request,
+            "requirements.txt": requirements,
+        }
+        return {name: text for name, text in texts.items() if text}
+
+
+def scaffold(path: Path, name: str | None) -> Scaffold:
+    """The project for the model at `path`. Raises NotFound, UsageError, ModelFileError."""
+    from hatchway.modelfiles import examine
+    from hatchway.project.models import api_name, find_model
+
+    model = examine(find_model(path))
+    request = example_of(model)
+    return Scaffold(name or api_name(path), model, handler_for(model, request), request)
+
+
+def handler_for(model: ModelFile, example: Any) -> str:
+    """The text of handler.py. Raises UsageError for a format without one."""
+    from importlib import resources
+
+    file, load = HANDLERS.get(model.format, ("", ""))
+    if model.format in PICKLED:
+        kind = "frame" if isinstance(example, dict) else "text" if isinstance(example, str) else "array"
+        file = f"sklearn_{kind}.py"
+    if not file:
+        raise UsageError(f"there is no handler to start from for {model.format}", hint="`hatchway init empty` has one")
+    text = (resources.files("hatchway") / "templates" / "from_model" / file).read_text()
+    if model.format == "skops":
+        text = text.replace("import joblib\n", "from skops import io\n").replace(JOBLIB, 'io.load(config["model"])')
+        text = _sorted_imports(text)
+    return text.replace("LOAD", load)
+
+
+def example_of(model: ModelFile) -> Any:
+    """A payload the model answers, found by opening it in the Python that is to serve it.
+
+    None for one that may run code while it loads, and where it cannot be opened: the deploy will say why.
+    """
+    import os
+
+    import hatchway
+    from hatchway.errors import InvalidSpec
+    from hatchway.project import Cache, interpreter
+
+    if model.unsafe:
+        return None
+    try:
+        python = interpreter(None, os.environ, root=Path.cwd(), with_packages=False, cache=Cache(None))
+        ours = str(Path(hatchway.__file__).parent)
+        command = [python.executable, "-c", _DESCRIBE, ours, str(model.path.resolve())]
+        done = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=DESCRIBE_TIMEOUT_S, check=True)
+        return json.loads(done.stdout.splitlines()[-1])
+    except (InvalidSpec, OSError, subprocess.SubprocessError, ValueError, IndexError):
+        return None
+
+
+def write(project: Scaffold, target: Path) -> list[str]:
+    """Write the project into `target` and return the names of its files; the model is copied, unless it lies there.
+
+    Raises Conflict, before anything is written, when a file is there already; StorageError.
+    """
+    source = project.model.path
+    is_there = source.resolve().parent == target.resolve()
+    names = [*project.texts, *([] if is_there else [source.name])]
+    existing = [name for name in names if (target / name).exists()]
+    if existing or (target.exists() and not target.is_dir()):
+        raise Conflict(
+            f"{target} already has {', '.join(existing)}" if existing else f"{target} is a file",
+            hint=f"name another folder: hatchway init --from {source} DIR",
+        )
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        for name, text in project.texts.items():
+            with (target / name).open("x") as file:
+                file.write(text)
+        if not is_there:
+            (shutil.copytree if source.is_dir() else shutil.copyfile)(source, target / source.name)
+    except OSError as exc:
+        raise StorageError(f"cannot write {exc.filename or target}: {exc.strerror}") from exc
+    return names
+
+
+def _yaml(name: str, model: str, *, has_requirements: bool) -> str:
+    import yaml
+
+    config = yaml.safe_dump({"model": model}, default_flow_style=True, allow_unicode=True).strip()
+    lines = [f"- name: {name}", "  handler:", "    path: handler.py", f"    config: {config}"]
+    if has_requirements:
+        lines += [
+            "    # dependencies: {pip: requirements.txt}    # an environment of its own, with the packages it was made"
+            " with",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _sorted_imports(text: str) -> str:
+    """Third-party imports in order, after one was replaced by another."""
+    head, gap, rest = text.partition("\n\n\n")
+    title, _, imports = head.partition("\n\n")
+    lines = sorted(imports.splitlines(), key=lambda line: line.split()[1])
+    return f"{title}\n\n" + "\n".join(lines) + gap + rest

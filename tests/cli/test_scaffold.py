@@ -1,0 +1,123 @@
+"""`hatchway init --from`: a project whose handler answers what the model's file alone would."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import posixpath
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.naive_bayes import MultinomialNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from hatchway.cli.scaffold import HANDLERS, PICKLED, handler_for
+from hatchway.contract import Launch
+from hatchway.modelfiles import ModelFile
+from hatchway.replica.models.method import Predictions
+from hatchway.replica.models.opening import open_model
+from tests.cli.conftest import CommandLine
+
+FRAME = pd.DataFrame({"width": [0.0, 1.0, 2.0, 3.0], "height": [1.0, 0.0, 1.0, 0.0]})
+LABELS = ["low", "low", "high", "high"]
+
+MODELS: dict[str, tuple[Callable[[], Any], list[Any]]] = {
+    "named-classifier": (
+        lambda: LogisticRegression().fit(FRAME, LABELS),
+        [{"width": 3, "height": 0.5}, [3, 0.5], [{"height": 1, "width": 0}, {"width": 2, "height": 0}]],
+    ),
+    "named-regressor": (lambda: LinearRegression().fit(FRAME, [1, 2, 3, 4]), [{"width": 1, "height": 2}, [[1, 2]]]),
+    "unnamed-classifier": (
+        lambda: LogisticRegression().fit(np.asarray(FRAME), [0, 0, 1, 1]),
+        [[1.0, 2.0], [[1.0, 2.0], [3.0, 0.0]]],
+    ),
+    "texts": (
+        lambda: make_pipeline(CountVectorizer(), MultinomialNB()).fit(["good film", "bad film"], ["+", "-"]),
+        ["a good one", ["a bad one", "film"]],
+    ),
+}
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / f"{request.param}.joblib"
+    joblib.dump(MODELS[request.param][0](), path)
+    return path
+
+
+@pytest.mark.parametrize("model", MODELS, indirect=True)
+def test_the_handler_answers_what_the_file_alone_would(
+    fresh: CommandLine, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = fresh.run("init", "--from", str(model), "project")
+    assert done.code == 0, done.stderr
+    project = model.parent / "project"
+    monkeypatch.chdir(project)
+    (api,) = yaml.safe_load(Path("hatchway.yaml").read_text())
+    spec = importlib.util.spec_from_file_location("made_handler", "handler.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    handler = module.Handler(api["handler"]["config"])
+    launch = Launch("", "", "", str(project), "", "", "", model=model.name)
+    alone = Predictions(open_model(launch).model)
+    payloads = [*MODELS[model.stem][1], json.loads(Path("request.json").read_text())]
+    for payload in payloads:
+        assert handler.handle_post(payload) == alone.one(payload), payload
+
+
+@pytest.mark.parametrize("model", ["named-classifier"], indirect=True)
+def test_it_says_what_is_there_and_what_comes_next_and_overwrites_nothing(fresh: CommandLine, model: Path) -> None:
+    done = fresh.run("init", "--from", str(model))
+    assert done.code == 0
+    assert "named-classifier: scikit-learn LogisticRegression (joblib)" in done.stdout
+    assert "hatchway predict named-classifier request.json" in done.stdout
+    assert {path.name for path in Path("named-classifier").iterdir()} == {
+        "hatchway.yaml", "handler.py", "request.json", "requirements.txt", model.name,
+    }  # fmt: skip
+    again = fresh.run("init", "--from", str(model))
+    assert again.code == 1
+    assert "already has hatchway.yaml" in again.stderr
+
+
+@pytest.mark.parametrize("model", ["named-classifier"], indirect=True)
+def test_in_the_models_own_folder_it_is_not_copied(fresh: CommandLine, model: Path) -> None:
+    assert fresh.run("init", "--from", model.name, ".").code == 0
+    assert Path("hatchway.yaml").is_file()
+
+
+@pytest.mark.parametrize("model", ["named-classifier"], indirect=True)
+def test_a_template_beside_it_is_too_much(fresh: CommandLine, model: Path) -> None:
+    done = fresh.run("init", "iris", "folder", "--from", model.name)
+    assert done.code == 2
+    assert "--from needs no template" in done.stderr
+
+
+def test_what_may_run_code_is_not_opened_for_its_example(
+    fresh: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    joblib.dump(make_pipeline(FunctionTransformer(posixpath.join), LinearRegression()), "m.joblib")
+    assert fresh.run("init", "--from", "m.joblib", "p").code == 0
+    assert not Path("p/request.json").exists()
+    assert Path("p/handler.py").exists()
+
+
+@pytest.mark.parametrize("form", [*HANDLERS, *PICKLED])
+@pytest.mark.parametrize("example", [None, {"a": 1}, [1], "text"])
+def test_every_format_has_a_handler_that_is_python(form: str, example: object) -> None:
+    text = handler_for(ModelFile(Path("m"), form, "x"), example)
+    assert "LOAD" not in text
+    assert "class Handler" in text
+    compile(text, "handler.py", "exec")
