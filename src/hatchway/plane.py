@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
 from hatchway import __version__
@@ -109,8 +109,12 @@ class Plane:
     async def add_blob(self, sha256: str, chunks: AsyncIterator[bytes]) -> None:
         await self._blobs.add_async_stream(sha256, chunks)
 
-    async def add_blob_from_path(self, sha256: str, path: Path) -> None:
-        await asyncio.to_thread(self._blobs.add_path, sha256, path)
+    async def add_blobs_from_paths(self, paths: Mapping[str, Path]) -> None:
+        def add() -> None:
+            for sha256, path in paths.items():
+                self._blobs.add_path(sha256, path)
+
+        await asyncio.to_thread(add)
 
     def request_shutdown(self, mode: ShutdownMode, python: str | None) -> None:
         self._request_shutdown(mode, python)

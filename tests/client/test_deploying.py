@@ -9,7 +9,8 @@ import pytest
 
 from hatchway import AsyncClient, Client
 from hatchway.client import Hashing, LogSeen, ProgressEvent, StatusSeen, Uploading
-from hatchway.client.deploying import MAX_REPEATS
+from hatchway.client.deploying import MAX_BATCH, MAX_BATCH_BYTES, MAX_REPEATS, Deploy
+from hatchway.client.progress import silent
 from hatchway.errors import Conflict, DeployFailed, InvalidSpec, NotFound, TimedOut
 from hatchway.spec.status import ApiStatus
 from tests.control_api.memory_plane import MemoryPlane, RunningPlane, a_line
@@ -39,6 +40,25 @@ def test_a_deploy_sends_the_files_once_and_waits_until_live(
     assert {type(event) for event in events} >= {Hashing, Uploading, StatusSeen}
     client.deploy(project)
     assert len(running.plane.uploads) == 1
+
+
+def test_small_files_travel_many_at_a_time_and_a_large_one_by_itself(project: Path, tmp_path: Path) -> None:
+    for number in range(MAX_BATCH + 1):
+        (project / f"{number}.txt").write_text(str(number))
+    with (project / "model.bin").open("wb") as file:
+        file.truncate(MAX_BATCH_BYTES + 1)
+    steps = Deploy((project,), None, False, False, {}, tmp_path / "cache.db", silent).steps()
+    wanted = next(steps).json["hashes"]
+    sent = []
+    call = steps.send(wanted)
+    while call.path == "/v1/blobs":
+        sent.append(call.json["paths"])
+        call = steps.send(None)
+    assert call.path == "/v1/deploy"
+    assert sorted(sha256 for batch in sent for sha256 in batch) == sorted(wanted)
+    assert [str(project / "model.bin")] in [list(batch.values()) for batch in sent]
+    assert max(map(len, sent)) <= MAX_BATCH
+    assert len(sent) <= 4
 
 
 def test_the_yaml_does_not_travel_and_variables_travel_apart(

@@ -6,7 +6,7 @@ import asyncio
 import queue
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -239,9 +239,10 @@ class MemoryPlane:
             self.upload_ended.set()
         self.uploads.append(f"stream {sha256}")
 
-    async def add_blob_from_path(self, sha256: str, path: Path) -> None:
-        self.blobs.add_path(sha256, path)
-        self.uploads.append(f"path {path}")
+    async def add_blobs_from_paths(self, paths: Mapping[str, Path]) -> None:
+        for sha256, path in paths.items():
+            self.blobs.add_path(sha256, path)
+            self.uploads.append(f"path {path}")
 
     def request_shutdown(self, mode: ShutdownMode, python: str | None) -> None:
         self.shutdowns.append((mode, python))

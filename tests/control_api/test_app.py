@@ -193,16 +193,18 @@ async def test_an_upload_that_is_cut_off_leaves_nothing(plane: MemoryPlane) -> N
 async def test_a_local_file_is_taken_by_its_path(http: httpx.AsyncClient, plane: MemoryPlane, tmp_path: Path) -> None:
     source = tmp_path / "mödel 100%.bin"
     source.write_bytes(b"abc")
-    answer = await http.put(f"/v1/blobs/{SHA}", headers={"x-hatchway-source-path": quote(str(source))})
+    answer = await http.post("/v1/blobs", json={"paths": {SHA: quote(str(source))}})
     assert answer.status_code == 200
     assert plane.uploads == [f"path {source}"]
-    answer = await http.put(f"/v1/blobs/{SHA}", headers={"x-hatchway-source-path": "relative"})
+    answer = await http.post("/v1/blobs", json={"paths": {SHA: "relative"}})
+    assert answer.status_code == 400
+    answer = await http.post("/v1/blobs", json={"paths": {f"{number:064x}": "/x" for number in range(1001)}})
     assert answer.status_code == 400
 
 
 async def test_a_path_is_refused_where_others_can_connect(plane: MemoryPlane) -> None:
     async with served(plane, accepts_paths=False) as socket, connected(socket) as http:
-        answer = await http.put(f"/v1/blobs/{SHA}", headers={"x-hatchway-source-path": "/etc/passwd"})
+        answer = await http.post("/v1/blobs", json={"paths": {SHA: "/etc/passwd"}})
     assert answer.status_code == 400
     assert plane.uploads == []
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from hatchway.spec.load import check_files
 from hatchway.spec.revision import Source
 from hatchway.spec.status import DeployResult
 
+MAX_BATCH, MAX_BATCH_BYTES = 500, 64 * 1024 * 1024  # of files in one request, so that none takes long
 MAX_REPEATS = 2  # of a deploy whose files were pruned between their upload and it
 
 
@@ -82,11 +83,11 @@ class Deploy:
         missing = yield Call(
             "POST", "/v1/blobs/missing", lambda body: json.loads(body)["missing"], json={"hashes": sorted(contents)}
         )
-        for sha256 in missing:
-            path = contents[sha256]
-            self.on_progress(Uploading(path.name, path.stat().st_size))
-            headers = {"x-hatchway-source-path": quote_from_bytes(os.fsencode(path.resolve()))}
-            yield Call("PUT", f"/v1/blobs/{sha256}", lambda _: None, headers=headers, timeout_s=LONG_TIMEOUT_S)
+        for batch in _batches([(sha256, contents[sha256]) for sha256 in missing]):
+            for path, size_bytes in batch.values():
+                self.on_progress(Uploading(path.name, size_bytes))
+            named = {sha256: quote_from_bytes(os.fsencode(path.resolve())) for sha256, (path, _) in batch.items()}
+            yield Call("POST", "/v1/blobs", lambda _: None, json={"paths": named}, timeout_s=LONG_TIMEOUT_S)
         return bool(missing)
 
     def _documents(self, project: Project) -> tuple[list[ApiDocument], Mapping[str, Path]]:
@@ -139,6 +140,21 @@ class Deploy:
                     str(path.file if isinstance(path, Project) else path) for path in self.paths or (".",)
                 )
                 raise NotFound(f"no API named {name} in {where}")
+
+
+def _batches(files: Sequence[tuple[str, Path]]) -> Iterator[dict[str, tuple[Path, int]]]:
+    """SHA-256 -> (path, size in bytes), for each request: many small files, or one that is large."""
+    batch: dict[str, tuple[Path, int]] = {}
+    total_bytes = 0
+    for sha256, path in files:
+        size_bytes = path.stat().st_size
+        if batch and (len(batch) == MAX_BATCH or total_bytes + size_bytes > MAX_BATCH_BYTES):
+            yield batch
+            batch, total_bytes = {}, 0
+        batch[sha256] = path, size_bytes
+        total_bytes += size_bytes
+    if batch:
+        yield batch
 
 
 def advance(steps: Generator[Call[Any], Any, list[DeployResult]], answer: object) -> Call[Any] | Sequence[DeployResult]:

@@ -24,10 +24,10 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hatchway.control_api.operations import (
-    HEADER_SOURCE_PATH,
     OPERATIONS,
     Answer,
     BlobHashes,
+    BlobPaths,
     MissingBlobs,
     ShutdownRequest,
     openapi_document,
@@ -136,11 +136,14 @@ class Endpoints:
         return _answer(MissingBlobs(missing=tuple(await self._plane.missing_blobs(asked.hashes))))
 
     async def add_blob(self, request: Request) -> Response:
-        sha256, source = request.path_params["sha256"], request.headers.get(HEADER_SOURCE_PATH)
-        if source is None:
-            await self._plane.add_blob(sha256, request.stream())
-        else:
-            await self._plane.add_blob_from_path(sha256, self._path(source))
+        await self._plane.add_blob(request.path_params["sha256"], request.stream())
+        return _answer(Answer())
+
+    async def add_blobs(self, request: Request) -> Response:
+        asked = await _body(request, BlobPaths)
+        if not self._accepts_paths:
+            raise UsageError("paths are accepted on the engine's own socket only", hint="send the content")
+        await self._plane.add_blobs_from_paths({sha256: _to_path(text) for sha256, text in asked.paths.items()})
         return _answer(Answer())
 
     async def deploy(self, request: Request) -> Response:
@@ -156,16 +159,6 @@ class Endpoints:
         asked = await _body(request, ShutdownRequest)
         self._plane.request_shutdown(asked.mode, asked.python)
         return _answer(Answer())
-
-    def _path(self, encoded: str) -> Path:
-        if not self._accepts_paths:
-            raise UsageError(
-                f"{HEADER_SOURCE_PATH} is accepted on the engine's own socket only", hint="send the content"
-            )
-        path = Path(unquote_to_bytes(encoded).decode(errors="surrogateescape"))
-        if not path.is_absolute() or "\0" in str(path):
-            raise UsageError(f"{HEADER_SOURCE_PATH} is not an absolute path")
-        return path
 
 
 class Errors:
@@ -255,3 +248,10 @@ def _since(request: Request) -> float | None:
         return time.time() - parse_duration(written)
     except Wrong:
         raise UsageError(f"since={written[:40]} is not an age", hint="write it like 30s, 10m or 2h") from None
+
+
+def _to_path(encoded: str) -> Path:
+    path = Path(unquote_to_bytes(encoded).decode(errors="surrogateescape"))
+    if not path.is_absolute() or "\0" in str(path):
+        raise UsageError(f"{encoded[:80]!r} is not an absolute path")
+    return path

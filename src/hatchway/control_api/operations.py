@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from hatchway import __version__
 from hatchway.control_api.plane import ShutdownMode
@@ -14,7 +14,7 @@ from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.requests import HEADER_BY, RollbackRequest, ScaleRequest
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
 
-HEADER_SOURCE_PATH = "x-hatchway-source-path"
+MAX_BLOB_PATHS = 1000  # in one request
 
 
 class Body(BaseModel):
@@ -29,6 +29,12 @@ class BlobHashes(Body):
 
 class MissingBlobs(Body):
     missing: tuple[str, ...]
+
+
+class BlobPaths(Body):
+    """Files of this machine by the SHA-256 of their content; absolute paths, percent-encoded."""
+
+    paths: Annotated[dict[str, str], Field(max_length=MAX_BLOB_PATHS)]
 
 
 class ShutdownRequest(Body):
@@ -147,10 +153,11 @@ OPERATIONS = (
         "add_blob",
         "PUT",
         "/v1/blobs/{sha256}",
-        f"Upload a file by its hash; on the unix socket {HEADER_SOURCE_PATH} may name it instead (percent-encoded)",
+        "Upload a file by its hash",
         Answer,
         raw_body=True,
     ),
+    Operation("add_blobs", "POST", "/v1/blobs", "Take files of this machine; unix socket only", Answer, BlobPaths),
     Operation("deploy", "POST", "/v1/deploy", "Make these APIs as described", tuple[DeployResult, ...], DeployRequest),
     Operation("prune", "POST", "/v1/prune", "Remove what no API needs; bytes freed by folder", dict[str, int]),
     Operation("shutdown", "POST", "/v1/shutdown", "End the engine", Answer, ShutdownRequest),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -79,8 +79,8 @@ class ControlPlane(Protocol):
         """Take a file's content from a request's body. Raises Conflict when it is not what its name says."""
         ...
 
-    async def add_blob_from_path(self, sha256: str, path: Path) -> None:
-        """Take a file of this machine. Raises Conflict when it is not (any more) what its name says."""
+    async def add_blobs_from_paths(self, paths: Mapping[str, Path]) -> None:
+        """Take files of this machine. Raises Conflict when one is not (any more) what its name, a SHA-256, says."""
         ...
 
     def request_shutdown(self, mode: ShutdownMode, python: str | None) -> None:
