@@ -10,6 +10,7 @@ import pytest
 from hatchway import AsyncClient, Client
 from hatchway.client import Hashing, LogSeen, ProgressEvent, StatusSeen, Uploading
 from hatchway.client.deploying import MAX_BATCH, MAX_BATCH_BYTES, MAX_REPEATS, Deploy
+from hatchway.client.model_checks import may_trust
 from hatchway.client.progress import silent
 from hatchway.errors import Conflict, DeployFailed, InvalidSpec, NotFound, TimedOut
 from hatchway.spec.status import ApiStatus
@@ -47,7 +48,7 @@ def test_small_files_travel_many_at_a_time_and_a_large_one_by_itself(project: Pa
         (project / f"{number}.txt").write_text(str(number))
     with (project / "model.bin").open("wb") as file:
         file.truncate(MAX_BATCH_BYTES + 1)
-    steps = Deploy((project,), None, False, False, {}, tmp_path / "cache.db", silent).steps()
+    steps = Deploy((project,), None, None, may_trust(False), False, False, {}, tmp_path / "cache.db", silent).steps()
     wanted = next(steps).json["hashes"]
     sent = []
     call = steps.send(wanted)
