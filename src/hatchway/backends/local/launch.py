@@ -88,6 +88,7 @@ def make_template_environment(
     return {
         **_shared_environment(engine, python, bytecode_dir),
         **dict.fromkeys(THREAD_VARIABLES, "1"),
+        "JE_ARROW_MALLOC_CONF": "background_thread:false",  # pandas imports Arrow, whose allocator would start one
         **workload.env,
     }
 
