@@ -38,9 +38,11 @@ from hatchway.replica.responses import (
     relay,
     render,
     stream_async,
+    stream_headers,
     stream_type,
 )
 from hatchway.replica.serialise import NotSerialisable
+from hatchway.replica.sse import EVENT_STREAM, encode_error
 from hatchway.replica.workers import Workers
 
 _ATTEMPT = HEADER_ATTEMPT.encode()
@@ -83,6 +85,7 @@ class Call(Exchange):
         "_follow_up",
         "_method",
         "_result",
+        "_streams_events",
         "_task",
         "deadline",
         "failed",
@@ -98,6 +101,7 @@ class Call(Exchange):
         self._app = app
         self._task: asyncio.Task[None] | None = None
         self._result: Any = None
+        self._streams_events = False
         self._follow_up: Callable[[], Any] | None = None
         self.thread_id: int | None = None
         self.failure: BaseException | None = None
@@ -221,7 +225,7 @@ class Call(Exchange):
     async def _begin_stream(self, content_type: bytes) -> None:
         if self.gone or self.answered:  # by the timeout
             raise ClientGone
-        self.start_stream(200, [(_CONTENT_TYPE, content_type)])
+        self.start_stream(200, stream_headers(content_type))
 
     async def _complete_stream(self) -> None:
         self.end_stream()
@@ -297,6 +301,10 @@ class Call(Exchange):
             self._app.tasks.add(task)
             task.add_done_callback(self._app.tasks.discard)
 
+    def start_stream(self, status: int, headers: ExtraHeaders) -> None:
+        self._streams_events = dict(headers).get(_CONTENT_TYPE, b"").startswith(EVENT_STREAM)
+        super().start_stream(status, headers)
+
     # --- answering ---------------------------------------------------------------------------------------
     def _give(self, answer: Answer) -> None:
         if not self.answered:  # by the timeout
@@ -312,6 +320,8 @@ class Call(Exchange):
         self._app.log.say("ERROR", _describe(exc), self.request_id)
         if not self.answered:
             self.answer_error(500, "internal_error", "internal server error")
+        elif self._streams_events:
+            self.end_stream(encode_error(self.error_of("internal_error", "internal server error")))
         elif not self.ended:
             self.abort()
 

@@ -102,8 +102,10 @@ class Exchange:
 
     def answer_error(self, status: int, kind: str, message: str, extra: ExtraHeaders | None = None) -> None:
         """The form of every error that callers see."""
-        error = {"kind": kind, "message": message, "request_id": self.request_id}
-        self.answer_json(status, {"error": error}, extra)
+        self.answer_json(status, {"error": self.error_of(kind, message)}, extra)
+
+    def error_of(self, kind: str, message: str) -> dict[str, str]:
+        return {"kind": kind, "message": message, "request_id": self.request_id}
 
     def start_stream(self, status: int, headers: ExtraHeaders) -> None:
         """The head of an answer whose body follows in pieces, by `write` and at last `end_stream`."""
@@ -124,18 +126,24 @@ class Exchange:
         if self.gone:
             raise ClientGone
         if piece and not self.is_head:
-            self._connection.send(b"%x\r\n%b\r\n" % (len(piece), piece) if self.supports_chunks else piece)
+            self._connection.send(self._framed(piece))
         await self._connection.writable()
         if self.gone:
             raise ClientGone
 
-    def end_stream(self) -> None:
+    def end_stream(self, last: bytes = b"") -> None:
+        """The end of the answer, after one last piece."""
         if self.ended or self.gone:
             return
         self.ended = True
+        if last and not self.is_head:
+            self._connection.send(self._framed(last))
         if self.supports_chunks and not self.is_head:
             self._connection.send(b"0\r\n\r\n")
         self._connection.exchange_done(self)
+
+    def _framed(self, piece: bytes) -> bytes:
+        return b"%x\r\n%b\r\n" % (len(piece), piece) if self.supports_chunks else piece
 
     def abort(self) -> None:
         """A stream cannot go on: cutting the connection is the only way left to say so."""

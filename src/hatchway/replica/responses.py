@@ -7,18 +7,18 @@ Starlette is never imported here: its responses are known by their attributes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, MutableMapping
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from hatchway.replica.connection import ClientGone, Exchange, ExtraHeaders
 from hatchway.replica.payloads import JSON
 from hatchway.replica.serialise import to_json
+from hatchway.replica.sse import EVENT_STREAM, encode_event, is_event
 
 TEXT = b"text/plain; charset=utf-8"
 BYTES = b"application/octet-stream"
 JSON_LINES = b"application/x-ndjson"
-EVENT_STREAM = b"text/event-stream"
 
 _JSON_TYPES = frozenset({dict, list, int, float, bool, type(None)})
 
@@ -74,29 +74,38 @@ def render(result: Any) -> Answer:
 
 def stream_type(first: Any, accept: bytes) -> bytes:
     """The content type of a generator's stream, by its first item and what the client accepts."""
-    if isinstance(first, str):
-        return TEXT
     if isinstance(first, (bytes, bytearray, memoryview)):
         return BYTES
-    return EVENT_STREAM if EVENT_STREAM in accept else JSON_LINES
+    if EVENT_STREAM in accept or is_event(first):
+        return EVENT_STREAM
+    return TEXT if isinstance(first, str) else JSON_LINES
+
+
+def stream_headers(content_type: bytes) -> ExtraHeaders:
+    """Events are nothing to keep or to gather, for a cache or another proxy on the way."""
+    fields = [(b"content-type", content_type)]
+    if content_type == EVENT_STREAM:
+        fields += [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+    return fields
 
 
 def encode_item(item: Any, content_type: bytes) -> bytes:
-    """One item of a stream: str and bytes as they are, others as JSON: an event, or a line."""
-    if isinstance(item, str):
-        return item.encode("utf-8", "replace")
+    """One item of a stream: an event, a line of JSON, or in a stream of text or bytes what it is. NotSerialisable."""
     if isinstance(item, (bytes, bytearray, memoryview)):
         return bytes(item)
     if content_type.startswith(EVENT_STREAM):
-        return b"data: " + to_json(item) + b"\n\n"
+        return encode_event(item)
+    if isinstance(item, str) and content_type != JSON_LINES:
+        return item.encode("utf-8", "replace")
     return to_json(item) + b"\n"
 
 
 async def relay(response: Any, exchange: Exchange, root_path: str) -> None:
     """Run a response as the ASGI application that it is, and write what it sends. Raises ClientGone."""
+    encoded = None
     if hasattr(response, "body_iterator"):
         content_type = dict(response.raw_headers).get(b"content-type", b"")
-        response.body_iterator = _encoded(response.body_iterator, content_type)
+        encoded = response.body_iterator = _encoded(response.body_iterator, content_type)
 
     async def receive() -> MutableMapping[str, Any]:
         if not exchange.gone:
@@ -112,7 +121,11 @@ async def relay(response: Any, exchange: Exchange, root_path: str) -> None:
                 exchange.end_stream()
 
     run: Callable[..., Awaitable[None]] = response
-    await run(_scope(exchange, root_path), receive, send)
+    try:
+        await run(_scope(exchange, root_path), receive, send)
+    finally:
+        if encoded is not None:
+            await encoded.aclose()
 
 
 async def stream_async(items: Any, exchange: Exchange) -> None:
@@ -131,7 +144,7 @@ async def _stream_pieces(pieces: AsyncIterator[Any], exchange: Exchange) -> None
             if exchange.gone:
                 raise ClientGone
             content_type = stream_type(item, exchange.fields.get(b"accept", b""))
-            exchange.start_stream(200, [(b"content-type", content_type)])
+            exchange.start_stream(200, stream_headers(content_type))
         await exchange.write(encode_item(item, content_type))
     if not exchange.answered:
         exchange.start_stream(200, [(b"content-type", JSON_LINES)])
@@ -151,9 +164,14 @@ def _without_length(fields: ExtraHeaders) -> ExtraHeaders:
     return [field for field in fields if field[0] != b"content-length"]
 
 
-async def _encoded(items: AsyncIterator[Any], content_type: bytes) -> AsyncIterator[bytes]:
-    async for item in items:
-        yield encode_item(item, content_type)
+async def _encoded(items: AsyncIterator[Any], content_type: bytes) -> AsyncGenerator[bytes]:
+    """Strings are sent as they stand, as Starlette does it; what it cannot send is encoded by the content type."""
+    try:
+        async for item in items:
+            yield item.encode("utf-8", "replace") if isinstance(item, str) else encode_item(item, content_type)
+    finally:
+        if isinstance(items, AsyncGeneratorType):
+            await items.aclose()
 
 
 def _scope(exchange: Exchange, root_path: str) -> dict[str, Any]:
