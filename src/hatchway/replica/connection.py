@@ -239,6 +239,7 @@ class Connection(asyncio.Protocol, Sink):
         self._target: list[bytes] = []
         self._headers: list[tuple[bytes, bytes]] = []
         self._pieces: list[bytes] = []
+        self._piece_bytes = 0
         self._head_bytes = 0
         self._body_bytes = 0
         self._max_body_bytes = 0
@@ -272,6 +273,7 @@ class Connection(asyncio.Protocol, Sink):
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
+        self._piece_bytes = len(data)
         if self._receiving is None:
             self._head_bytes += len(data)
         try:
@@ -286,7 +288,7 @@ class Connection(asyncio.Protocol, Sink):
             self._refuse(400, "bad_request", f"this is not valid HTTP: {exc}")
         else:
             if self._receiving is None and self._in_request and self._head_bytes > MAX_HEAD_BYTES:
-                self._refuse(431, "headers_too_large", f"the request's headers exceed {MAX_HEAD_BYTES} bytes")
+                self._refuse_head()
 
     def eof_received(self) -> bool:
         """True keeps the writing side open: a client may half-close and still wait for its answer."""
@@ -333,7 +335,9 @@ class Connection(asyncio.Protocol, Sink):
         self._receiving = exchange
         self._max_body_bytes = max_body_of(exchange.fields, self._listener.max_body_bytes)
         length = exchange.fields.get(b"content-length")
-        if length is not None and int(length) > self._max_body_bytes:
+        if self._head_bytes + self._piece_bytes > MAX_HEAD_BYTES and self._size_of_head() > MAX_HEAD_BYTES:
+            self._refuse_head()
+        elif length is not None and int(length) > self._max_body_bytes:
             self._refuse_body()
         elif exchange.fields.get(b"expect", b"").lower() == b"100-continue" and self._current is None:
             self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -422,12 +426,24 @@ class Connection(asyncio.Protocol, Sink):
             self._transport.close()
 
     # --- refusals and departures -----------------------------------------------------------------------------
+    def _size_of_head(self) -> int:
+        """Without its separators. Only counted when what was received is large enough."""
+        return sum(map(len, self._target)) + sum(len(name) + len(value) for name, value in self._headers)
+
+    def _refuse_head(self) -> None:
+        self._refuse(431, "headers_too_large", f"the request's headers exceed {MAX_HEAD_BYTES} bytes")
+
     def _refuse_body(self) -> None:
         limit = self._max_body_bytes
         self._refuse(413, "body_too_large", f"the request body exceeds the API's limit of {limit} bytes")
 
     def _refuse(self, status: int, kind: str, message: str) -> None:
-        """Answer an error in turn, then close. Closing at once would throw the answer away with the unread input."""
+        """Answer an error in turn, then close. Closing at once would throw the answer away with the unread input.
+
+        Nothing when that was done already: the parser goes on to the end of what it was given.
+        """
+        if self._refused:
+            return
         request = self._receiving or Exchange(self, "GET", b"/", self._headers)
         self._refused = True
         self._pieces = []

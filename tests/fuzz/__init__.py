@@ -1,0 +1,1 @@
+"""Coverage-guided fuzzing, by scripts/fuzz; not a part of the test run."""
