@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 
+from hatchway import Client
+from tests.e2e.verbs import engine_socket
 from tests.shell import REPOSITORY, Shell, a_shell, first_block
 
 EXAMPLES = sorted(path.name for path in (REPOSITORY / "examples").iterdir() if (path / "hatchway.yaml").exists())
@@ -16,8 +20,8 @@ TEMPLATES = {"01-iris": "iris", "02-recommender": "recommender", "03-text": "tex
 MADE_BY_TRAINING = ("*.joblib", "*.npz", "model.json", "__pycache__")
 
 
-def test_there_are_six_examples() -> None:
-    assert [name[:2] for name in EXAMPLES] == ["01", "02", "03", "04", "05", "06"]
+def test_there_are_seven_examples() -> None:
+    assert [name[:2] for name in EXAMPLES] == ["01", "02", "03", "04", "05", "06", "08"]
 
 
 @pytest.mark.parametrize("example", TEMPLATES)
@@ -82,10 +86,32 @@ def names_what_to_write_instead(shell: Shell) -> None:
         assert line.strip() in refused.stdout + refused.stderr, f"{line!r} is not in\n{refused}"
 
 
+def answers_word_by_word_until_the_caller_leaves(shell: Shell) -> None:
+    url = f"{shell.gateway_url()}/chatbot"
+    assert "<title>Chatbot</title>" in httpx.get(url).text
+    question = {"messages": [{"role": "user", "content": "Shuffle a list"}], "stream": True}
+    chat = f"{url}/v1/chat/completions"
+    *events, done, rest = httpx.post(chat, json=question, timeout=30).text.split("\n\n")
+    assert (done, rest) == ("data: [DONE]", "")
+    deltas = [json.loads(event.removeprefix("data: "))["choices"][0]["delta"] for event in events]
+    assert "".join(delta.get("content", "") for delta in deltas) == "Shuffle list x in place, and return None."
+    assert len(deltas) == 11  # ten words, and the end
+    with httpx.stream("POST", chat, json=question, headers={"x-request-id": "leaves"}, timeout=30) as answer:
+        next(answer.iter_raw())
+    with Client(socket=engine_socket(shell)) as client:
+        for line in client.logs("chatbot", follow=True):
+            if line.request_id == "leaves":
+                assert line.message.startswith("stopped after ")
+                break
+    refused = shell.run("hatchway predict chatbot '{}'", expect=None)
+    assert "messages" in refused.stdout + refused.stderr
+
+
 CHECKS = {
     "02-recommender": recommends_what_was_not_rated,
     "04-asgi": serves_every_path_of_the_application,
     "06-from-cortex": names_what_to_write_instead,
+    "08-chatbot": answers_word_by_word_until_the_caller_leaves,
 }
 
 

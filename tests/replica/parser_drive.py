@@ -144,10 +144,10 @@ def _read_body(head: bytes, rest: bytes, *, is_head: bool) -> tuple[bytes, bytes
     """The body, and what follows it."""
     if is_head:
         return b"", rest
-    if length := re.search(rb"content-length: (\d+)", head):
+    if length := re.search(rb"\r\ncontent-length: (\d+)", head):
         assert len(rest) >= int(length[1]), rest
         return rest[: int(length[1])], rest[int(length[1]) :]
-    if b"transfer-encoding: chunked" not in head:
+    if b"\r\ntransfer-encoding: chunked" not in head:
         return rest, b""
     body = b""
     while True:
