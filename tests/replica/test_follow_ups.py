@@ -27,6 +27,13 @@ class Handler:
             yield "two"
         return items(), self.note
 
+    async def handle_patch(self, request_id):
+        async def note():
+            print(f"after {request_id}")
+            if request_id == "3":
+                raise ValueError("too late")
+        return "answered", note
+
     def handle_delete(self):
         return object(), self.note
 
@@ -99,6 +106,16 @@ def test_an_async_one_is_awaited() -> None:
     with a_replica(HANDLER) as replica:
         assert replica.request("GET", headers={"x-request-id": "a"}).text == "answered"
         assert until_said(replica, "awaited")["request_id"] == "a"
+
+
+def test_they_run_in_the_order_of_their_answers_and_one_that_fails_holds_up_none() -> None:
+    with a_replica(HANDLER, max_concurrency=1) as replica:
+        for n in range(1, 6):
+            assert replica.request("PATCH", headers={"x-request-id": str(n)}).status == 200
+        replica.terminate()
+        assert replica.ended() == 0
+        assert replica.messages(stream="stdout") == [f"after {n}" for n in range(1, 6)]
+        assert "ValueError: too late" in "".join(replica.messages(request_id="3", level="ERROR"))
 
 
 def test_a_stream_may_have_one_too() -> None:
