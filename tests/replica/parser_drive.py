@@ -14,8 +14,6 @@ from typing import Any
 from hatchway.replica.connection import Exchange, Listener, Sink
 
 MAX_BODY_BYTES = 1000
-_PEER, _OWN = socket.socketpair()  # a client that lives: only half-closed
-
 _STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) [^\r\n]*\r\n")
 _CHUNK = re.compile(rb"([0-9a-f]+)\r\n")
 
@@ -31,7 +29,8 @@ class Seen:
 class _Transport:
     """Keeps what is written. Once it is closed the connection hears nothing more."""
 
-    def __init__(self) -> None:
+    def __init__(self, own: socket.socket) -> None:
+        self.own = own
         self.written = b""
         self.is_closed = False
         self.has_eof = False
@@ -57,7 +56,7 @@ class _Transport:
         """As above."""
 
     def get_extra_info(self, name: str) -> Any:
-        return _OWN if name == "socket" else None
+        return self.own if name == "socket" else None
 
 
 class _Echo(Exchange):
@@ -101,8 +100,13 @@ class _Driver:
 
 async def drive(pieces: list[bytes], *, is_slow: bool = False) -> Seen:
     """A client sends these pieces and says that no more comes. Slow: all are there before the first is answered."""
-    driver = _Driver(is_slow=is_slow)
-    connection, transport = driver.listener.connect(), _Transport()
+    peer, own = socket.socketpair()  # the connection looks whether its peer still listens
+    with peer, own:
+        return _drive(pieces, _Transport(own), _Driver(is_slow=is_slow))
+
+
+def _drive(pieces: list[bytes], transport: _Transport, driver: _Driver) -> Seen:
+    connection = driver.listener.connect()
     connection.connection_made(transport)  # type: ignore[arg-type]  # all of it that is used
     for piece in pieces:
         if piece and not transport.is_closed:
