@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hatchway.controller.controller import REVISIONS_KEPT, needed_revisions
+from hatchway.controller.rollbacks import find_earlier
 from hatchway.errors import Conflict, NoCapacity, NotFound
 from hatchway.spec.revision import Source
 from hatchway.spec.status import DeployResult
@@ -200,20 +201,26 @@ async def test_back_to_what_runs_needs_no_room_and_to_another_does(lab: Lab) -> 
 
 
 # --- what is kept ----------------------------------------------------------------------------------------------
-def a_revision(id: str, created_at: float, live_at: float | None) -> RevisionRecord:
-    return RevisionRecord(id, "iris", {}, Source(files=(), interpreter=PYTHON), "", created_at, live_at)
+def a_revision(id: str, created_at: float, lived: int, live_at: float | None = None) -> RevisionRecord:
+    return RevisionRecord(id, "iris", {}, Source(files=(), interpreter=PYTHON), "", created_at, live_at, lived)
+
+
+def test_the_last_one_that_was_live_is_the_last_one_though_the_clock_was_set_back() -> None:
+    record = ApiRecord("iris", "RealtimeAPI", {}, "third", "running", 1, 0.0, "third")
+    lived = [a_revision("first", 1.0, 1, 9000.0), a_revision("second", 2.0, 2, 5000.0), a_revision("third", 3.0, 3)]
+    assert find_earlier(record, lived).id == "second"
 
 
 def test_the_last_live_revisions_are_kept_however_many_failed_since() -> None:
-    lived = [a_revision(f"live-{n}", n, 100.0 + n) for n in range(REVISIONS_KEPT + 2)]
-    failed = [a_revision(f"failed-{n}", 50.0 + n, None) for n in range(10)]
+    lived = [a_revision(f"live-{n}", n, 1 + n) for n in range(REVISIONS_KEPT + 2)]
+    failed = [a_revision(f"failed-{n}", 50.0 + n, 0) for n in range(10)]
     newest_first = sorted([*lived, *failed], key=lambda one: -one.created_at)
     record = ApiRecord("iris", "RealtimeAPI", {}, "failed-3", "running", 1, 0.0, "live-0")
     assert needed_revisions(record, newest_first) == {"failed-3", "live-0", *(f"live-{n}" for n in range(2, 7))}
 
 
 def test_of_those_that_never_lived_the_newest_are_kept() -> None:
-    failed = [a_revision(f"failed-{n}", -float(n), None) for n in range(10)]
+    failed = [a_revision(f"failed-{n}", -float(n), 0) for n in range(10)]
     record = ApiRecord("iris", "RealtimeAPI", {}, "failed-0", "running", 1, 0.0)
     assert needed_revisions(record, failed) == {f"failed-{n}" for n in range(REVISIONS_KEPT)}
 

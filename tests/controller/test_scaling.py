@@ -133,6 +133,20 @@ async def test_what_was_seen_survives_the_engine(ticking: Ticking) -> None:
     assert await ticking.tick(10) == 1
 
 
+async def test_an_api_that_nobody_asks_is_not_saved_again_and_again(ticking: Ticking) -> None:
+    ticking.follow(min_replicas=1, window="5s", downscale_stabilization_period="0s")
+    await ticking.tick(5, in_flight=8, arrived=1)
+    assert await ticking.tick(20) == 1
+    ticking.scaler.save()
+    kept = ticking.store.recall("scaling:iris")
+    await ticking.tick(20)
+    ticking.scaler.save()
+    assert ticking.store.recall("scaling:iris") == kept
+    await ticking.tick(1, in_flight=1, arrived=1)
+    ticking.scaler.save()
+    assert ticking.store.recall("scaling:iris") != kept
+
+
 async def test_what_another_release_wrote_is_not_read(ticking: Ticking) -> None:
     ticking.store.remember("scaling:iris", '{"memory": {}}')
     ticking.store.add_decision("iris", 1.0, '{"replicas": 1}')

@@ -285,6 +285,30 @@ def test_a_revision_remembers_when_it_was_last_live(store: Store) -> None:
     assert store.revisions("iris")[0].live_at == 7.0
 
 
+def test_in_which_order_revisions_were_live_does_not_go_by_the_clock(store: Store) -> None:
+    for id in ("r1", "r2"):
+        store.save_deploy(an_api(), dataclasses.replace(a_revision(), id=id))
+    for id, at in (("r1", 7.0), ("r2", 5.0)):
+        store.save_live(dataclasses.replace(an_api(), live_revision=id), at)
+    assert {one.id: one.lived for one in store.revisions("iris")} == {"r1": 1, "r2": 2}
+    store.save_live(dataclasses.replace(an_api(), live_revision="r1"), 6.0)
+    assert {one.id: one.lived for one in store.revisions("iris")} == {"r1": 3, "r2": 2}
+
+
+def test_the_order_of_former_releases_is_that_of_their_clock(path: Path) -> None:
+    with sqlite3.connect(path, isolation_level=None) as db:
+        for statements in sqlite.MIGRATIONS[:3]:
+            for statement in statements:
+                db.execute(statement)
+        for id, live_at in (("r1", 9.0), ("r2", None), ("r3", 4.0)):
+            values = (id, SOURCE.model_dump_json(), live_at)
+            db.execute("INSERT INTO revisions VALUES ('iris', ?, '{}', ?, '', 1.0, ?)", values)
+        db.execute("PRAGMA user_version = 3")
+    db.close()
+    with Store(path) as store:
+        assert {one.id: one.lived for one in store.revisions("iris")} == {"r1": 2, "r2": 0, "r3": 1}
+
+
 def test_a_home_of_the_first_release_is_brought_up_to_date(path: Path) -> None:
     with sqlite3.connect(path, isolation_level=None) as db:
         for statement in sqlite.MIGRATIONS[0]:

@@ -222,5 +222,5 @@ def needed_revisions(record: ApiRecord, revisions: Sequence[RevisionRecord]) -> 
     Those that were live come first, the last one before the others: many deploys that never worked must not push
     out the one that did.
     """
-    lived = sorted(revisions, key=lambda one: -1.0 if one.live_at is None else one.live_at, reverse=True)
+    lived = sorted(revisions, key=lambda one: one.lived, reverse=True)
     return {one.id for one in lived[:REVISIONS_KEPT]} | {record.revision, record.live_revision or record.revision}

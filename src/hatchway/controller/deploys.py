@@ -109,6 +109,7 @@ class Deploys:
                 environment_digest=decision.environment_digest,
                 created_at=known.created_at if known else now,
                 live_at=known.live_at if known else None,
+                lived=known.lived if known else 0,
             ),
         )
         self._world.store.add_event(Event(api, now, "Deployed", decision.message))

@@ -71,9 +71,9 @@ class Rollbacks:
 
 def find_earlier(record: ApiRecord, revisions: Sequence[RevisionRecord]) -> RevisionRecord:
     """The revision that was live last, but for the wanted one. Raises Conflict."""
-    lived = [one for one in revisions if one.live_at is not None and one.id != record.revision]
+    lived = [one for one in revisions if one.lived and one.id != record.revision]
     if lived:
-        return max(lived, key=lambda one: one.live_at or 0.0)
+        return max(lived, key=lambda one: one.lived)
     raise Conflict(f"{record.name} has no earlier revision that was live", hint=_there_are(revisions))
 
 
@@ -87,7 +87,7 @@ def find_named(record: ApiRecord, revisions: Sequence[RevisionRecord], to: str) 
 
 
 def _there_are(revisions: Sequence[RevisionRecord]) -> str:
-    names = [one.id if one.live_at is not None else f"{one.id} (never live)" for one in revisions]
+    names = [one.id if one.lived else f"{one.id} (never live)" for one in revisions]
     return f"there are: {', '.join(names)}; older ones may have been pruned"
 
 

@@ -171,7 +171,8 @@ class Scaler:
         fixed = self._fixed(subject.scaled, now)
         decision, state.memory = decide(subject.scaling, state.memory, sample, now, fixed, is_crowded=is_crowded)
         state.decision = decision
-        state.is_saved = False
+        if before is None or not _stands_still(subject, before, decision, sample):
+            state.is_saved = False
         if decision.is_move or (is_look and decision.is_news_after(state.recorded)):
             state.recorded = decision
             with suppress(StorageError):  # a full disk keeps nobody from being served
@@ -185,7 +186,7 @@ class Scaler:
 
     # --- memory ------------------------------------------------------------------------------------------
     def save(self) -> None:
-        """What changed since the last time; for an API at rest nothing does."""
+        """What changed since the last time; for an API that nobody asks nothing does but the time."""
         now = self._monotonic()
         changed = {api: state for api, state in self._states.items() if not state.is_saved}
         kept = {
@@ -219,6 +220,17 @@ def _rests(state: _State, sample: Sample | None) -> bool:
         return False
     is_quiet = sample.in_flight == 0 and not sample.arrived
     return is_quiet and state.decision.replicas == 0 and state.subject.scaling.min_replicas == 0
+
+
+def _stands_still(subject: Subject, before: Decision, now: Decision, sample: Sample | None) -> bool:
+    """Nobody asks, nobody did for a whole window, and no replica could be taken away: what is saved says enough.
+
+    Whoever reads it later finds a gap in the figures, after which only taking away waits.
+    """
+    is_quiet = sample is not None and sample.in_flight == 0 and sample.arrived == 0
+    is_empty = now.load is not None and now.load.average == 0
+    is_lowest = subject.scaled is None and now.replicas == before.replicas == subject.scaling.min_replicas
+    return is_quiet and is_empty and is_lowest
 
 
 def _boot_id() -> str:

@@ -19,10 +19,13 @@ from hatchway.gateway.envoy import Limits, Resources, make_resources
 from hatchway.gateway.ports import choose_port, ip_address
 from hatchway.gateway.process import DRAIN_TIMEOUT_S, EnvoyProcess
 from hatchway.gateway.routes import RouteTable
+from hatchway.gateway.shared import Shared
 from hatchway.gateway.stats import Requests
 from hatchway.settings import Settings
 
 log = logging.getLogger(__name__)
+
+IN_FLIGHT_SPACING_S = 0.05  # half of the time after which an API that drains looks again
 
 
 class Gateway:
@@ -45,6 +48,7 @@ class Gateway:
         self._host = ip_address(settings.host)
         self._port = 0
         self._process = EnvoyProcess(settings)
+        self._in_flight = Shared(self._process.admin.in_flight, spacing_s=IN_FLIGHT_SPACING_S)
         self._activator = ActivatorProcess(settings)
         self._demand = Demand(settings.activator_reports_socket, on_wanted)
         self._ads = AdsServer(on_change)
@@ -144,8 +148,8 @@ class Gateway:
         return self._demand.waiting()
 
     async def in_flight(self) -> dict[str, int]:
-        """Address -> requests in flight there, draining endpoints included. Raises GatewayError."""
-        return await self._process.admin.in_flight()
+        """Address -> requests in flight there, draining endpoints included, as of now. Raises GatewayError."""
+        return await self._in_flight.get()
 
     async def requests(self) -> dict[str, Requests]:
         """API -> its requests: in flight and held now, and in all. Raises GatewayError."""

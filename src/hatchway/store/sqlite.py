@@ -64,6 +64,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) STRICT""",
         "CREATE INDEX decisions_by_api ON decisions (api, number)",
     ),
+    (
+        "ALTER TABLE revisions ADD COLUMN lived INTEGER NOT NULL DEFAULT 0",
+        """UPDATE revisions SET lived = (SELECT COUNT(*) FROM revisions AS other WHERE other.api = revisions.api
+               AND (other.live_at, other.rowid) <= (revisions.live_at, revisions.rowid))
+           WHERE live_at IS NOT NULL""",
+    ),
 )
 
 
@@ -109,6 +115,7 @@ class RevisionRecord:
     environment_digest: str
     created_at: float
     live_at: float | None = None  # when it last became live; None: never
+    lived: int = 0  # in which order that was, whatever became of the clock; 0: never
 
 
 @dataclass(frozen=True)
@@ -204,7 +211,9 @@ class Store:
         with self._transaction() as db:
             self._put_api(record)
             db.execute(
-                "UPDATE revisions SET live_at = ? WHERE api = ? AND id = ?", (at, record.name, record.live_revision)
+                """UPDATE revisions SET live_at = ?, lived = 1 + (SELECT MAX(lived) FROM revisions WHERE api = ?)
+                   WHERE api = ? AND id = ?""",
+                (at, record.name, record.name, record.live_revision),
             )
 
     def remove_api(self, name: str) -> None:
@@ -333,7 +342,7 @@ class Store:
 
     def _put_revision(self, record: RevisionRecord) -> None:
         self._db.execute(
-            "INSERT OR REPLACE INTO revisions VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO revisions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 record.api,
                 record.id,
@@ -342,6 +351,7 @@ class Store:
                 record.environment_digest,
                 record.created_at,
                 record.live_at,
+                record.lived,
             ),
         )
 
