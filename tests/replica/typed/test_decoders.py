@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import dataclasses
 from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 import PIL.Image
+import pydantic
 import pytest
 from numpy.typing import NDArray
 from starlette.datastructures import FormData
@@ -61,9 +63,29 @@ def unknown(payload: Missing) -> None: ...  # type: ignore[name-defined]  # noqa
 def unsupported(payload: dict[str, np.ndarray]) -> None: ...
 
 
+class Incomplete(pydantic.BaseModel):
+    inner: Missing  # type: ignore[name-defined]  # noqa: F821
+
+
+@dataclasses.dataclass
+class Unfinished:
+    inner: Missing  # type: ignore[name-defined]  # noqa: F821
+
+
+def incomplete(payload: Incomplete) -> None: ...
+
+
+def unfinished(payload: list[Unfinished]) -> None: ...
+
+
 @pytest.mark.parametrize(
     ("function", "words"),
-    [(unknown, ["Missing", "cannot be resolved", "not defined"]), (unsupported, ["cannot be decoded"])],
+    [
+        (unknown, ["Missing", "cannot be resolved", "not defined"]),
+        (unsupported, ["cannot be decoded"]),
+        (incomplete, ["cannot be decoded", "Incomplete"]),
+        (unfinished, ["cannot be decoded", "Missing"]),
+    ],
 )
 def test_an_annotation_that_cannot_be_used_is_named_with_its_place(function: Any, words: list[str]) -> None:
     with pytest.raises(LoadError) as caught:

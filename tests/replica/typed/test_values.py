@@ -86,6 +86,9 @@ def validator(request: pytest.FixtureRequest) -> Callable[[Any], Any]:
         (UUID, b'"00000000-0000-0000-0000-000000000001"', UUID(int=1)),
         (list[float], b"[1, 2.5]", [1.0, 2.5]),
         (list, b'[1, "x"]', [1, "x"]),
+        (typing.List, b'[1, "x"]', [1, "x"]),  # noqa: UP006 (how many write it)
+        (typing.Dict, b'{"a": 1}', {"a": 1}),  # noqa: UP006
+        (typing.Tuple, b'[1, "x"]', (1, "x")),  # noqa: UP006
         (dict[str, int], b'{"a": 1}', {"a": 1}),
         (dict[int, int], b'{"1": 1}', {1: 1}),
         (dict, b'{"a": null}', {"a": None}),

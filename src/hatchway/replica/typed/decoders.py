@@ -13,7 +13,6 @@ from hatchway.replica.typed.arrays import Arrays, dtype_of
 from hatchway.replica.typed.decoder import UNTYPED, Decoder
 from hatchway.replica.typed.frames import Frames
 from hatchway.replica.typed.images import Images
-from hatchway.replica.typed.plain import Unsupported
 from hatchway.replica.typed.raw import Bytes, Text
 from hatchway.replica.typed.values import values
 
@@ -49,7 +48,7 @@ def payload_of_each(function: Callable[..., Any], owner: str) -> Payload:
 def _chosen(annotation: Any, owner: str) -> Decoder:
     try:
         return choose(annotation)
-    except Unsupported as exc:
+    except Exception as exc:  # Unsupported, or a name in the annotation of a field that is not defined
         raise LoadError(
             f"{owner} annotates its payload with a type that cannot be decoded: {exc}",
             reason="BadSignature",

@@ -11,6 +11,7 @@ import importlib.util
 import io
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from hatchway.errors import RequestError
@@ -106,6 +107,7 @@ RECORDS_OR_COLUMNS: Schema = {
 }
 
 
+@cache
 def has_arrow() -> bool:
     """Whether there is a pyarrow that may be trusted with what strangers send."""
     if importlib.util.find_spec("pyarrow") is None:

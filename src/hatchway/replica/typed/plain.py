@@ -77,6 +77,8 @@ class _Compiler:
             return none, {"type": "null"}
         if isinstance(annotation, typing.NewType):
             return self.compile(annotation.__supertype__)
+        if hasattr(annotation, "__value__"):  # `type Name = ...` of Python 3.12
+            return self.compile(annotation.__value__)
         origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
         if origin is not None:
             return self._compile_generic(annotation, origin, arguments)
@@ -103,12 +105,12 @@ class _Compiler:
             return self.compile(arguments[0])
         if origin in (typing.Required, typing.NotRequired):
             return self.compile(arguments[0])
-        if origin is tuple and not (len(arguments) == 2 and arguments[1] is Ellipsis):
+        if origin is tuple and arguments and arguments[-1] is not Ellipsis:
             return self._fixed_tuple(arguments)
         if origin in _SEQUENCES:
-            return self._sequence(_SEQUENCES[origin], arguments[0])
+            return self._sequence(_SEQUENCES[origin], arguments[0] if arguments else Any)
         if origin in (dict, collections.abc.Mapping, collections.abc.MutableMapping):
-            return self._mapping(*arguments)
+            return self._mapping(*(arguments or (Any, Any)))
         raise Unsupported(f"{annotation!r} is not a type that can be validated without pydantic 2")
 
     def _compile_class(self, cls: Any) -> tuple[Check, Schema]:

@@ -93,11 +93,18 @@ def validator(annotation: Any) -> Validator:
         return Plain(annotation)
     try:
         return _Pydantic(pydantic, annotation)
-    except Exception as exc:  # noqa: BLE001 (the library has no common root for what it thinks of types)
+    except Exception as exc:
+        if hasattr(annotation, "model_validate"):
+            raise Unsupported(f"{annotation.__name__}: {_first_sentence(exc)}") from exc
         try:
             return Plain(annotation)  # starlette's UploadFile, or a TypedDict of Python 3.11's typing
         except Unsupported as ours:
-            raise Unsupported(str(exc).partition("\n")[0].partition(". Set ")[0]) from ours
+            raise Unsupported(_first_sentence(exc)) from ours
+
+
+def _first_sentence(exc: Exception) -> str:
+    """pydantic's messages go on with its settings and a link."""
+    return str(exc).partition("\n")[0].partition(". Set ")[0]
 
 
 def _pydantic_2() -> Any:
