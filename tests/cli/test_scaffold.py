@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import joblib
+import lightgbm
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
+import xgboost
 import yaml
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression
@@ -22,6 +25,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from hatchway.cli.scaffold import HANDLERS, PICKLED, handler_for
 from hatchway.contract import Launch
+from hatchway.interactive.models import format_of
 from hatchway.modelfiles import ModelFile
 from hatchway.replica.models.method import Predictions
 from hatchway.replica.models.opening import open_model
@@ -29,6 +33,29 @@ from tests.cli.conftest import CommandLine
 
 FRAME = pd.DataFrame({"width": [0.0, 1.0, 2.0, 3.0], "height": [1.0, 0.0, 1.0, 0.0]})
 LABELS = ["low", "low", "high", "high"]
+
+
+def a_booster() -> Any:
+    return xgboost.train({"max_depth": 2}, xgboost.DMatrix(FRAME.to_numpy(), label=[1, 2, 3, 4]), 3)
+
+
+def some_trees() -> Any:
+    data = lightgbm.Dataset(FRAME.to_numpy().repeat(10, axis=0), label=[1.0, 2.0, 3.0, 4.0] * 10)
+    return lightgbm.train({"min_data_in_leaf": 1, "verbose": -1}, data, 3)
+
+
+def a_sum(*names: str) -> Any:
+    """An ONNX model that adds its inputs, of two numbers each, and then 1."""
+    kind = onnx.TensorProto.FLOAT
+    inputs = [onnx.helper.make_tensor_value_info(name, kind, ["n", 2]) for name in names]
+    one = onnx.helper.make_tensor("one", kind, [1], [1.0])
+    nodes = [onnx.helper.make_node("Sum", list(names), ["sum"]), onnx.helper.make_node("Add", ["sum", "one"], ["out"])]
+    outputs = [onnx.helper.make_tensor_value_info("out", kind, ["n", 2])]
+    graph = onnx.helper.make_graph(nodes, "g", inputs, outputs, [one])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])
+    model.ir_version = 9
+    return model
+
 
 MODELS: dict[str, tuple[Callable[[], Any], list[Any]]] = {
     "named-classifier": (
@@ -40,6 +67,10 @@ MODELS: dict[str, tuple[Callable[[], Any], list[Any]]] = {
         lambda: LogisticRegression().fit(np.asarray(FRAME), [0, 0, 1, 1]),
         [[1.0, 2.0], [[1.0, 2.0], [3.0, 0.0]]],
     ),
+    "booster": (a_booster, [[1.0, 2.0], [[1.0, 2.0], [3.0, 0.0]]]),
+    "trees": (some_trees, [[1.0, 2.0], [[1.0, 2.0], [3.0, 0.0]]]),
+    "one-input": (lambda: a_sum("x"), [[1.0, 2.0], [[1.0, 2.0], [3.0, 0.0]]]),
+    "two-inputs": (lambda: a_sum("x", "y"), [{"x": [1.0, 2.0], "y": [3.0, 4.0]}, [{"x": [1.0, 2.0], "y": [0, 0]}]]),
     "texts": (
         lambda: make_pipeline(CountVectorizer(), MultinomialNB()).fit(["good film", "bad film"], ["+", "-"]),
         ["a good one", ["a bad one", "film"]],
@@ -50,8 +81,11 @@ MODELS: dict[str, tuple[Callable[[], Any], list[Any]]] = {
 @pytest.fixture
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
     monkeypatch.chdir(tmp_path)
-    path = tmp_path / f"{request.param}.joblib"
-    joblib.dump(MODELS[request.param][0](), path)
+    model = MODELS[request.param][0]()
+    form = format_of(model)
+    assert form is not None
+    path = tmp_path / f"{request.param}{form.suffix}"
+    form.save(model, path, None)
     return path
 
 

@@ -18,7 +18,7 @@ HANDLERS = {  # format of the model -> file in templates/from_model, and what st
     "xgboost-json": ("xgboost.py", ""),
     "xgboost-ubj": ("xgboost.py", ""),
     "lightgbm-text": ("lightgbm.py", ""),
-    "onnx": ("onnx.py", ""),
+    "onnx": ("onnx_one.py", ""),
     "torchscript": ("torch_module.py", 'torch.jit.load(config["model"])'),
     "pt2": ("torch_module.py", 'torch.export.load(config["model"]).module()'),
     "mlflow": ("mlflow.py", ""),
@@ -83,6 +83,8 @@ def handler_for(model: ModelFile, example: Any) -> str:
     if model.format in PICKLED:
         kind = "frame" if isinstance(example, dict) else "text" if isinstance(example, str) else "array"
         file = f"sklearn_{kind}.py"
+    if model.format == "onnx" and isinstance(example, dict):
+        file = "onnx_many.py"
     if not file:
         raise UsageError(f"there is no handler to start from for {model.format}", hint="`hatchway init empty` has one")
     text = (resources.files("hatchway") / "templates" / "from_model" / file).read_text()

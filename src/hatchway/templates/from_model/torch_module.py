@@ -1,4 +1,4 @@
-"""Answers with what the module computes of a batch: a list of inputs in, a list of outputs out."""
+"""Answers with what the module computes: a list of inputs in, a list of outputs out; one input in, one output out."""
 
 import torch
 
@@ -8,5 +8,8 @@ class Handler:
         self.model = LOAD
 
     def handle_post(self, payload):
+        is_one = not isinstance(payload[0], list)
+        batch = torch.tensor([payload] if is_one else payload, dtype=torch.float32)
         with torch.inference_mode():
-            return self.model(torch.tensor(payload)).tolist()
+            answers = self.model(batch).tolist()
+        return answers[0] if is_one else answers

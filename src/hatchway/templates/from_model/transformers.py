@@ -5,7 +5,9 @@ import transformers
 
 class Handler:
     def __init__(self, config):
-        self.pipeline = transformers.pipeline(model=config["model"])
+        self.pipeline = transformers.pipeline(model=config["model"], device="cpu")
 
     def handle_post(self, payload):
-        return self.pipeline(payload)
+        is_one = isinstance(payload, str)
+        answers = self.pipeline([payload] if is_one else payload)
+        return answers[0] if is_one else answers
