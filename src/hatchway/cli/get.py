@@ -11,6 +11,7 @@ import typer
 
 from hatchway.cli.connect import engine_if_used, engine_of, settings_here
 from hatchway.cli.curl import curl_line
+from hatchway.cli.example import example_of
 from hatchway.cli.names import api_name, complete_api
 from hatchway.cli.output import (
     Cell,
@@ -94,7 +95,7 @@ def print_one(out: Output, api: ApiStatus) -> None:
     if not out.is_table:
         out.data(api)
         return
-    for line in detail_lines(out, api, time.time()):
+    for line in detail_lines(out, api, time.time(), example_of(api.endpoint, api.spec, api.status)):
         out.print(line)
 
 
@@ -130,8 +131,8 @@ def all_details(out: Output, apis: Sequence[ApiStatus], now: float) -> Iterator[
         yield from detail_lines(out, api, now)
 
 
-def detail_lines(out: Output, api: ApiStatus, now: float) -> Iterator[Text]:
-    """Everything about one API, the most important first."""
+def detail_lines(out: Output, api: ApiStatus, now: float, example: object = None) -> Iterator[Text]:
+    """Everything about one API, the most important first. `example` is the payload that the API itself shows."""
     reason = f"  {api.reason}" if api.reason else ""
     yield to_text(Cell(api.name, "bold"), "  ", status_cell(api.status), reason, Cell(f"  {api.kind}", "dim"))
     if api.message:
@@ -163,7 +164,7 @@ def detail_lines(out: Output, api: ApiStatus, now: float) -> Iterator[Text]:
     yield from section(out, "revisions", ("ID", "AGE", "COMMIT", ""), revision_rows(api, now))
     yield to_text("")
     yield to_text(Cell("call it", "bold"))
-    yield to_text("  ", curl_line(api.endpoint, api.spec))
+    yield to_text("  ", curl_line(api.endpoint, api.spec, example))
 
 
 def scaled_text(scaled: ScaledStatus, now: float) -> str:
