@@ -9,11 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hatchway.cli.curl import curl_line, documented_example
+from hatchway.cli.curl import curl_line
+from hatchway.cli.examples import example_of
 from hatchway.cli.output import Cell, Output, status_cell
 from hatchway.cli.progress import Progress, open_progress, reporter
 from hatchway.errors import DeployFailed, EngineUnavailable, HatchwayError, NotFound, TimedOut
@@ -21,8 +22,6 @@ from hatchway.errors import DeployFailed, EngineUnavailable, HatchwayError, NotF
 if TYPE_CHECKING:
     from hatchway.client import AsyncClient, Client
     from hatchway.spec.status import DeployResult
-
-EXAMPLE_TIMEOUT_S = 2.0
 
 WaitOption = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is live.")]
 TimeoutOption = Annotated[
@@ -140,21 +139,10 @@ def _show_success(out: Output, client: Client, result: DeployResult, elapsed_s: 
     out.line(Cell(result.name, "bold"), " is ", status_cell(result.status), Cell(about, "dim"))
     out.line("  ", result.endpoint)
     spec = client.get(result.name).spec
-    example = _example(result.endpoint) if spec.get("handler", {}).get("model") and result.status == "live" else None
+    example = example_of(result.endpoint, spec) if result.status == "live" else None
     out.line("  ", curl_line(result.endpoint, spec, example))
     for setting in result.kept:
         out.line("  ", Cell("stays as it is now: ", "dim"), setting)
-
-
-def _example(endpoint: str) -> Any:
-    """What the API's own description shows; None when it has none: a curl line without is better than no line."""
-    import httpx
-
-    try:
-        answer = httpx.get(f"{endpoint}/openapi.json", timeout=EXAMPLE_TIMEOUT_S, trust_env=False)
-        return documented_example(answer.json()) if answer.is_success else None
-    except (httpx.HTTPError, ValueError):
-        return None
 
 
 def _show_failure(out: Output, result: DeployResult, error: HatchwayError) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from hatchway.cli.connect import engine_if_used, engine_of, settings_here
 from hatchway.cli.curl import curl_line
+from hatchway.cli.examples import example_of
 from hatchway.cli.names import api_name, complete_api
 from hatchway.cli.output import (
     Cell,
@@ -163,7 +164,8 @@ def detail_lines(out: Output, api: ApiStatus, now: float) -> Iterator[Text]:
     yield from section(out, "revisions", ("ID", "AGE", "COMMIT", ""), revision_rows(api, now))
     yield to_text("")
     yield to_text(Cell("call it", "bold"))
-    yield to_text("  ", curl_line(api.endpoint, api.spec))
+    example = example_of(api.endpoint, api.spec) if api.status == "live" else None
+    yield to_text("  ", curl_line(api.endpoint, api.spec, example))
 
 
 def scaled_text(scaled: ScaledStatus, now: float) -> str:
