@@ -82,7 +82,7 @@ def _pickle(archive: zipfile.ZipFile, name: str) -> Findings:
 
 # --- skops -----------------------------------------------------------------------------------------------------
 _HARMLESS_LOADERS = {
-    "BunchNode", "CacheNode", "DatetimeNode", "DefaultDictNode", "DictNode", "FunctionNode", "JsonNode", "ListNode",
+    "BunchNode", "CacheNode", "DTypeNode", "DatetimeNode", "DefaultDictNode", "DictNode", "FunctionNode", "JsonNode", "ListNode",
     "LossNode", "MaskedArrayNode", "NdArrayNode", "ObjectNode", "RandomGeneratorNode", "RandomStateNode",
     "SGDNode", "SetNode", "SliceNode", "SparseMatrixNode", "TreeNode", "TupleNode", "TypeNode", "BytesNode",
     "BytearrayNode", "CachedNode", "QuantileForestNode", "_DictWithDeprecatedKeysNode", "ObjectNodev0",

@@ -34,10 +34,10 @@ def examine_xgboost(path: Path, head: bytes) -> ModelFile:
         )
     tail = _tail(path)
     is_json = bool(_JSON_START.match(head))
-    if not tail.rstrip().endswith(b"}"):
-        raise _cut_off(path)
     found = _JSON_VERSION.search(head) or _JSON_VERSION.search(tail) if is_json else None
     version = b".".join(found.groups()).decode() if found else ("" if is_json else _ubj_version(tail))
+    if not version or not tail.rstrip().endswith(b"}"):  # the version is the last entry
+        raise _cut_off(path)
     return ModelFile(
         path,
         format="xgboost-json" if is_json else "xgboost-ubj",

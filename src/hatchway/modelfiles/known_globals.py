@@ -33,6 +33,7 @@ _TABLE = {
     "numpy": f"dtype ndarray {_NUMPY_TYPES} {_NUMPY_FUNCTIONS}",
     "numpy.core.multiarray": "_reconstruct scalar",
     "numpy.core.numeric": "_frombuffer",
+    "numpy.ma": "MaskedArray",
     "numpy.ma.core": "MaskedArray _mareconstruct",
     "numpy.random._pickle": "__bit_generator_ctor __generator_ctor __randomstate_ctor",
     "numpy.random._mt19937": "MT19937",

@@ -65,8 +65,13 @@ class SklearnModel:
             numbers = [column.name for column in self._records.columns if column.kind == NUMBER]
             return lambda rows: _frame(pandas, rows, names, numbers)
         numpy = importlib.import_module("numpy")
-        is_numeric = all(column.kind == NUMBER for column in self._records.columns)
-        return lambda rows: numpy.array(rows, dtype=float if is_numeric else object)
+        if all(column.kind == NUMBER for column in self._records.columns):
+            return lambda rows: numpy.array(rows, dtype=float)
+        return lambda rows: numpy.array(rows, dtype=object if _has_texts(rows) else float)
+
+
+def _has_texts(rows: Sequence[Any]) -> bool:
+    return any(isinstance(value, str) for row in rows for value in row)
 
 
 def _frame(pandas: Any, rows: Sequence[Any], names: Sequence[str], numbers: Sequence[str]) -> Any:

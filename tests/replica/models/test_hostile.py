@@ -1,0 +1,134 @@
+"""Hostile pickles: every one is listed by the scanner, refused by the replica, and runs nothing.
+
+Each would write the canary file if anything of it ran. The unpickler is tried by itself, too, without the scanner
+before it.
+"""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import operator
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pytest
+
+from hatchway.modelfiles import examine
+from hatchway.replica.models import unpickling
+from tests.replica.models.serving import refusal
+
+
+class Calls:
+    """Pickles as a call."""
+
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self._call = (function, arguments)
+
+    def __reduce__(self) -> Any:
+        return self._call
+
+
+def touch(canary: Path) -> str:
+    return f"touch {canary}"
+
+
+def opcodes(body: bytes) -> bytes:
+    return b"\x80\x04" + body
+
+
+def text(value: str) -> bytes:
+    return b"\x8c" + bytes([len(value)]) + value.encode()
+
+
+def hostile(canary: Path) -> dict[str, bytes]:
+    command, write = touch(canary), f"open({str(canary)!r}, 'w')"
+    system = text("os") + text("system") + b"\x93"
+    argument = text(command) + b"\x85R."
+    return {
+        "os.system": pickle.dumps(Calls(os.system, command)),
+        "os.system, protocol 0": pickle.dumps(Calls(os.system, command), 0),
+        "eval": pickle.dumps(Calls(eval, write)),
+        "getattr": pickle.dumps(Calls(builtins.getattr, os, "system"))
+        if False
+        else pickle.dumps(Calls(getattr, 1, "real")),
+        "partial": pickle.dumps(Calls(functools.partial, os.system, command)),
+        "attrgetter": pickle.dumps(Calls(operator.attrgetter, "__class__")),
+        "names from the memo": opcodes(
+            text("os") + b"\x94" + text("system") + b"\x940" + b"0h\x00h\x01\x93" + argument
+        ),
+        "a dotted name": opcodes(text("numpy") + text("ndarray.tofile") + b"\x93."),
+        "inst": b"(S'" + command.encode() + b"'\nios\nsystem\n.",
+        "obj": b"\x80\x02(cos\nsystem\n" + text(command) + b"o.",
+        "new object": opcodes(text("subprocess") + text("Popen") + b"\x93" + text(command) + b"\x85\x81."),
+        "extension code": opcodes(b"\x82\x01."),
+        "a name that is computed": opcodes(
+            text("builtins") + text("str") + b"\x93" + text("os") + b"\x85R" + text("system") + b"\x93" + argument
+        ),
+        "other encodings": opcodes(text("_codecs") + text("encode") + b"\x93" + text("x") + text("rot13") + b"\x86R."),
+        "a change of a class": opcodes(text("numpy") + text("ndarray") + b"\x93" + b"N}" + text("x") + b"K\x01s\x86b."),
+        "a call of what was made": opcodes(
+            text("sklearn.linear_model._base") + text("LinearRegression") + b"\x93)\x81)R."
+        ),
+        "within an array of objects": pickle.dumps(np.array([Calls(os.system, command)], dtype=object)),
+        "among a model's parts": pickle.dumps({"model": Calls(os.system, command)}),
+        "a distribution that compiles its state": opcodes(
+            text("scipy.stats._distn_infrastructure") + text("rv_continuous") + b"\x93)\x81."
+        ),
+        "reads a file": opcodes(text("numpy") + text("load") + b"\x93" + text(str(canary)) + b"\x85R."),
+        "imports by name": opcodes(
+            text("numpy._core")
+            + text("_ufunc_reconstruct")
+            + b"\x93"
+            + text("os")
+            + text("system")
+            + b"\x86R"
+            + argument
+        ),
+        "os by itself": opcodes(system + argument),
+    }
+
+
+NAMES = list(hostile(Path("canary")))
+ONLY_BY_THE_SCANNER = {"a change of a class", "a call of what was made"}  # nothing of these runs foreign code
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_listed_refused_and_runs_nothing(tmp_path: Path, name: str) -> None:
+    canary = tmp_path / "canary"
+    path = tmp_path / "m"
+    path.write_bytes(hostile(canary)[name])
+    error = refusal(path)
+    assert error.reason in ("UntrustedModel", "NotAModel")
+    if error.reason == "UntrustedModel":
+        assert examine(path).sha256 in error.hint
+    for load in (unpickling.load_plain, unpickling.load_joblib):
+        if name not in ONLY_BY_THE_SCANNER:
+            with pytest.raises((pickle.UnpicklingError, ValueError, TypeError)):
+                load(path)
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize("compress", [0, 3])
+def test_a_pickle_within_joblibs_arrays_is_no_way_round(tmp_path: Path, compress: int) -> None:
+    """joblib itself hands an array of objects to an unpickler without any rule."""
+    canary, path = tmp_path / "canary", tmp_path / "m"
+    joblib.dump({"coef": np.array([Calls(os.system, touch(canary))], dtype=object)}, path, compress=compress)
+    assert refusal(path).reason in ("UntrustedModel", "NotAModel")
+    with pytest.raises(unpickling.ForbiddenName, match="system"):
+        unpickling.load_joblib(path)
+    assert not canary.exists()
+
+
+def test_a_trusted_file_is_loaded_and_trust_is_of_the_content(tmp_path: Path) -> None:
+    path = tmp_path / "m"
+    path.write_bytes(pickle.dumps(Calls(os.path.join, "a", "b")))
+    first = examine(path)
+    assert "posixpath.join" in first.unsafe
+    assert refusal(path, [first.sha256]).reason == "NoPredict"  # it was loaded: a text has no predict
+    path.write_bytes(pickle.dumps(Calls(os.path.join, "a", "c")))
+    assert refusal(path, [first.sha256]).reason == "UntrustedModel"
