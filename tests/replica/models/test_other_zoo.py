@@ -56,8 +56,8 @@ def test_a_lightgbm_booster(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"m.{suffix}"
     joblib.dump(booster, path) if suffix == "joblib" else booster.save_model(path)
     with served(path) as api:
-        assert api.predict(X[:5].tolist()) == booster.predict(X[:5]).tolist()
-        assert api.predict(X[0].tolist()) == booster.predict(X[:1])[0]
+        assert api.predict(X[:5].tolist()) == np.asarray(booster.predict(X[:5])).tolist()
+        assert api.predict(X[0].tolist()) == np.asarray(booster.predict(X[:1]))[0]
 
 
 def test_a_lightgbm_classifier(tmp_path: Path) -> None:
@@ -65,7 +65,9 @@ def test_a_lightgbm_classifier(tmp_path: Path) -> None:
     joblib.dump(model, tmp_path / "m")
     with served(tmp_path / "m") as api:
         answers = api.predict(X[:5].tolist())
-        assert [list(answer["probabilities"].values()) for answer in answers] == model.predict_proba(X[:5]).tolist()
+        assert [list(answer["probabilities"].values()) for answer in answers] == np.asarray(
+            model.predict_proba(X[:5])
+        ).tolist()
 
 
 # --- ONNX ------------------------------------------------------------------------------------------------------
@@ -99,7 +101,7 @@ def test_an_onnx_model_of_one_input(tmp_path: Path) -> None:
     assert session is not None
     assert examine(tmp_path / "m.onnx").facts == {"ONNX IR": "8", "ONNX opset": "17"}
     with served(tmp_path / "m.onnx") as api:
-        assert api.method.takes_batch
+        assert api.batches
         direct = session.run(None, {"x": X[:5].astype(np.float32)})[0]
         assert np.array_equal(np.array(api.predict(X[:5].tolist()), np.float32), direct)
         assert api.predict({"x": X[0].tolist()}) == api.predict(X[0].tolist())
@@ -113,7 +115,7 @@ def test_an_onnx_model_whose_batch_is_fixed(tmp_path: Path) -> None:
     session = linear(tmp_path / "m.onnx", first=2)
     assert session is not None
     with served(tmp_path / "m.onnx") as api:
-        assert not api.method.takes_batch
+        assert not api.batches
         direct = session.run(None, {"x": X[:2].astype(np.float32)})[0]
         assert np.array_equal(np.array(api.predict(X[:2].tolist()), np.float32), direct)
         assert api.post(X[:3].tolist()).status == 422

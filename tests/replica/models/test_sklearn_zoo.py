@@ -195,7 +195,7 @@ def written_and_read(model: Any, path: Path, how: str) -> Any:
 def test_the_schema_names_features_and_labels(tmp_path: Path) -> None:
     joblib.dump(mixed_columns().fit(PEOPLE, ["y", "n"] * 10), tmp_path / "m")
     with served(tmp_path / "m") as api:
-        assert api.method.takes_batch
+        assert api.batches
         record = (api.method.input_schema or {})["anyOf"][0]["anyOf"][0]
         assert list(record["properties"]) == ["age", "city", "income"]
         assert record["properties"]["city"]["examples"] == ["Bonn", "Oslo", "Rome"]
@@ -241,7 +241,7 @@ def test_another_version_is_named_and_served(tmp_path: Path) -> None:
 
     old = "0" * (len(here) - 2) + ".9"
     (tmp_path / "m").write_bytes(data.replace(here.encode(), old.encode()))
-    with pytest.warns(UserWarning, match="unpickle"), served(tmp_path / "m") as api:
+    with pytest.warns(UserWarning, match="unpickle"), served(tmp_path / "m") as api:  # noqa: PT031 (warned as it loads)
         assert api.predict(X[:2].tolist()) == labelled(model, X[:2])
         assert f"written with scikit-learn {old}, and this environment has {here}" in api.log
 
