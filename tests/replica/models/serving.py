@@ -18,6 +18,7 @@ from hatchway.contract import Launch
 from hatchway.replica.front import HandlerFront
 from hatchway.replica.loading import Method
 from hatchway.replica.logs import Log
+from hatchway.replica.metrics import Metrics
 from hatchway.replica.models.opening import open_model
 from tests.replica.running import Answer, ask
 
@@ -52,6 +53,7 @@ class Served:
     def __init__(self, front: HandlerFront, socket: str, log: Path) -> None:
         self.method: Method = front._app.handler.methods["POST"]
         self.title = front.title
+        self.batches = front.gate.batching.max_size > 1
         self._socket = socket
         self._log = log
 
@@ -79,7 +81,7 @@ def served(path: Path, trusted: Sequence[str] = ()) -> Iterator[Served]:
     log_fd = os.open(folder / "log", os.O_WRONLY | os.O_CREAT)
 
     async def start() -> HandlerFront:
-        front = HandlerFront(a_launch(path, folder, trusted), Log(log_fd), lambda job: None, None)
+        front = HandlerFront(a_launch(path, folder, trusted), Log(log_fd), Metrics(), lambda job: None, None)
         await front.load()
         await front.warm_up(None)
         await front.open()
