@@ -81,12 +81,12 @@ def _pickle(archive: zipfile.ZipFile, name: str) -> Findings:
 
 
 # --- skops -----------------------------------------------------------------------------------------------------
-_HARMLESS_LOADERS = {
-    "BunchNode", "CacheNode", "DTypeNode", "DatetimeNode", "DefaultDictNode", "DictNode", "FunctionNode", "JsonNode", "ListNode",
-    "LossNode", "MaskedArrayNode", "NdArrayNode", "ObjectNode", "RandomGeneratorNode", "RandomStateNode",
-    "SGDNode", "SetNode", "SliceNode", "SparseMatrixNode", "TreeNode", "TupleNode", "TypeNode", "BytesNode",
-    "BytearrayNode", "CachedNode", "QuantileForestNode", "_DictWithDeprecatedKeysNode", "ObjectNodev0",
-}  # fmt: skip
+# Its node types that only build what our table knows; not those that take attributes or call by name.
+_HARMLESS_LOADERS = frozenset(
+    """BunchNode BytearrayNode BytesNode CachedNode CacheNode DTypeNode DatetimeNode DefaultDictNode DictNode
+    FunctionNode JsonNode ListNode LossNode MaskedArrayNode NdArrayNode ObjectNode RandomGeneratorNode RandomStateNode
+    SGDNode SetNode SliceNode SparseMatrixNode TreeNode TupleNode TypeNode _DictWithDeprecatedKeysNode""".split()
+)
 
 
 def _examine_skops(path: Path, archive: zipfile.ZipFile) -> ModelFile:

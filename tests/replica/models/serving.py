@@ -1,4 +1,4 @@
-"""A model file behind a replica's own loading, calls and HTTP, in this process: a zoo of processes would take minutes."""
+"""A model file behind a replica's own loading, calls and HTTP, in this process: a process each would take minutes."""
 
 from __future__ import annotations
 

@@ -6,7 +6,6 @@ before it.
 
 from __future__ import annotations
 
-import builtins
 import functools
 import operator
 import os
@@ -53,9 +52,7 @@ def hostile(canary: Path) -> dict[str, bytes]:
         "os.system": pickle.dumps(Calls(os.system, command)),
         "os.system, protocol 0": pickle.dumps(Calls(os.system, command), 0),
         "eval": pickle.dumps(Calls(eval, write)),
-        "getattr": pickle.dumps(Calls(builtins.getattr, os, "system"))
-        if False
-        else pickle.dumps(Calls(getattr, 1, "real")),
+        "getattr": pickle.dumps(Calls(getattr, 1, "real")),
         "partial": pickle.dumps(Calls(functools.partial, os.system, command)),
         "attrgetter": pickle.dumps(Calls(operator.attrgetter, "__class__")),
         "names from the memo": opcodes(

@@ -56,8 +56,8 @@ def test_a_lightgbm_booster(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"m.{suffix}"
     joblib.dump(booster, path) if suffix == "joblib" else booster.save_model(path)
     with served(path) as api:
-        assert api.predict(X[:5].tolist()) == booster.predict(X[:5]).tolist()
-        assert api.predict(X[0].tolist()) == booster.predict(X[:1])[0]
+        assert api.predict(X[:5].tolist()) == np.asarray(booster.predict(X[:5])).tolist()
+        assert api.predict(X[0].tolist()) == np.asarray(booster.predict(X[:1]))[0]
 
 
 def test_a_lightgbm_classifier(tmp_path: Path) -> None:
@@ -65,7 +65,9 @@ def test_a_lightgbm_classifier(tmp_path: Path) -> None:
     joblib.dump(model, tmp_path / "m")
     with served(tmp_path / "m") as api:
         answers = api.predict(X[:5].tolist())
-        assert [list(answer["probabilities"].values()) for answer in answers] == model.predict_proba(X[:5]).tolist()
+        assert [list(answer["probabilities"].values()) for answer in answers] == np.asarray(
+            model.predict_proba(X[:5])
+        ).tolist()
 
 
 # --- ONNX ------------------------------------------------------------------------------------------------------

@@ -241,7 +241,7 @@ def test_another_version_is_named_and_served(tmp_path: Path) -> None:
 
     old = "0" * (len(here) - 2) + ".9"
     (tmp_path / "m").write_bytes(data.replace(here.encode(), old.encode()))
-    with pytest.warns(UserWarning, match="unpickle"), served(tmp_path / "m") as api:
+    with pytest.warns(UserWarning, match="unpickle"), served(tmp_path / "m") as api:  # noqa: PT031 (warned as it loads)
         assert api.predict(X[:2].tolist()) == labelled(model, X[:2])
         assert f"written with scikit-learn {old}, and this environment has {here}" in api.log
 

@@ -67,10 +67,9 @@ class TorchModel:
         try:
             with self._torch.inference_mode():
                 result = _plain(self._module(*inputs.values()))
-        except RuntimeError as exc:  # how PyTorch refuses shapes
-            raise RequestError(
-                f"the model refuses the values: {str(exc).strip().splitlines()[-1]}", status=422
-            ) from exc
+        except (RuntimeError, AssertionError, ValueError) as exc:  # how PyTorch, and a program's guards, refuse shapes
+            reason = (str(exc).strip().splitlines() or [type(exc).__name__])[-1]
+            raise RequestError(f"the model refuses the values: {reason}", status=422) from exc
         return result[0] if is_alone and isinstance(result, list) and len(result) == 1 else result
 
 

@@ -67,7 +67,7 @@ def open_transformers(folder: Path, classes: Sequence[str], *, is_trusted: bool,
         tokenizer=str(folder),
         device="cpu",
         trust_remote_code=is_trusted,
-        model_kwargs={"use_safetensors": None if is_trusted else True, "local_files_only": True},
+        model_kwargs={"use_safetensors": None if is_trusted else True},
     )
     if pipeline.tokenizer.pad_token is None:  # generators have none; without one texts cannot be put together
         pipeline.tokenizer.pad_token = pipeline.tokenizer.eos_token
