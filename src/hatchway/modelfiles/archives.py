@@ -85,7 +85,8 @@ def _pickle(archive: zipfile.ZipFile, name: str) -> Findings:
 _HARMLESS_LOADERS = frozenset(
     """BunchNode BytearrayNode BytesNode CachedNode CacheNode DTypeNode DatetimeNode DefaultDictNode DictNode
     FunctionNode JsonNode ListNode LossNode MaskedArrayNode NdArrayNode ObjectNode RandomGeneratorNode RandomStateNode
-    SGDNode SetNode SliceNode SparseMatrixNode TreeNode TupleNode TypeNode _DictWithDeprecatedKeysNode""".split()
+    SGDNode SetNode SliceNode SparseMatrixNode TreeNode TupleNode TypeNode
+    _DictWithDeprecatedKeysNode""".split()  # noqa: SIM905
 )
 
 
