@@ -29,10 +29,12 @@ def status(output: FormatOption = Format.table) -> None:
         else:
             out.data({"engine": None, "gateway": None, "home": str(settings.home), "apis": {}, "disk_bytes": {}})
         return
-    keeper.start(settings, timeout_s=START_TIMEOUT_S)  # there is a keeper: this waits for the engine it brings up
+    has_lost_home = keeper.has_lost_home(settings)
+    if not has_lost_home:
+        keeper.start(settings, timeout_s=START_TIMEOUT_S)  # there is a keeper: this waits for the engine it brings up
     with Client(socket=settings.engine_socket) as client:
         found = client.status()
-    if keeper.has_lost_home(settings):
+    if has_lost_home:
         out.note(f"{settings.home} was removed; end what is left with: hatchway down")
     if out.is_table:
         show(out, found)
