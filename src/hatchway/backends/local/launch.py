@@ -28,7 +28,12 @@ THREAD_VARIABLES = frozenset(
 )
 # As glibc starts out, it gives the memory of each body back to the kernel, to take it again for the next one: half of
 # the CPU time of a body of 1 MB. This is about what it arrives at by itself in a program that uses large blocks.
-ALLOCATOR_VARIABLES = {"MALLOC_MMAP_THRESHOLD_": str(16 * 2**20), "MALLOC_TRIM_THRESHOLD_": str(32 * 2**20)}
+# pyarrow's own allocator starts a thread on import, which would keep every API that uses pandas from being forked.
+ALLOCATOR_VARIABLES = {
+    "MALLOC_MMAP_THRESHOLD_": str(16 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": str(32 * 2**20),
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+}
 # They would lead the handler's Python to packages of another one.
 _DROPPED = frozenset({"PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "VIRTUAL_ENV", "VIRTUAL_ENV_PROMPT"})
 
@@ -88,7 +93,6 @@ def make_template_environment(
     return {
         **_shared_environment(engine, python, bytecode_dir),
         **dict.fromkeys(THREAD_VARIABLES, "1"),
-        "JE_ARROW_MALLOC_CONF": "background_thread:false",  # pandas imports Arrow, whose allocator would start one
         **workload.env,
     }
 
