@@ -527,3 +527,21 @@ def test_a_socket_is_for_its_user_only() -> None:
     with a_replica("def predict(payload): return 1") as replica:
         mode = (replica.folder / "r1.data").stat().st_mode
         assert mode & 0o777 == 0o600
+
+
+def test_an_async_method_beside_a_sync_one_fails_once() -> None:
+    source = """
+    class Handler:
+        def handle_post(self, payload):
+            return payload
+
+        async def handle_put(self, payload):
+            raise ValueError("async and wrong")
+    """
+    with a_replica(source) as replica:
+        answer = replica.request("PUT", "/", b"1", {"content-type": "application/json", "x-request-id": "one"})
+        assert answer.status == 500
+        assert replica.post(1).json() == 1
+        (record,) = replica.records(request_id="one", level="ERROR")
+        assert "async and wrong" in record["message"]
+        assert replica.stats().errors == 1

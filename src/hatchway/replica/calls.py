@@ -211,7 +211,7 @@ class Call(Exchange):
             self._await_in_loop(self.read_form())
         arguments = self.arguments()
         if self._method.is_async:  # of a class that has sync methods too: they share its slots
-            self._await_in_loop(self._answer(arguments))
+            self.failure = self._await_in_loop(self._answer(arguments))
         else:
             self._call_method(arguments)
         if self._follow_up is not None:
@@ -308,15 +308,18 @@ class Call(Exchange):
         self._app.gate.leave(self)
 
     async def _run_in_loop(self) -> None:
-        await self._answer()
+        failure = await self._answer()
         self._task = None
+        if failure is not None:
+            self._fail(failure)
         self._count()
         if self._follow_up is None:
             self._leave_slot()
         else:
             self._leave_follow_up(self._leave_slot)
 
-    async def _answer(self, arguments: dict[str, Any] | None = None) -> None:
+    async def _answer(self, arguments: dict[str, Any] | None = None) -> BaseException | None:
+        """What went wrong, if anything did."""
         try:
             if arguments is None:
                 if self.is_form:
@@ -332,7 +335,9 @@ class Call(Exchange):
             else:
                 self._give(self._render(result))
         except BaseException as exc:  # noqa: BLE001 (the user's code may raise anything; the replica lives on)
-            self._fail(exc)
+            self._follow_up = None
+            return exc
+        return None
 
     async def _send(self, result: Any) -> None:
         """What has to be awaited, streamed or relayed."""
