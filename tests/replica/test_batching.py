@@ -225,7 +225,40 @@ def test_what_the_method_raises_is_everybodys_error_and_logged_once(fifo: str) -
         (own,) = replica.records(request_id="first", level="ERROR")
         (other,) = replica.records(request_id="second", level="ERROR")
         assert "Traceback" in own["message"]
-        assert other["message"] == "failed in one batch with the request first: AssertionError: no ones"
+        assert other["message"] == "failed in one batch with the request first: AssertionError"
+
+
+def test_an_error_that_cannot_be_told_ends_no_thread(fifo: str) -> None:
+    source = SYNC.replace(
+        "class Handler:",
+        "class Mute(Exception):\n    def __str__(self):\n        raise RuntimeError('no words')\n\nclass Handler:",
+    ).replace("return [", "if 1 in payload:\n            raise Mute\n        return [")
+    with a_replica(source, batch_max_size=8, config={"fifo": fifo}) as replica, ThreadPoolExecutor(16) as pool:
+        held = Held(replica, fifo, pool)
+        sent = [held.send(1), held.send(2)]
+        held.release()
+        assert [future.result().status for future in sent] == [500, 500]
+        assert replica.post(3).json() == 3
+        replica.until(in_flight=0)
+
+
+def test_nobody_waits_for_the_work_that_another_left() -> None:
+    """Two follow-ups need the one thread after each other; the answers of both are out before."""
+    source = """
+    import threading
+
+    seen = threading.Event()
+
+    def predict(payload):
+        if payload == ["seen"]:
+            seen.set()
+            return [True]
+        return [(p, lambda: seen.wait(20)) for p in payload]
+    """
+    fields = {"batch_max_size": 3, "batch_max_wait_s": 60.0, "max_concurrency": 2}
+    with a_replica(source, **fields) as replica, ThreadPoolExecutor(16) as pool:
+        sent = [pool.submit(replica.post, number) for number in range(3)]
+        assert sorted(future.result().json() for future in sent) == [0, 1, 2]
 
 
 def test_every_argument_is_a_list() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -545,3 +547,49 @@ def test_an_async_method_beside_a_sync_one_fails_once() -> None:
         (record,) = replica.records(request_id="one", level="ERROR")
         assert "async and wrong" in record["message"]
         assert replica.stats().errors == 1
+
+
+def test_a_response_that_cannot_be_sent_is_a_500_and_its_slot_is_free_again() -> None:
+    source = """
+    class Wrong:
+        status_code = "many"
+        raw_headers = []
+        body = b""
+        background = None
+
+        async def __call__(self, scope, receive, send): ...
+
+    def predict(payload):
+        return Wrong() if payload == "wrong" else payload
+    """
+    with a_replica(source) as replica:
+        assert replica.post("wrong").status == 500
+        assert replica.post(1).json() == 1
+        replica.until(in_flight=0)
+
+
+def test_nothing_follows_a_timeout_on_its_connection(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    source = f"""
+    from starlette.responses import StreamingResponse
+
+    def predict(payload):
+        if payload == "late":
+            open({str(fifo)!r}).read()
+            return StreamingResponse(iter(["late"]))
+        return payload
+    """
+    late = b"POST / HTTP/1.1\r\nhost: x\r\nx-request-timeout: 0.1\r\n"
+    head = b'content-type: application/json\r\ncontent-length: 6\r\n\r\n"late"'
+    with a_replica(source, timeout_s=30.0) as replica, replica.connect() as sock:
+        sock.sendall(late + head)
+        received = b""
+        while not received.endswith(b"}}"):
+            received += sock.recv(65536)
+        assert b" 504 " in received
+        fifo.write_text("go")
+        replica.until(in_flight=0)
+        sock.sendall(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 1\r\n\r\n7")
+        assert sock.recv(65536).startswith(b"HTTP/1.1 200")
+        assert replica.stats().errors == 1  # the timeout

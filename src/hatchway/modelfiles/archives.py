@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, cast
 from hatchway.errors import ModelFileError
 from hatchway.modelfiles.known_globals import is_known
 from hatchway.modelfiles.model_file import ModelFile
-from hatchway.modelfiles.pickles import Damaged, Fields, Findings, Made, Name, read_pickle
+from hatchway.modelfiles.pickles import METHOD_FIELDS, METHODS, Damaged, Fields, Findings, Made, Name, read_pickle
 from hatchway.modelfiles.skeletons import of_state_dict
 from hatchway.modelfiles.source import Bomb, CutOff, Source
 
@@ -104,11 +104,27 @@ def _examine_skops(path: Path, archive: zipfile.ZipFile) -> ModelFile:
         elif not is_known(*name):
             unsafe[str(name)] = None
         content = node.get("content")
-        if isinstance(content, dict) and isinstance(version := content.get("_sklearn_version"), dict):
+        if not isinstance(content, dict):
+            continue
+        for key in METHOD_FIELDS & content.keys():
+            if not _names_methods(content[key]):
+                unsafe[f"a method of {name}'s parts by a name of its own ({key})"] = None
+        if isinstance(version := content.get("_sklearn_version"), dict):
             packages["scikit-learn"] = str(version.get("content", "")).strip('"')[:40]
     root = Name(str(schema["__module__"]), str(schema["__class__"]))
     packages.setdefault("scikit-learn", "")
     return ModelFile(path, "skops", "sklearn", packages, tuple(unsafe)[:100], classes=(str(root),))
+
+
+def _names_methods(value: Any) -> bool:
+    """Of a field that says which method is called of an object's parts."""
+    for node in _nodes(value):
+        is_text = node["__loader__"] == "JsonNode" and isinstance(node.get("content"), str)
+        if node["__loader__"] not in ("ListNode", "TupleNode") and not (
+            is_text and json.loads(node["content"]) in (None, *METHODS)
+        ):
+            return False
+    return True
 
 
 def _nodes(schema: Any) -> Iterator[dict[str, Any]]:
@@ -124,8 +140,8 @@ def _nodes(schema: Any) -> Iterator[dict[str, Any]]:
 
 
 # --- PyTorch ---------------------------------------------------------------------------------------------------
-# TorchScript has no import and no eval; these reach for files.
-_SCRIPT_FILES = re.compile(rb"\b(torch\.(?:from_file|save|load)|aten::(?:from_file|save|load))\b")
+# TorchScript has no import and no eval; these reach for files, however they are spelled: torch.save, ops.aten.save.
+_SCRIPT_FILES = re.compile(rb"\b(from_file|save|load)\b(?=\s*\()")
 _EXPRESSION_WORDS = frozenset(
     """Symbol Integer Float Rational Max Min Mod PythonMod FloorDiv CeilDiv CleanDiv IntTrueDiv ModularIndexing Where
     Eq Ne Lt Le Gt Ge And Or Not Add Mul Pow positive integer nonnegative True False oo int_oo Piecewise""".split()  # noqa: SIM905
@@ -146,7 +162,8 @@ def _examine_pt2(path: Path, archive: zipfile.ZipFile, inside: dict[str, str]) -
     """Sizes are expressions that PyTorch evaluates, operators are looked up by name, examples are pickles."""
     unsafe: dict[str, None] = {}
     version = ""
-    for short, name in inside.items():
+    for member, name in inside.items():
+        short = member.lower()  # PyTorch finds members by names in any case
         if short.endswith(".json"):
             document = json.loads(_read(archive, name))
             unsafe |= dict.fromkeys(_strange_parts(document))
@@ -161,6 +178,10 @@ def _examine_pt2(path: Path, archive: zipfile.ZipFile, inside: dict[str, str]) -
 
 def _nested_pickle(archive: zipfile.ZipFile, name: str) -> Iterator[str]:
     with archive.open(name) as file:
+        if not looks_like_zip(file.read(4)):  # torch.load goes by the start, zipfile by the end
+            yield f"{name}, which cannot be checked"
+            return
+        file.seek(0)
         try:
             with zipfile.ZipFile(cast("BinaryIO", file)) as inner:
                 data = next((each for each in inner.namelist() if each.endswith("data.pkl")), None)
@@ -186,7 +207,7 @@ def _strange_parts(document: Any) -> Iterator[str]:
             yield f"an expression ({expression[:60]})"
         if isinstance(target, str) and "inputs" in value and not _TARGET.fullmatch(target):
             yield f"an operator by the name {target[:60]}"
-        if value.get("use_pickle") is True:
+        if value.get("use_pickle", False) is not False:
             yield "weights in a pickle"
 
 

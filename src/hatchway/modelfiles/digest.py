@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 
@@ -14,8 +16,26 @@ def sha256_of(path: Path) -> str:
     return _of_file(path)
 
 
+# What a deploy never takes along (`project.collect` too): hashed here, the replica's copy would be another content.
+NEVER = ("__pycache__", "*.py[cod]", "*.egg-info", "node_modules")
+
+
 def files_below(path: Path) -> list[Path]:
-    return sorted(file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+    """As a deploy takes them along: through links, without hidden files."""
+    return sorted(_below(path, frozenset()))
+
+
+def _below(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
+    real = folder.resolve()
+    if real in above or (above and (folder / "pyvenv.cfg").exists()):
+        return
+    for entry in folder.iterdir():
+        if entry.name.startswith(".") or any(fnmatchcase(entry.name, pattern) for pattern in NEVER):
+            continue
+        if entry.is_dir():
+            yield from _below(entry, above | {real})
+        elif entry.is_file():
+            yield entry
 
 
 def _of_file(path: Path) -> str:

@@ -111,4 +111,10 @@ def may_call(module: str, name: str, arguments: object) -> bool:
     """Whether a known name may be called with these arguments (constants as themselves, all else as any object)."""
     if (module, name) == ("_codecs", "encode"):  # other encodings import modules
         return isinstance(arguments, tuple) and len(arguments) == 2 and arguments[1] == "latin1"
-    return True
+    if (module, name) in _BOOSTERS:  # model_file is a file to read; pickles give their content as a state
+        return arguments == ()
+    # Its buffer may hold pointers. Honest arrays come from `_reconstruct`, `_frombuffer` and joblib's wrapper.
+    return (module, name) != ("numpy", "ndarray")
+
+
+_BOOSTERS = frozenset({("xgboost.core", "Booster"), ("lightgbm.basic", "Booster")})

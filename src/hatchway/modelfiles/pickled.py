@@ -110,6 +110,12 @@ def _refuse_mains(path: Path, findings: Findings) -> None:
         )
 
 
+def _kind_of(root: object) -> str:
+    if isinstance(root, Made):
+        return f"a {root.of}"
+    return next((f"a {kind.__name__}" for kind in (list, tuple, str, int) if isinstance(root, kind)), "no object")
+
+
 def _class_of(path: Path, findings: Findings) -> Name | None:
     """What the pickle holds. Raises ModelFileError when that cannot be a model; None where it could not be told."""
     root = findings.root
@@ -133,7 +139,7 @@ def _class_of(path: Path, findings: Findings) -> Name | None:
     elif isinstance(root, Name):
         what = f"{root} itself, not an instance"
     else:
-        what = f"a {root.of}" if isinstance(root, Made) else "no object"
+        what = _kind_of(root)
     raise ModelFileError(
         f"{path.name} holds {what}, not a model",
         reason="NotAModel",

@@ -44,23 +44,44 @@ _NOTHING: dict[str, Any] = {}
 class Made:
     """What calling a name gives."""
 
-    __slots__ = ("arguments", "items", "of", "state")
+    __slots__ = ("arguments", "is_built", "items", "of", "state")
 
     def __init__(self, of: Name, arguments: object = None) -> None:
         self.of = of
         self.arguments = arguments
         self.state: object = None
+        self.is_built = False
         self.items: Fields | dict[str, Any] = _NOTHING  # of an OrderedDict
 
 
 class Fields(dict[str, Any]):
-    """A dict's entries with text keys."""
+    """A dict's entries with text keys. `has_others`: it has keys that are not known, too."""
+
+    has_others = False
+
+
+class Items(list[Any]):
+    """The first items of a list or set."""
 
 
 UNKNOWN = object()
 _DTYPE_CLASS = Name("numpy", "dtype")
 _ORDERED_DICT = Name("collections", "OrderedDict")
+_RECONSTRUCTOR = Name("copyreg", "_reconstructor")
 _ARRAY_CLASS = Name("numpy", "ndarray")
+_GROWING = frozenset(Name("builtins", name) for name in ("list", "set")) | {Name("collections", "deque")}
+# What scikit-learn calls of an object's parts by a name that the object holds.
+METHOD_FIELDS = frozenset({"stack_method", "stack_method_", "response_method", "_response_method"})
+METHOD_HOLDERS = frozenset(
+    {
+        Name("sklearn.ensemble._stacking", "StackingClassifier"),
+        Name("sklearn.ensemble._stacking", "StackingRegressor"),
+        Name("sklearn.model_selection._classification_threshold", "FixedThresholdClassifier"),
+        Name("sklearn.model_selection._classification_threshold", "TunedThresholdClassifierCV"),
+        *(Name("sklearn.metrics._scorer", f"_{kind}Scorer") for kind in ("", "Predict", "Proba", "Threshold")),
+    }
+)
+METHODS = frozenset({"auto", "default", "predict", "predict_proba", "predict_log_proba", "decision_function", "drop"})
 
 
 @dataclass
@@ -150,13 +171,11 @@ class _Machine:
             self._since_mark()
 
     def dup(self) -> None:
-        self._push(self._top())
+        top = self._top()
+        self._push(UNKNOWN if isinstance(top, Items) else top)
 
     def pop_mark(self) -> None:
         self._since_mark()
-
-    def unknown(self) -> None:
-        self._push(UNKNOWN)
 
     # --- numbers and texts -----------------------------------------------------------------------------------
     def _number(self, layout: str) -> int:
@@ -226,7 +245,7 @@ class _Machine:
     # --- memo ------------------------------------------------------------------------------------------------
     def _remember(self, index: int) -> None:
         value = self._top()
-        if value is UNKNOWN or len(self._memo) >= MAX_KEPT:
+        if value is UNKNOWN or isinstance(value, Items) or len(self._memo) >= MAX_KEPT:
             self._memo.pop(index, None)
         else:
             self._memo[index] = value
@@ -283,23 +302,35 @@ class _Machine:
 
     def _set_items(self, items: list[Any]) -> None:
         target = self._top()
+        if not isinstance(target, (Fields, Made)):
+            self._distrust("entries of what is no dict")
         for key, value in zip(items[::2], items[1::2], strict=False):
             if key == "_sklearn_version" and isinstance(value, str):
                 self._findings.versions.setdefault("scikit-learn", value[:40])
             if isinstance(key, str):
                 _set_item(target, key, value)
+            elif isinstance(target, Fields):
+                target.has_others = True
 
     def append(self) -> None:
-        self._pop()
-        self._top()
+        self._extend([self._pop()])
 
     def append_mark(self) -> None:
-        self._since_mark()
-        self._top()
+        self._extend(self._since_mark())
+
+    def _extend(self, items: list[Any]) -> None:
+        """Of anything but a list the unpickler calls an attribute, which the object's own state may have set."""
+        target = self._top()
+        if isinstance(target, Items):
+            target.extend(items[: MAX_TUPLE - len(target)])
+        elif not isinstance(target, Made) or target.of not in _GROWING:
+            self._distrust(f"additions to {target.of if isinstance(target, Made) else 'what is no list'}")
+
+    def list_new(self) -> None:
+        self._push(Items())
 
     def list_mark(self) -> None:
-        self._since_mark()
-        self._push(UNKNOWN)
+        self._push(Items(self._since_mark()[:MAX_TUPLE]))
 
     # --- names and calls -------------------------------------------------------------------------------------
     def _distrust(self, what: str) -> None:
@@ -335,7 +366,10 @@ class _Machine:
             return
         if not may_call(target.module, target.name, arguments):
             self._distrust(f"{target} with arguments that are not checked")
-        self._push(Made(target, arguments))
+        made = Made(target, arguments)
+        if arguments != () and target in METHOD_HOLDERS:
+            self._distrust(f"{target} with arguments that are not checked")
+        self._push(made)
 
     def reduce(self) -> None:
         arguments, target = self._pop(), self._pop()
@@ -384,11 +418,21 @@ class _Machine:
         state, target = self._pop(), self._top()
         if isinstance(target, Name):
             self._distrust(f"a change of {target} itself")
-        elif isinstance(target, Made):
-            target.state = state
+        elif not isinstance(target, Made) or target.is_built:
+            self._distrust("a second state")  # the first may say what the second is given to
+        else:
+            target.state, target.is_built = state, True
+            self._check_state(target)
             if target.of in ARRAY_WRAPPERS:
                 self._stack[-1] = Made(_ARRAY_CLASS)
                 self._raw_array(state)
+
+    def _check_state(self, made: Made) -> None:
+        of, state = _class_of(made), made.state
+        if of == _DTYPE_CLASS and not _is_honest_dtype(made):
+            self._distrust("a type of array that hides objects")
+        if of in METHOD_HOLDERS and not _names_methods(state):
+            self._distrust(f"a method of {of}'s parts by a name of its own")
 
     def frame(self) -> None:
         size = self._number("<Q")
@@ -406,6 +450,8 @@ class _Machine:
         if self._frame_end > self._source.position:
             raise Damaged("an array begins within a frame")
         fields = state if isinstance(state, Fields) else Fields()
+        if fields.has_others or not isinstance(fields.get("numpy_array_alignment_bytes"), (int, type(None))):
+            raise Damaged("the layout of an array cannot be read")
         item_bytes = _item_bytes(fields.get("dtype"))
         if item_bytes is None:
             self._distrust("an array of an unknown type")
@@ -446,18 +492,86 @@ def _item_bytes(dtype: object) -> int | None:
     return size or None
 
 
+def _class_of(made: Made) -> Name:
+    """Protocols 0 and 1 make objects by a function."""
+    if made.of == _RECONSTRUCTOR and isinstance(made.arguments, tuple) and made.arguments:
+        return made.arguments[0] if isinstance(made.arguments[0], Name) else made.of
+    return made.of
+
+
+def _names_methods(state: object) -> bool:
+    """Whether an object's attributes are known, and the methods that they name are those of predictions."""
+    if not isinstance(state, Fields) or state.has_others:
+        return False
+    for key in METHOD_FIELDS & state.keys():
+        value = state[key]
+        names = value if isinstance(value, (Items, tuple)) else (value,)
+        if len(names) >= MAX_TUPLE or not all(
+            name is None or (isinstance(name, str) and name in METHODS) for name in names
+        ):
+            return False
+    return True
+
+
+def _is_honest_dtype(dtype: object) -> bool:
+    """Whether it says so (flag 1) when it holds objects: NumPy believes it, and takes bytes for pointers."""
+    if not isinstance(dtype, Made) or dtype.of != _DTYPE_CLASS:
+        return False
+    state = dtype.state
+    if state is None and not dtype.is_built:
+        return True
+    if not isinstance(state, tuple) or len(state) < 7:
+        return False
+    if "O" in _dtype_name(dtype):
+        return _says_objects(state)
+    parts = _dtype_parts(state)
+    return parts is not None and (
+        _says_objects(state) or all(_is_honest_dtype(part) and not _holds_objects(part) for part in parts)
+    )
+
+
+def _dtype_parts(state: tuple[Any, ...]) -> list[Any] | None:
+    """The types within a type: of a subarray, of named fields. None if they cannot be known."""
+    parts = [state[2][0]] if isinstance(state[2], tuple) and state[2] else []
+    fields = state[4]
+    if fields is None:
+        return parts
+    if not isinstance(fields, Fields) or fields.has_others:
+        return None
+    return parts + [part[0] if isinstance(part, tuple) and part else None for part in fields.values()]
+
+
+def _dtype_name(dtype: Made) -> str:
+    """ "f8"; "O" for one that cannot be known."""
+    name = dtype.arguments[0] if isinstance(dtype.arguments, tuple) and dtype.arguments else None
+    return name if isinstance(name, str) else "O"
+
+
+def _says_objects(state: object) -> bool:
+    return isinstance(state, tuple) and len(state) > 7 and isinstance(state[7], int) and bool(state[7] & 1)
+
+
+def _holds_objects(dtype: Made) -> bool:
+    return "O" in _dtype_name(dtype) or _says_objects(dtype.state)
+
+
 def _set_item(target: object, key: str, value: object) -> None:
     if isinstance(target, Made) and target.of == _ORDERED_DICT:
         if target.items is _NOTHING:
             target.items = Fields()
         target = target.items
-    if isinstance(target, Fields) and len(target) < MAX_KEPT:
-        target[key] = value
+    if isinstance(target, Fields):
+        if len(target) < MAX_KEPT:
+            target[key] = value
+        else:
+            target.has_others = True
 
 
 def _index(line: bytes) -> int:
+    if len(line) > 20:
+        raise Damaged("a place in the memo is too far")
     try:
-        return int(line[:20])
+        return int(line)
     except ValueError:
         raise Damaged("a place in the memo is not a number") from None
 
@@ -504,7 +618,7 @@ _STEPS: dict[bytes, Callable[[_Machine], None]] = {
     b"\x96": _sized("<Q", _Machine._skipped),
     b"\x97": _Machine.next_buffer,
     b"\x98": lambda machine: None,
-    b"]": _Machine.unknown,
+    b"]": _Machine.list_new,
     b"a": _Machine.append,
     b"e": _Machine.append_mark,
     b"l": _Machine.list_mark,
@@ -517,7 +631,7 @@ _STEPS: dict[bytes, Callable[[_Machine], None]] = {
     b"d": _Machine.dict_mark,
     b"s": _Machine.set_item,
     b"u": _Machine.set_items,
-    b"\x8f": _Machine.unknown,
+    b"\x8f": _Machine.list_new,
     b"\x90": _Machine.append_mark,
     b"\x91": _Machine.list_mark,
     b"c": _Machine.global_line,

@@ -21,11 +21,11 @@ from pathlib import Path
 import pathspec
 
 from hatchway.errors import InvalidSpec
+from hatchway.modelfiles.digest import NEVER
 from hatchway.project.cache import Cache
 from hatchway.spec.revision import ProjectFile
 
 IGNORE_FILES = (".hatchwayignore", ".cortexignore")
-NEVER = ("__pycache__", "*.py[cod]", "*.egg-info", "node_modules")
 MAX_FILES = 100_000
 PROBLEMS_SHOWN = 20
 CHUNK_BYTES = 1024 * 1024

@@ -16,7 +16,7 @@ from typing import Any
 
 from hatchway.replica.batching import FailedTogether, one_by_one
 from hatchway.replica.calls import App, Call, stack_of, start_task
-from hatchway.replica.loading import Method, describe
+from hatchway.replica.loading import Method
 from hatchway.replica.logs import current_request_id
 from hatchway.replica.responses import is_awaitable
 
@@ -46,7 +46,10 @@ class Batch:
     # --- in a worker thread ------------------------------------------------------------------------------
     def execute(self) -> None:
         self._thread_id = threading.get_ident()
-        self._context.run(self._execute)
+        try:
+            self._context.run(self._execute)
+        except BaseException as exc:  # noqa: BLE001 (whatever it was: the thread lives on)
+            self._fail_all(exc)
 
     def _execute(self) -> None:
         for call in self._calls:
@@ -58,13 +61,14 @@ class Batch:
                 self._hand_out(group, self._method.function(**self._together(group, joined)))
             except BaseException as exc:  # noqa: BLE001 (the user's code may raise anything; the thread lives on)
                 _fail(group, exc)
-        for call in joined:
-            if call.has_follow_up:
-                call.in_loop(call.answer_and_leave_follow_up())
+        if any(call.has_follow_up for call in joined):
+            self._calls[0].in_loop(self._leave_follow_ups())
 
     def finish(self) -> None:
-        for call in self._calls:
+        calls, self._calls = self._calls, ()  # or bodies would stay until the garbage collector finds the circle
+        for call in calls:
             call.finish()
+            call.batch = None
 
     # --- in the loop -------------------------------------------------------------------------------------
     def run(self) -> None:
@@ -75,6 +79,15 @@ class Batch:
             task.add_done_callback(self._app.tasks.discard)
 
     async def _run(self) -> None:
+        try:
+            await self._answer()
+        except BaseException as exc:  # noqa: BLE001 (as above)
+            self._fail_all(exc)
+        finally:
+            self.finish()
+            self._app.slots.release()
+
+    async def _answer(self) -> None:
         for call in self._calls:
             if call.is_form:
                 await self._read_form(call)
@@ -86,11 +99,16 @@ class Batch:
                 self._hand_out(group, await results if is_awaitable(results) else results)
             except BaseException as exc:  # noqa: BLE001 (as above)
                 _fail(group, exc)
-        for call in joined:
+        if any(call.has_follow_up for call in joined):
+            await self._leave_follow_ups()
+
+    async def _leave_follow_ups(self) -> None:
+        """Returns when all have had their turn; nobody's answer waits for another's."""
+        for call in self._calls:
+            call.give()
+        for call in self._calls:
             if call.has_follow_up:
                 await call.answer_and_leave_follow_up()
-        self.finish()
-        self._app.slots.release()
 
     async def _read_form(self, call: Call) -> None:
         try:
@@ -106,7 +124,7 @@ class Batch:
             if call.failure is None:
                 try:
                     joined[call] = call.arguments()
-                except Exception as exc:  # noqa: BLE001 (as above)
+                except BaseException as exc:  # noqa: BLE001 (as above; validators are the user's code, too)
                     call.failure = exc
         return joined
 
@@ -127,6 +145,10 @@ class Batch:
             columns["payload"] = sys.modules["numpy"].stack(columns["payload"])
         return columns
 
+    def _fail_all(self, exc: BaseException) -> None:
+        for call in self._calls:
+            call.failure = call.failure or exc
+
     def _hand_out(self, calls: list[Call], results: Any) -> None:
         """Raises BadBatch."""
         for call, result in zip(calls, one_by_one(results, len(calls)), strict=True):
@@ -138,4 +160,4 @@ def _fail(calls: list[Call], exc: BaseException) -> None:
     first, *others = calls
     first.failure = exc
     for call in others:
-        call.failure = FailedTogether(f"failed in one batch with the request {first.request_id}: {describe(exc)}")
+        call.failure = FailedTogether(f"failed in one batch with the request {first.request_id}: {type(exc).__name__}")

@@ -243,9 +243,7 @@ class Call(Exchange):
 
     async def answer_and_leave_follow_up(self) -> None:
         """Returns when the follow-up has its turn: until then it keeps the slot of its call."""
-        if self._result is not None:
-            self._give(self._result)
-            self._result = None
+        self.give()
         has_started = self._app.workers.loop.create_future()
         self._leave_follow_up(lambda: has_started.set_result(None))
         await has_started
@@ -276,6 +274,12 @@ class Call(Exchange):
         self.end_stream()
 
     # --- as one of a batch -------------------------------------------------------------------------------
+    def give(self) -> None:
+        """Answer, if there is a result by now."""
+        result, self._result = self._result, None
+        if result is not None:
+            self._give(result)
+
     @property
     def has_follow_up(self) -> bool:
         return self._follow_up is not None
@@ -300,12 +304,14 @@ class Call(Exchange):
     # --- in the loop -------------------------------------------------------------------------------------
     def finish(self) -> None:
         """Back from the worker thread."""
-        if self.failure is not None:
-            self._fail(self.failure)
-        elif self._result is not None:
-            self._give(self._result)
-        self._count()
-        self._app.gate.leave(self)
+        try:
+            if self.failure is not None:
+                self._fail(self.failure)
+            else:
+                self.give()
+        finally:
+            self._count()
+            self._app.gate.leave(self)
 
     async def _run_in_loop(self) -> None:
         failure = await self._answer()

@@ -83,8 +83,6 @@ class Exchange:
         """The whole answer at once. Ignored when the client has gone or was already answered."""
         if self.answered or self.gone:
             return
-        self.answered = True
-        self.ended = True
         has_body = status >= 200 and status not in (204, 304)
         parts = [self._head(status)]
         if content_type:
@@ -96,7 +94,10 @@ class Exchange:
         parts.append(b"\r\n")
         if has_body and not self.is_head:
             parts.append(body)
-        self._connection.send(b"".join(parts))
+        whole = b"".join(parts)
+        self.answered = True
+        self.ended = True
+        self._connection.send(whole)
         self._connection.exchange_done(self)
 
     def answer_json(self, status: int, value: object, extra: ExtraHeaders | None = None) -> None:
@@ -130,13 +131,15 @@ class Exchange:
         self._connection.send(self._head(status) + fields + framing + b"\r\n")
 
     async def write(self, piece: bytes) -> None:
-        """One piece of a stream; waits while the client reads slowly. Raises ClientGone."""
-        if self.gone:
-            raise ClientGone
+        """One piece of a stream; waits for a slow client. Raises ClientGone, also once the answer is over."""
+        self._check_open()
         if piece and not self.is_head:
             self._connection.send(self._framed(piece))
         await self._connection.writable()
-        if self.gone:
+        self._check_open()
+
+    def _check_open(self) -> None:
+        if self.gone or self.ended:  # by the client or by the timeout
             raise ClientGone
 
     def end_stream(self, last: bytes = b"") -> None:

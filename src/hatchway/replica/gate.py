@@ -68,7 +68,7 @@ class Gate:
         self._overdue: dict[Job, float] = {}  # timed out but still running -> when it counts as stuck
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
-        self._is_filling = False  # a timer runs that ends the wait for a fuller batch
+        self._filling: asyncio.TimerHandle | None = None  # ends the wait for a fuller batch
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -86,7 +86,7 @@ class Gate:
             self._arm(job.deadline, now)
         if self._is_ripe(now):
             self.runner.wake()
-        elif not self._is_filling:
+        elif self._filling is None:
             self._wait_for_more(now)
         return True
 
@@ -113,7 +113,7 @@ class Gate:
         self.admission.release(time.monotonic())
         if self.is_idle:
             self._idle.set()
-        elif self.batching.max_wait_s and not self._is_filling:
+        elif self.batching.max_wait_s:
             self._look()
 
     async def wait_idle(self) -> None:
@@ -140,19 +140,21 @@ class Gate:
 
     def _look(self) -> None:
         """Wake the runner, or set the timer that will."""
-        self._is_filling = False
+        if self._filling is not None:
+            self._filling.cancel()
+            self._filling = None
         if self.admission.queued:
             now = time.monotonic()
             if self._is_ripe(now):
                 self.runner.wake()
-            self._wait_for_more(now)
+            if self.admission.queued and self._filling is None:
+                self._wait_for_more(now)
 
     def _wait_for_more(self, now: float) -> None:
-        self._is_filling = True
-        # What is ripe already is about to be taken; those behind it came later.
+        # What is ripe already runs as soon as a slot is free, and then it is looked again.
         left_s = self.admission.oldest_came_at() + self.batching.max_wait_s - now
         wait_s = left_s if 0 < left_s < self.batching.max_wait_s else self.batching.max_wait_s
-        asyncio.get_running_loop().call_later(wait_s, self._look)
+        self._filling = asyncio.get_running_loop().call_later(wait_s, self._look)
 
     # --- deadlines -------------------------------------------------------------------------------------------
     def _is_all_stuck(self) -> bool:
@@ -173,7 +175,7 @@ class Gate:
         for job in list(self._live):
             if job.answered:
                 job.deadline = math.inf
-            elif job.deadline <= now:
+            elif job.deadline <= now and job in self._live:  # it may have left in this very sweep
                 self._expire(job)
         for job, stuck_at in list(self._overdue.items()):
             if stuck_at <= now and job in self._overdue:

@@ -6,8 +6,12 @@ application/json and +json: parsed. Forms: starlette's FormData. text/plain: str
 from __future__ import annotations
 
 import codecs
+import encodings
+import encodings.aliases
 import importlib
+import pkgutil
 from collections.abc import AsyncIterator
+from functools import cache
 from typing import Any
 
 import orjson
@@ -16,6 +20,7 @@ from hatchway.errors import RequestError
 
 JSON = b"application/json"
 _SLOW_CHARSETS = frozenset({"idna", "punycode"})  # for names; a megabyte would take them hours
+MAX_FORM_FIELDS = 10_000
 _FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 
 
@@ -47,6 +52,8 @@ async def parse_form(raw_headers: list[tuple[bytes, bytes]], body: bytes) -> Any
         raise _no_form_parser() from exc
     headers = datastructures.Headers(raw=raw_headers)
     multipart = media_type_of(headers.get("content-type", "").encode("latin-1")) == "multipart/form-data"
+    if not multipart and body.count(b"&") >= MAX_FORM_FIELDS:  # which Starlette does not bound; multipart it does
+        raise RequestError(f"the form has more than {MAX_FORM_FIELDS} fields", status=413)
     parser_class = formparsers.MultiPartParser if multipart else formparsers.FormParser
     try:
         return await parser_class(headers, _one_piece(body)).parse()
@@ -82,14 +89,24 @@ def parse_json(body: bytes) -> Any:
 
 def decode_text(body: bytes, charset: str) -> str:
     """Raises RequestError (400)."""
+    # Looked up here first: the codec registry remembers every name that it does not know.
+    if encodings.normalize_encoding(charset).lower() not in _charsets():
+        raise RequestError(f"unknown charset {charset[:40]!r} in the content type")
     try:
         if codecs.lookup(charset).name not in _SLOW_CHARSETS:
             return body.decode(charset)
-    except LookupError as exc:
+    except LookupError as exc:  # one that is not for texts
         raise RequestError(f"unknown charset {charset!r} in the content type") from exc
     except (UnicodeError, ValueError) as exc:
         raise RequestError(f"the request's body is not valid {charset} text: {exc}") from exc
     raise RequestError(f"the charset {charset!r} in the content type is not for texts")
+
+
+@cache
+def _charsets() -> frozenset[str]:
+    """All that this Python knows, by their normalised names."""
+    modules = (module.name for module in pkgutil.iter_modules(encodings.__path__))
+    return frozenset((*encodings.aliases.aliases, *encodings.aliases.aliases.values(), *modules))
 
 
 def media_type_of(content_type: bytes) -> str:

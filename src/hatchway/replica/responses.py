@@ -70,8 +70,8 @@ def render(result: Any, accept: bytes = b"") -> Answer:
     if isinstance(result, (bytes, bytearray, memoryview)):
         return Answer(BYTES, bytes(result))
     if is_response(result):
-        fields = [(name.lower(), value) for name, value in result.raw_headers]
-        return Answer(b"", bytes(result.body), result.status_code, _without_length(fields))
+        fields = [(bytes(name).lower(), bytes(value)) for name, value in result.raw_headers]
+        return Answer(b"", bytes(result.body), int(result.status_code), _without_length(fields))
     encoded = answers.encode(result, accept)
     return Answer(JSON, to_json(result)) if encoded is None else Answer(*encoded, extra=_BY_ACCEPT)
 
@@ -124,12 +124,20 @@ async def relay(response: Any, exchange: Exchange, root_path: str) -> None:
             if not message.get("more_body", False):
                 exchange.end_stream()
 
-    run: Callable[..., Awaitable[None]] = response
     try:
-        await run(_scope(exchange, root_path), receive, send)
+        await _run(response, _scope(exchange, root_path), receive, send)
     finally:
         if encoded is not None:
             await encoded.aclose()
+
+
+async def _run(response: Callable[..., Awaitable[None]], *arguments: Any) -> None:
+    try:
+        await response(*arguments)
+    except Exception as exc:
+        if isinstance(exc.__context__, ClientGone):  # Starlette has an error of its own for it
+            raise ClientGone from exc
+        raise
 
 
 async def stream_async(items: Any, exchange: Exchange) -> None:

@@ -131,10 +131,14 @@ class Workers:
     # --- in the loop -----------------------------------------------------------------------------------------
     def _finish_done(self) -> None:
         self._is_waking_loop = False  # before looking: a task done from now on wakes the loop again
-        while self._done:
-            self._done.popleft().finish()
-        while self._paused:
-            self._paused.pop().release()
+        try:
+            while self._done:
+                self._done.popleft().finish()
+        finally:  # what one task raises is not the others' loss
+            if self._done:
+                self.loop.call_soon(self._finish_done)
+            while self._paused:
+                self._paused.pop().release()
 
 
 def _leave(bells: list[threading.Lock], bell: threading.Lock) -> bool:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+from hatchway.errors import RequestError
 from hatchway.replica.payloads import JSON
 from hatchway.replica.typed import decoder
 from hatchway.replica.typed.decoders import choose
@@ -137,3 +138,9 @@ def test_offsets_that_point_outside_are_found_before_pandas_follows_them() -> No
 
 def test_lists_of_numbers_are_taken() -> None:
     assert decoded(ARROW_STREAM, stream(pa.table({"v": [[1.0, 2.0]]})))["v"][0].tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("head", ["\n" + "," * 3000, '"\n"' + "," * 3000, "a\n" + "," * 3000, "\r\r" + "," * 3000])
+def test_few_bytes_do_not_become_many_cells(head: str) -> None:
+    with pytest.raises(RequestError, match="more than its"):
+        choose(pd.DataFrame).decode(b"text/csv", (head + "\n" + "1\n" * 3000).encode())

@@ -116,7 +116,7 @@ _OPENERS: dict[str, Callable[[Opening], Model]] = {
     "lightgbm-text": lambda opening: boosters.open_lightgbm(opening.path, opening.cpu_threads),
     "onnx": lambda opening: OnnxModel(opening.inner, opening.path, opening.cpu_threads),
     "torchscript": lambda opening: torch_model.open_torchscript(opening.path, opening.cpu_threads),
-    "pt2": lambda opening: torch_model.open_pt2(opening.path, opening.cpu_threads),
+    "pt2": lambda opening: torch_model.open_pt2(opening.path, opening.cpu_threads, is_trusted=opening.is_trusted),
     "torch-pickle": lambda opening: torch_model.open_module(opening.path, opening.cpu_threads),
     "transformers": _open_transformers,
     "mlflow": mlflow_model.open_pyfunc,
@@ -130,7 +130,7 @@ def differing(file: ModelFile) -> dict[str, tuple[str, str]]:
     return {
         name: (file.packages[name], version)
         for name, version in here.items()
-        if version and version != file.packages[name]
+        if version and version.partition("+")[0] != file.packages[name].partition("+")[0]
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -83,8 +84,10 @@ def open_torchscript(path: Path, cpu_threads: int) -> Model:
     return TorchModel(torch, module, arguments, [takes_indices] * len(arguments), "TorchScript")
 
 
-def open_pt2(path: Path, cpu_threads: int) -> Model:
+def open_pt2(path: Path, cpu_threads: int, *, is_trusted: bool) -> Model:
     """A file of torch.export.save."""
+    if not is_trusted:  # PyTorch falls back to full pickles otherwise
+        os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
     torch = _torch(cpu_threads)
     program = torch.export.load(str(path))
     arguments = list(program.graph_signature.user_inputs)

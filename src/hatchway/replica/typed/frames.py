@@ -82,10 +82,8 @@ class Frames(Decoder):
         return self._pandas.DataFrame(value)
 
     def _from_csv(self, body: bytes, charset: str) -> Any:
-        text = payloads.decode_text(body, charset)
-        first = re.match(r"[^\r\n]*", text)
-        n_columns = first[0].count(",") + 1 if first else 1
-        n_rows = text.count("\n") + text.count("\r")
+        text = payloads.decode_text(body, charset).replace("\r\n", "\n").replace("\r", "\n")
+        n_columns, n_rows = _widest(text), text.count("\n")
         # A row that is shorter than the header is filled up: few bytes could become very many cells.
         if n_columns > _MAX_COLUMNS or n_rows * n_columns > 2 * len(body) + _MAX_COLUMNS:
             raise damaged("CSV", f"{n_rows} rows for {n_columns} columns are more than its {len(body)} bytes can hold")
@@ -114,6 +112,20 @@ def has_arrow() -> bool:
         return False
     version = str(importlib.import_module("pyarrow").__version__)
     return tuple(int(part) for part in re.findall(r"\d+", version)[:3]) >= _SAFE_PYARROW
+
+
+# --- CSV -------------------------------------------------------------------------------------------------------
+_FIELD = r'(?:"(?:[^"]|"")*+(?:"[^,\n]*+|\Z)|[^,\n]*+)'
+_RECORD = re.compile(
+    rf"\ufeff?(?:[ \t]*+\n)*+[ \t]*+({_FIELD}(?:,{_FIELD})*+)"
+)  # after blank lines, which count as none
+
+
+def _widest(text: str) -> int:
+    """At least the columns that pandas will make: of the header, or of the first row, to which others are filled up."""
+    header = _RECORD.match(text)
+    row = _RECORD.match(text, header.end()) if header else None
+    return 1 + max((found[1].count(",") for found in (header, row) if found), default=0)
 
 
 # --- JSON ------------------------------------------------------------------------------------------------------
