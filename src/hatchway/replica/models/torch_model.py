@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from hatchway.replica.models.model import Model, Schema
 from hatchway.replica.models.tensors import WrongShape, shape_of
 
 _LOOKUPS = ("Embedding", "EmbeddingBag")  # a first layer of theirs takes indices
+_WEIGHTS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 _WHOLE_DTYPES = (1, 2, 3, 4, 5)  # integers, in the numbering of exported programs
 
 
@@ -84,12 +86,21 @@ def open_torchscript(path: Path, cpu_threads: int) -> Model:
     return TorchModel(torch, module, arguments, [takes_indices] * len(arguments), "TorchScript")
 
 
+@contextlib.contextmanager
+def _weights_only() -> Iterator[None]:
+    """Whatever PyTorch is asked to load: on errors it falls back to full pickles otherwise."""
+    os.environ[_WEIGHTS_ONLY] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[_WEIGHTS_ONLY]
+
+
 def open_pt2(path: Path, cpu_threads: int, *, is_trusted: bool) -> Model:
     """A file of torch.export.save."""
-    if not is_trusted:  # PyTorch falls back to full pickles otherwise
-        os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
     torch = _torch(cpu_threads)
-    program = torch.export.load(str(path))
+    with contextlib.nullcontext() if is_trusted else _weights_only():
+        program = torch.export.load(str(path))
     arguments = list(program.graph_signature.user_inputs)
     types = _tensor_types(path)
     whole = [types.get(name) in _WHOLE_DTYPES for name in arguments]

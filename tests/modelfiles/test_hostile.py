@@ -1,0 +1,112 @@
+"""Pickles that name nothing but known-safe code, and would do harm with it: each is listed or refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hatchway.errors import ModelFileError
+from hatchway.modelfiles import examine
+
+START = b"\x80\x02"
+MODEL = b"csklearn.linear_model._logistic\nLogisticRegression\n)\x81"
+KERNEL = b"csklearn.gaussian_process.kernels\nCompoundKernel\n)\x81"  # its instances can be called
+
+
+def text(value: bytes) -> bytes:
+    return b"U" + bytes([len(value)]) + value
+
+
+def latin(value: bytes) -> bytes:
+    """Bytes, as protocol 2 writes them."""
+    return b"c_codecs\nencode\nX" + len(value).to_bytes(4, "little") + value + b"X\x06\x00\x00\x00latin1\x86R"
+
+
+def attribute(name: bytes, value: bytes) -> bytes:
+    """A model with this attribute."""
+    return START + MODEL + b"}" + text(name) + value + b"sb."
+
+
+DTYPE_THAT_HIDES_OBJECTS = (
+    b"cnumpy\ndtype\n"
+    + text(b"O8")
+    + b"\x89\x88\x87R(K\x03"
+    + text(b"|")
+    + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+)
+ARRAY_OF_POINTERS = (
+    b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85"
+    + latin(b"b")
+    + b"\x87R(K\x01K\x01\x85"
+    + DTYPE_THAT_HIDES_OBJECTS
+    + b"\x89"
+    + latin(b"A" * 8)
+    + b"tb"
+)
+LAYOUT_WITH_A_SECOND_SHAPE = (
+    b"cjoblib.numpy_pickle\nNumpyArrayWrapper\n)\x81}("
+    + text(b"subclass")
+    + b"cnumpy\nndarray\n"
+    + text(b"dtype")
+    + b"cnumpy\ndtype\n"
+    + text(b"u1")
+    + b"\x89\x88\x87R"
+    + text(b"order")
+    + text(b"C")
+    + text(b"shape")
+    + b"K\x02\x85c__builtin__\nstr\n"
+    + text(b"shape")
+    + b"\x85RK\x00\x85ub"
+)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(
+            attribute(b"classes_", b"cnumpy\nndarray\nK\x01\x85c__builtin__\nobject\n" + latin(b"A" * 8) + b"\x87R"),
+            id="an array made of pointers",
+        ),
+        pytest.param(attribute(b"classes_", ARRAY_OF_POINTERS), id="a type that hides its objects"),
+        pytest.param(
+            START + b"clightgbm.basic\nBooster\n(NN" + text(b"/etc/passwd") + b"tR.", id="LightGBM reads a file"
+        ),
+        pytest.param(
+            START + b"cxgboost.core\nBooster\nN)" + text(b"/etc/passwd") + b"\x87R.", id="XGBoost reads a file"
+        ),
+        pytest.param(
+            START + KERNEL + b"p0\n0ccollections\nCounter\np" + b"0" * 20 + b"1\n0g0\nK\x07\x85R.",
+            id="a place in the memo that is another one to Python",
+        ),
+        pytest.param(
+            attribute(b"x", LAYOUT_WITH_A_SECOND_SHAPE + b"0" + KERNEL + b"K\x07\x85R"),
+            id="an array whose length is another one to joblib",
+        ),
+        pytest.param(
+            START + MODEL + b"}" + text(b"append") + KERNEL + b"sb(K\x01e.", id="an attribute that looks like a method"
+        ),
+        pytest.param(
+            START
+            + b"csklearn.ensemble._stacking\nStackingClassifier\n)\x81}"
+            + text(b"stack_method_")
+            + b"]"
+            + text(b"tofile")
+            + b"asb.",
+            id="a method by a name of its own",
+        ),
+        pytest.param(START + MODEL + b"}b}" + text(b"a") + b"K\x01sb.", id="a second state"),
+    ],
+)
+def test_it_is_listed_or_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "m.pkl").write_bytes(content)
+    try:
+        unsafe = examine(tmp_path / "m.pkl").unsafe
+    except ModelFileError:
+        return
+    assert unsafe
+
+
+def test_what_an_honest_model_does_is_not(tmp_path: Path) -> None:
+    (tmp_path / "m.pkl").write_bytes(attribute(b"coef_", b"]K\x01a"))
+    assert examine(tmp_path / "m.pkl").unsafe == ()
