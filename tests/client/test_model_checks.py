@@ -96,8 +96,9 @@ def test_a_python_without_the_framework_is_refused_with_the_line_of_pip(safe: Pa
     assert "/venv/bin/python -m pip install scikit-learn==" in str(caught.value.hint)
 
 
-def test_requirements_decide_for_themselves(safe: Path, tmp_path: Path) -> None:
-    (api,) = load(f"name: iris\nhandler: {{model: {safe.name}, dependencies: {{pip: r.txt}}}}\n")
+@pytest.mark.parametrize("dependencies", ["{pip: r.txt}", "{pyproject: pyproject.toml}"])
+def test_requirements_decide_for_themselves(safe: Path, tmp_path: Path, dependencies: str) -> None:
+    (api,) = load(f"name: iris\nhandler: {{model: {safe.name}, dependencies: {dependencies}}}\n")
     checks = ModelChecks(Trust(tmp_path / "t"), trust_none, lambda event: None)
     assert checks.trusted(api, safe.parent, a_python()) == ()
 

@@ -52,7 +52,7 @@ class ModelChecks:
             return ()
         model = examine(root / name)
         differing: tuple[str, ...] = ()
-        if api.spec.handler.dependencies.pip is None:
+        if api.spec.handler.dependencies.file is None:
             there = installed(python.packages)
             _check_installed(model, missing(model.packages, there), python)
             differing = tuple(map(str, skews(model.packages, there)))
