@@ -151,17 +151,22 @@ class RecordHandler(logging.Handler):
         self._log.write(level, "logging", message, current_request_id.get())
 
 
-def install(level: str) -> Log:
-    """Take over stdout, stderr, logging and uncaught exceptions of this process."""
-    log = Log(os.dup(1))
-    sys.stdout = LineWriter(log, "stdout", "INFO", 1)
-    sys.stderr = LineWriter(log, "stderr", "WARNING", 2)
+def take_records(log: Log, level: str) -> None:
+    """What `logging` is told goes to `log`; a crash of the interpreter shows where its threads were."""
     handler = RecordHandler(log)
     handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(level.upper())
     faulthandler.enable(file=2)
+
+
+def install(level: str) -> Log:
+    """Take over stdout, stderr, logging and uncaught exceptions of this process."""
+    log = Log(os.dup(1))
+    sys.stdout = LineWriter(log, "stdout", "INFO", 1)
+    sys.stderr = LineWriter(log, "stderr", "WARNING", 2)
+    take_records(log, level)
 
     def uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
         if args.exc_type is not SystemExit:

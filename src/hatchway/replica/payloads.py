@@ -21,12 +21,12 @@ from hatchway.errors import RequestError
 JSON = b"application/json"
 _SLOW_CHARSETS = frozenset({"idna", "punycode"})  # for names; a megabyte would take them hours
 MAX_FORM_FIELDS = 10_000
-_FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
+FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 
 
 def is_form(content_type: bytes | None) -> bool:
     """Whether the body is a form, whose parsing has to be awaited."""
-    return content_type is not None and media_type_of(content_type) in _FORMS
+    return content_type is not None and media_type_of(content_type) in FORMS
 
 
 def parse(content_type: bytes | None, body: bytes) -> Any:
@@ -36,7 +36,7 @@ def parse(content_type: bytes | None, body: bytes) -> Any:
     if content_type is None:
         return body
     media_type = media_type_of(content_type)
-    if media_type == "application/json" or media_type.endswith("+json"):
+    if is_json(media_type):
         return parse_json(body)
     if media_type == "text/plain":
         return decode_text(body, charset_of(content_type))
@@ -107,6 +107,11 @@ def _charsets() -> frozenset[str]:
     """All that this Python knows, by their normalised names."""
     modules = (module.name for module in pkgutil.iter_modules(encodings.__path__))
     return frozenset((*encodings.aliases.aliases, *encodings.aliases.aliases.values(), *modules))
+
+
+def is_json(media_type: str) -> bool:
+    """Of a media type without its parameters."""
+    return media_type == "application/json" or media_type.endswith("+json")
 
 
 def media_type_of(content_type: bytes) -> str:

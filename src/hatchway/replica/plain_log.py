@@ -5,13 +5,11 @@ stdout and stderr stay what they are: prints appear as printed, and a debugger h
 
 from __future__ import annotations
 
-import faulthandler
 import io
-import logging
 import os
 import sys
 
-from hatchway.replica.logs import Log, RecordHandler
+from hatchway.replica.logs import Log, take_records
 
 _COLOURS = {"ERROR": "\x1b[31m", "WARNING": "\x1b[33m", "DEBUG": "\x1b[2m"}
 _RESET = "\x1b[0m"
@@ -40,12 +38,7 @@ def install(level: str) -> Log:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True)  # in a pipe, prints would wait for the buffer to fill
-    handler = RecordHandler(log)
-    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
-    root = logging.getLogger()
-    root.addHandler(handler)
-    root.setLevel(level.upper())
-    faulthandler.enable(file=2)
+    take_records(log, level)
     return log
 
 

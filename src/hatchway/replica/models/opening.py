@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -141,6 +140,8 @@ def skew_of(file: ModelFile) -> str:
 
 
 def _installed(name: str) -> str:
+    import importlib.metadata  # most replicas have no model file, and need not wait for it
+
     for candidate in (name, f"{name}-cpu", f"{name}-gpu", f"{name}-skinny"):
         try:
             return importlib.metadata.version(candidate)

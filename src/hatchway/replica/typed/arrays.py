@@ -39,7 +39,7 @@ class Arrays(Decoder):
         media_type = "application/json" if content_type is None else payloads.media_type_of(content_type)
         if media_type == NPY or (media_type == "application/octet-stream" and body.startswith(_MAGIC)):
             return self._converted(from_npy(self._numpy, body))
-        if media_type == "application/json" or media_type.endswith("+json"):
+        if payloads.is_json(media_type):
             return self._converted(self._from_json(body))
         raise self.unsupported(content_type)
 

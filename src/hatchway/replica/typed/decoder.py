@@ -14,6 +14,8 @@ Schema = dict[str, Any]  # JSON Schema
 # So much memory may a decoded payload take, whatever the body claims: a hundred bytes can say a billion rows.
 MAX_DECODED_BYTES = 512 * 1024 * 1024
 
+MAX_DETAILS = 100  # of a wrong payload, which may be wrong at a million places
+
 
 class Decoder:
     """Decodes the payload of one method. This one does what is done without an annotation."""

@@ -50,7 +50,7 @@ class Frames(Decoder):
             return self._from_csv(body, payloads.charset_of(content_type or b""))
         if media_type in (PARQUET, ARROW_STREAM, ARROW_FILE) and self._has_arrow:
             return _from_arrow(media_type, body)
-        if media_type == "application/json" or media_type.endswith("+json"):
+        if payloads.is_json(media_type):
             return self._from_json(body)
         raise self.unsupported(content_type)
 

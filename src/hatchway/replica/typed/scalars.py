@@ -10,9 +10,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from hatchway.replica.typed.decoder import Schema
+from hatchway.replica.typed.decoder import MAX_DETAILS, Schema
 
-MAX_DETAILS = 100  # of a wrong value, which may be wrong at a million places
 Loc = tuple[str | int, ...]
 Detail = dict[str, object]
 

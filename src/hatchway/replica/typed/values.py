@@ -12,11 +12,10 @@ from typing import Any, Protocol
 
 from hatchway.errors import RequestError
 from hatchway.replica import payloads
-from hatchway.replica.typed.decoder import Decoder, Schema, invalid
+from hatchway.replica.typed.decoder import MAX_DETAILS, Decoder, Schema, invalid
 from hatchway.replica.typed.forms import Fields, fields_of
 from hatchway.replica.typed.plain import Plain, Unsupported, uses_pydantic_1
 
-MAX_DETAILS = 100  # of a wrong body, which may be wrong at a million places
 SLOW_ABOVE_BYTES = 64 * 1024
 REFERENCE = "#/components/schemas/{model}"
 
@@ -65,7 +64,7 @@ class Values(Decoder):
         found = {"application/json": schema} if self._takes_json else {}
         if self._fields is None:
             return found
-        forms = ("multipart/form-data",) if self._fields.has_files else _FORMS
+        forms = ("multipart/form-data",) if self._fields.has_files else payloads.FORMS
         return found | dict.fromkeys(forms, schema)
 
     def definitions(self) -> Mapping[str, Schema]:
@@ -76,9 +75,6 @@ class Values(Decoder):
             return self._validator.from_python(None)
         except RequestError:
             raise RequestError("the request's body is empty; send a JSON value") from None
-
-
-_FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 
 
 def values(annotation: Any) -> Values:
@@ -164,5 +160,4 @@ def _detail(error: Mapping[str, Any]) -> dict[str, object]:
 def _is_json(content_type: bytes | None) -> bool:
     if content_type is None or content_type == payloads.JSON:
         return True
-    media_type = payloads.media_type_of(content_type)
-    return media_type == "application/json" or media_type.endswith("+json")
+    return payloads.is_json(payloads.media_type_of(content_type))
