@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import posixpath
 from pathlib import Path
 
-import joblib
 import pytest
-from sklearn.dummy import DummyClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
 
 from hatchway.modelfiles import examine
 from tests.cli.conftest import CommandLine
 from tests.cli.test_terminal import terminal
+from tests.model_files import write_safe, write_unsafe
 
 
 @pytest.fixture
 def safe(tmp_path: Path) -> Path:
-    path = tmp_path / "iris.joblib"
-    joblib.dump(DummyClassifier().fit([[0], [1]], [0, 1]), path)
-    return path
+    return write_safe(tmp_path / "iris.joblib")
 
 
 @pytest.fixture
 def unsafe(tmp_path: Path) -> Path:
-    path = tmp_path / "unsafe.joblib"
-    joblib.dump(make_pipeline(FunctionTransformer(posixpath.join), DummyClassifier()), path)
-    return path
+    return write_unsafe(tmp_path / "unsafe.joblib")
 
 
 def test_a_file_is_enough(cli: CommandLine, safe: Path) -> None:

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import joblib
 import pytest
-from sklearn.dummy import DummyClassifier
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from hatchway import Client
@@ -20,22 +18,18 @@ from hatchway.project import Trust
 from hatchway.spec.load import LoadedApi
 from hatchway.spec.revision import Interpreter
 from tests.control_api.memory_plane import RunningPlane
+from tests.model_files import write_safe, write_unsafe
 from tests.spec.builders import load
 
 
 @pytest.fixture
 def safe(tmp_path: Path) -> Path:
-    path = tmp_path / "safe.joblib"
-    joblib.dump(DummyClassifier().fit([[0], [1]], [0, 1]), path)
-    return path
+    return write_safe(tmp_path / "safe.joblib")
 
 
 @pytest.fixture
 def unsafe(tmp_path: Path) -> Path:
-    """A pipeline that calls a function of some module as it predicts."""
-    path = tmp_path / "unsafe.joblib"
-    joblib.dump(make_pipeline(FunctionTransformer(posixpath.join), DummyClassifier()), path)
-    return path
+    return write_unsafe(tmp_path / "unsafe.joblib")
 
 
 def an_api(model: Path) -> LoadedApi:
