@@ -23,7 +23,7 @@ from hatchway.spec.status import LogLine
 from tests.e2e.verbs import engine_socket, get, until
 from tests.shell import Shell, a_shell
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90), pytest.mark.xdist_group("bad input")]
 
 MEGABYTE = 1_000_000
 MAX_BODY = 1024 * 1024

@@ -24,7 +24,7 @@ from uv import find_uv_bin
 
 from tests.shell import REPOSITORY, Shell, a_shell
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240), pytest.mark.xdist_group("models")]
 
 FLOWER = {"sepal length (cm)": 6.5, "sepal width (cm)": 3.0, "petal length (cm)": 5.5, "petal width (cm)": 2.0}
 

@@ -21,7 +21,7 @@ from tests.e2e.steady import Outcome, steady
 from tests.e2e.verbs import condition, get, kill_engine, marked
 from tests.shell import a_shell
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90), pytest.mark.xdist_group("no request lost")]
 
 BROKEN = {
     "import error": ("ImportError", "import a_module_that_is_not_there\n"),

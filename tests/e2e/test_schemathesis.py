@@ -14,7 +14,7 @@ import pytest
 
 from tests.shell import Shell, a_shell
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300), pytest.mark.xdist_group("schemathesis")]
 
 UV = str(Path(sys.executable).parent / "uv")
 SCHEMATHESIS = "schemathesis>=4,<5"
