@@ -13,6 +13,7 @@ from hatchway.backends import Backend
 from hatchway.control_api.plane import ShutdownMode
 from hatchway.controller.controller import Controller
 from hatchway.gateway.gateway import Gateway
+from hatchway.metrics.metrics import Metrics
 from hatchway.settings import Settings
 from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.requests import ScaleRequest
@@ -26,19 +27,21 @@ from hatchway.spec.status import (
     ScalingStep,
     Status,
 )
+from hatchway.spec.timeline import Sparkline, Timeline
 from hatchway.store.blobs import Blobs
 
 
 class Plane:
     """Implements `control_api.plane.ControlPlane`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (the parts it is put together from)
         self,
         settings: Settings,
         controller: Controller,
         backend: Backend,
         gateway: Gateway,
         blobs: Blobs,
+        metrics: Metrics,
         request_shutdown: Callable[[ShutdownMode, str | None], None],
     ) -> None:
         self._settings = settings
@@ -46,6 +49,7 @@ class Plane:
         self._backend = backend
         self._gateway = gateway
         self._blobs = blobs
+        self._metrics = metrics
         self._request_shutdown = request_shutdown
 
     async def deploy(self, request: DeployRequest, by: str) -> list[DeployResult]:
@@ -62,6 +66,16 @@ class Plane:
 
     def scaling(self, name: str) -> Sequence[ScalingStep]:
         return self._controller.scaling(name)
+
+    def timeline(self, name: str, window_s: float) -> Timeline:
+        self._controller.get(name)
+        return self._metrics.timeline(name, window_s)
+
+    def timelines(self) -> Mapping[str, Sparkline]:
+        return self._metrics.sparklines()
+
+    async def metrics(self) -> str:
+        return await self._metrics.text()
 
     async def start(self, name: str, by: str) -> ApiStatus:
         return await self._controller.start(name, by)

@@ -31,6 +31,7 @@ from hatchway.spec.status import (
     ScalingStep,
     Status,
 )
+from hatchway.spec.timeline import Sparkline, Timeline
 from hatchway.store.blobs import Blobs
 
 NOON = "2026-01-01T12:00:00.000Z"
@@ -129,6 +130,16 @@ class MemoryPlane:
     def scaling(self, name: str) -> Sequence[ScalingStep]:
         self.get(name)
         return self.steps
+
+    def timeline(self, name: str, window_s: float) -> Timeline:
+        self.get(name)
+        return Timeline(step_s=2.0, start=window_s)
+
+    def timelines(self) -> Mapping[str, Sparkline]:
+        return {"iris": Sparkline(step_s=16.0, start=0.0, requests_per_s=(1.5,), errors_per_s=(0.0,))}
+
+    async def metrics(self) -> str:
+        return "hatchway_up 1\n"
 
     async def start(self, name: str, by: str) -> ApiStatus:
         self.asked_by.append(by)

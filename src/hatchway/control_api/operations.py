@@ -13,6 +13,7 @@ from hatchway.control_api.plane import ShutdownMode
 from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.requests import HEADER_BY, RollbackRequest, ScaleRequest
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
+from hatchway.spec.timeline import Sparkline, Timeline
 
 MAX_BLOB_PATHS = 1000  # in one request
 
@@ -147,6 +148,16 @@ OPERATIONS = (
         "What the autoscaler decided and why, newest first",
         tuple[ScalingStep, ...],
     ),
+    Operation(
+        "timeline",
+        "GET",
+        "/v1/apis/{name}/timeline",
+        "How an API was over the last while, step by step",
+        Timeline,
+        query=(("window", "how far back: 15m, by default, or 1h at most"),),
+    ),
+    Operation("timelines", "GET", "/v1/timelines", "Requests of each API that was not at rest", dict[str, Sparkline]),
+    Operation("metrics", "GET", "/v1/metrics", "All metrics, as Prometheus reads them", str, media_type="text/plain"),
     Operation("delete", "DELETE", "/v1/apis/{name}", "Stop an API and forget it", ApiStatus),
     Operation("missing_blobs", "POST", "/v1/blobs/missing", "Which files must be uploaded", MissingBlobs, BlobHashes),
     Operation(

@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.requests import ScaleRequest
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
+from hatchway.spec.timeline import Sparkline, Timeline
 
 ShutdownMode = Literal["down", "restart", "handover"]
 
@@ -35,6 +36,18 @@ class ControlPlane(Protocol):
 
     def scaling(self, name: str) -> Sequence[ScalingStep]:
         """What the autoscaler decided, the newest first. Raises NotFound."""
+        ...
+
+    def timeline(self, name: str, window_s: float) -> Timeline:
+        """How an API was over the last while. Raises NotFound."""
+        ...
+
+    def timelines(self) -> Mapping[str, Sparkline]:
+        """The same in short, of every API that was not at rest."""
+        ...
+
+    async def metrics(self) -> str:
+        """All metrics, as Prometheus reads them (`metrics.text.CONTENT_TYPE`)."""
         ...
 
     async def start(self, name: str, by: str) -> ApiStatus: ...
