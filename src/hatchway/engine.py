@@ -23,8 +23,9 @@ import uvloop
 
 from hatchway.backends.local import LocalBackend
 from hatchway.control_api.app import make_app
+from hatchway.control_api.listener import Listener
 from hatchway.control_api.plane import ShutdownMode
-from hatchway.control_api.serving import serve
+from hatchway.control_api.serving import Beside, serve
 from hatchway.controller.changes import Changes
 from hatchway.controller.controller import Controller
 from hatchway.controller.reconcile import World
@@ -69,6 +70,7 @@ class Engine:
         blobs = Blobs(settings.blobs_dir)
         self.backend = LocalBackend(settings, self._on_change)
         self.gateway = Gateway(settings, self._on_change, self._on_wanted)
+        self.listener = Listener(settings)
         self._changes = Changes()
         self.controller = Controller(
             World(
@@ -83,7 +85,9 @@ class Engine:
                 wall_clock=time.time,
             )
         )
-        self._plane = Plane(settings, self.controller, self.backend, self.gateway, blobs, self.shutdown.request)
+        self._plane = Plane(
+            settings, self.controller, self.backend, self.gateway, blobs, self.shutdown.request, self.listener
+        )
 
     def _on_change(self, api: str) -> None:
         """A replica or the gateway's view of an API changed."""
@@ -96,6 +100,7 @@ class Engine:
 
     async def run(self) -> int:
         """Live until asked to end. Returns the exit code for the keeper."""
+        self.listener.open()
         await self._adopt()
         tasks = [
             asyncio.create_task(part, name=name)
@@ -103,7 +108,7 @@ class Engine:
                 "backend": self.backend.run(),
                 "gateway": self.gateway.run(),
                 "controller": self.controller.run(),
-                "control API": serve(make_app(self._plane), self.settings.engine_socket),
+                "control API": serve(make_app(self._plane), self.settings.engine_socket, self._beside()),
                 "shutdown": self.shutdown.wait(),
             }.items()
         ]
@@ -124,6 +129,9 @@ class Engine:
             group.create_task(self.gateway.start(), name="adopt Envoy")
         self.controller.prime()
         log.info("engine %d serves %s at %s", os.getpid(), self.settings.home, self.gateway.url)
+
+    def _beside(self) -> Beside:
+        return Beside(self.listener.socket, self.listener.app(make_app(self._plane, accepts_paths=False)))
 
     async def _end(self) -> int:
         if self.shutdown.mode == "down":

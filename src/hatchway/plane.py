@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hatchway import __version__
 from hatchway.backends import Backend
+from hatchway.control_api.listener import Listener
 from hatchway.control_api.plane import ShutdownMode
 from hatchway.controller.controller import Controller
 from hatchway.gateway.gateway import Gateway
@@ -17,6 +18,7 @@ from hatchway.settings import Settings
 from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.requests import ScaleRequest
 from hatchway.spec.status import (
+    Address,
     ApiStatus,
     DeployResult,
     EngineStatus,
@@ -32,7 +34,7 @@ from hatchway.store.blobs import Blobs
 class Plane:
     """Implements `control_api.plane.ControlPlane`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (the parts it is put together from)
         self,
         settings: Settings,
         controller: Controller,
@@ -40,6 +42,7 @@ class Plane:
         gateway: Gateway,
         blobs: Blobs,
         request_shutdown: Callable[[ShutdownMode, str | None], None],
+        listener: Listener,
     ) -> None:
         self._settings = settings
         self._controller = controller
@@ -47,6 +50,7 @@ class Plane:
         self._gateway = gateway
         self._blobs = blobs
         self._request_shutdown = request_shutdown
+        self._listener = listener
 
     async def deploy(self, request: DeployRequest, by: str) -> list[DeployResult]:
         return list(await self._controller.deploy(request, by))
@@ -92,7 +96,15 @@ class Plane:
             home=str(home),
             apis=dict(Counter(status.status for status in self._controller.list())),
             disk_bytes=await asyncio.to_thread(disk_bytes, home),
+            dashboard=Address(url=self._listener.url),
+            metrics=Address(url=f"{self._listener.url}/metrics"),
         )
+
+    async def metrics(self) -> str:
+        return f'hatchway_info{{version="{__version__}"}} 1\n'
+
+    def dashboard_link(self) -> str:
+        return self._listener.link()
 
     def logs(
         self, name: str, *, replica: str | None, since: float | None, request_id: str | None, follow: bool

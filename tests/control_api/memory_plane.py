@@ -17,6 +17,7 @@ from hatchway.errors import Conflict, NotFound, UsageError
 from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.requests import ScaleRequest
 from hatchway.spec.status import (
+    Address,
     ApiStatus,
     Condition,
     DeployAction,
@@ -200,7 +201,15 @@ class MemoryPlane:
             home="/home/x/.hatchway",
             apis={"live": len(self.apis)},
             disk_bytes={"blobs": 10},
+            dashboard=Address(url="http://127.0.0.1:8485"),
+            metrics=Address(url="http://127.0.0.1:8485/metrics"),
         )
+
+    async def metrics(self) -> str:
+        return "hatchway_info 1\n"
+
+    def dashboard_link(self) -> str:
+        return "http://127.0.0.1:8485/enter?code=abc"
 
     async def logs(
         self, name: str, *, replica: str | None, since: float | None, request_id: str | None, follow: bool

@@ -24,16 +24,18 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hatchway.control_api.operations import (
+    METRICS_TYPE,
     OPERATIONS,
     Answer,
     BlobHashes,
     BlobPaths,
+    DashboardLink,
     MissingBlobs,
     ShutdownRequest,
     openapi_document,
 )
 from hatchway.control_api.plane import ControlPlane, ShutdownMode
-from hatchway.control_api.serving import serve
+from hatchway.control_api.serving import Beside, serve
 from hatchway.control_api.streams import Stream, as_events, as_lines
 from hatchway.errors import HatchwayError, InvalidSpec, UsageError
 from hatchway.spec.deploy import DeployRequest
@@ -41,7 +43,7 @@ from hatchway.spec.requests import HEADER_BY, RollbackRequest, ScaleRequest
 from hatchway.spec.values import Wrong, parse_duration
 from hatchway.store.trees import check_manifest
 
-__all__ = ["ControlPlane", "ShutdownMode", "make_app", "serve"]
+__all__ = ["Beside", "ControlPlane", "ShutdownMode", "make_app", "serve"]
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +55,10 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def make_app(plane: ControlPlane, *, accepts_paths: bool = True) -> Starlette:
-    """The application. `accepts_paths`: a blob may be named by its path here; only on a socket of this user's own."""
+    """The application.
+
+    `accepts_paths`: files and programs may be named by their path; only on a socket of this user's own.
+    """
     endpoints = Endpoints(plane, accepts_paths=accepts_paths)
     return Starlette(
         routes=[Route(one.path, getattr(endpoints, one.name), methods=[one.method]) for one in OPERATIONS],
@@ -107,6 +112,9 @@ class Endpoints:
     async def scaling(self, request: Request) -> Response:
         return _answers(self._plane.scaling(request.path_params["name"]))
 
+    async def metrics(self, request: Request) -> Response:
+        return Response(await self._plane.metrics(), media_type=METRICS_TYPE)
+
     async def openapi(self, request: Request) -> Response:
         return JSONResponse(openapi_document())
 
@@ -155,8 +163,13 @@ class Endpoints:
     async def prune(self, request: Request) -> Response:
         return JSONResponse(await self._plane.prune())
 
+    async def dashboard_link(self, request: Request) -> Response:
+        return _answer(DashboardLink(url=self._plane.dashboard_link()))
+
     async def shutdown(self, request: Request) -> Response:
         asked = await _body(request, ShutdownRequest)
+        if asked.mode == "handover" and not self._accepts_paths:
+            raise UsageError("a handover names a program of this machine, on the engine's own socket only")
         self._plane.request_shutdown(asked.mode, asked.python)
         return _answer(Answer())
 

@@ -14,6 +14,7 @@ from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.requests import HEADER_BY, RollbackRequest, ScaleRequest
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
 
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MAX_BLOB_PATHS = 1000  # in one request
 
 
@@ -48,6 +49,12 @@ class Answer(Body):
     """Nothing more to say than that it was done."""
 
     ok: bool = True
+
+
+class DashboardLink(Body):
+    """Lets one browser in, once, within ten minutes."""
+
+    url: str
 
 
 class ErrorBody(Body):
@@ -161,6 +168,8 @@ OPERATIONS = (
     Operation("deploy", "POST", "/v1/deploy", "Make these APIs as described", tuple[DeployResult, ...], DeployRequest),
     Operation("prune", "POST", "/v1/prune", "Remove what no API needs; bytes freed by folder", dict[str, int]),
     Operation("shutdown", "POST", "/v1/shutdown", "End the engine", Answer, ShutdownRequest),
+    Operation("dashboard_link", "POST", "/v1/dashboard/links", "A link that lets one browser in", DashboardLink),
+    Operation("metrics", "GET", "/metrics", "Prometheus' text format", str, media_type=METRICS_TYPE),
     Operation("openapi", "GET", "/v1/openapi.json", "This document"),
 )
 

@@ -61,6 +61,14 @@ class ControlPlane(Protocol):
 
     async def status(self) -> Status: ...
 
+    async def metrics(self) -> str:
+        """Prometheus' text format."""
+        ...
+
+    def dashboard_link(self) -> str:
+        """An address that lets one browser in, once."""
+        ...
+
     def logs(
         self, name: str, *, replica: str | None, since: float | None, request_id: str | None, follow: bool
     ) -> AsyncIterator[LogLine]:
