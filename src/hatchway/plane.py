@@ -12,6 +12,7 @@ from hatchway import __version__
 from hatchway.backends import Backend
 from hatchway.control_api.listener import Listener
 from hatchway.control_api.plane import ShutdownMode
+from hatchway.control_api.trials import Trials
 from hatchway.controller.controller import Controller
 from hatchway.gateway.gateway import Gateway
 from hatchway.settings import Settings
@@ -28,6 +29,8 @@ from hatchway.spec.status import (
     ScalingStep,
     Status,
 )
+from hatchway.spec.summary import Summaries
+from hatchway.spec.trial import TrialAnswer, TrialRequest
 from hatchway.store.blobs import Blobs
 
 
@@ -51,6 +54,7 @@ class Plane:
         self._blobs = blobs
         self._request_shutdown = request_shutdown
         self._listener = listener
+        self._trials = Trials()
 
     async def deploy(self, request: DeployRequest, by: str) -> list[DeployResult]:
         return list(await self._controller.deploy(request, by))
@@ -87,6 +91,12 @@ class Plane:
 
     def watch(self, name: str) -> AsyncIterator[ApiStatus]:
         return self._controller.watch(name)
+
+    def watch_all(self) -> AsyncIterator[Summaries]:
+        return self._controller.watch_all()
+
+    async def try_out(self, name: str, trial: TrialRequest) -> TrialAnswer:
+        return await self._trials.send(self._controller.get(name).endpoint, trial)
 
     async def status(self) -> Status:
         home = self._settings.home

@@ -32,6 +32,8 @@ from hatchway.spec.status import (
     ScalingStep,
     Status,
 )
+from hatchway.spec.summary import ApiSummary, Summaries
+from hatchway.spec.trial import TrialAnswer, TrialRequest
 from hatchway.store.blobs import Blobs
 
 NOON = "2026-01-01T12:00:00.000Z"
@@ -191,6 +193,18 @@ class MemoryPlane:
                 self.watched.put(last)
                 yield last
             await changed.wait()
+
+    async def watch_all(self) -> AsyncIterator[Summaries]:
+        while True:
+            changed = self._changed
+            yield Summaries(is_all=True, apis=tuple(ApiSummary.of(api) for api in self.list()))
+            await changed.wait()
+
+    async def try_out(self, name: str, trial: TrialRequest) -> TrialAnswer:
+        self.get(name)
+        return TrialAnswer(
+            status=200, took_ms=1.5, headers=(), request_id="r", body=trial.body, body_base64=None, is_cut=False
+        )
 
     async def status(self) -> Status:
         if self.fails:

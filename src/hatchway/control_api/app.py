@@ -40,6 +40,7 @@ from hatchway.control_api.streams import Stream, as_events, as_lines
 from hatchway.errors import HatchwayError, InvalidSpec, UsageError
 from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.requests import HEADER_BY, RollbackRequest, ScaleRequest
+from hatchway.spec.trial import TrialRequest
 from hatchway.spec.values import Wrong, parse_duration
 from hatchway.store.trees import check_manifest
 
@@ -93,6 +94,14 @@ class Endpoints:
             lines = self._plane.logs(name, replica=None, since=since, request_id=None, follow=True)
             sources.append(as_events("log", lines))
         return Stream(sources, media_type="text/event-stream", keep_alive=b": alive\n\n")
+
+    async def watch_apis(self, request: Request) -> Response:
+        events = as_events("apis", self._plane.watch_all())
+        return Stream([events], media_type="text/event-stream", keep_alive=b": alive\n\n")
+
+    async def try_api(self, request: Request) -> Response:
+        trial = await _body(request, TrialRequest)
+        return _answer(await self._plane.try_out(request.path_params["name"], trial))
 
     async def logs(self, request: Request) -> Response:
         name, query = request.path_params["name"], request.query_params

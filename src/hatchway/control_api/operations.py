@@ -13,6 +13,8 @@ from hatchway.control_api.plane import ShutdownMode
 from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.requests import HEADER_BY, RollbackRequest, ScaleRequest
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
+from hatchway.spec.summary import Summaries
+from hatchway.spec.trial import TrialAnswer, TrialRequest
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MAX_BLOB_PATHS = 1000  # in one request
@@ -100,6 +102,22 @@ OPERATIONS = (
         ApiStatus,
         query=(("logs", "1: with new log lines"), *_LOG_FILTERS),
         media_type="text/event-stream",
+    ),
+    Operation(
+        "watch_apis",
+        "GET",
+        "/v1/watch",
+        "Server-sent events: `apis` (Summaries), all APIs now, and then those that changed; `error`",
+        Summaries,
+        media_type="text/event-stream",
+    ),
+    Operation(
+        "try_api",
+        "POST",
+        "/v1/apis/{name}/request",
+        "Send one request to an API through the gateway; bounded in size and time",
+        TrialAnswer,
+        TrialRequest,
     ),
     Operation(
         "logs",

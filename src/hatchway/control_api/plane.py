@@ -9,6 +9,8 @@ from typing import Literal, Protocol
 from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.requests import ScaleRequest
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
+from hatchway.spec.summary import Summaries
+from hatchway.spec.trial import TrialAnswer, TrialRequest
 
 ShutdownMode = Literal["down", "restart", "handover"]
 
@@ -57,6 +59,17 @@ class ControlPlane(Protocol):
 
     def watch(self, name: str) -> AsyncIterator[ApiStatus]:
         """The status now and whenever it changed; ends when the API is gone. Raises NotFound."""
+        ...
+
+    def watch_all(self) -> AsyncIterator[Summaries]:
+        """Every API in a few words, and then what changed of them; never ends."""
+        ...
+
+    async def try_out(self, name: str, trial: TrialRequest) -> TrialAnswer:
+        """Send one request to the API through the gateway.
+
+        Raises NotFound, UsageError, Conflict, GatewayError, TimedOut.
+        """
         ...
 
     async def status(self) -> Status: ...

@@ -1,4 +1,4 @@
-"""Serves the control API on the engine's unix socket, inside the engine's loop, until cancelled, and the TCP port beside.
+"""Serves the control API on the engine's unix socket, in the engine's loop, until cancelled; beside it, the TCP port.
 
 One server for both sockets: each server wakes the machine ten times a second.
 """

@@ -1,4 +1,4 @@
-"""The dashboard's files as answers. They are read when the engine starts: an upgrade may replace them while it lives."""
+"""The dashboard's files as answers. They are read when the engine starts: an upgrade may replace them later."""
 
 from __future__ import annotations
 
