@@ -23,8 +23,9 @@ import uvloop
 
 from hatchway.backends.local import LocalBackend
 from hatchway.control_api.app import make_app
+from hatchway.control_api.listener import Listener
 from hatchway.control_api.plane import ShutdownMode
-from hatchway.control_api.serving import serve
+from hatchway.control_api.serving import Beside, serve
 from hatchway.controller.changes import Changes
 from hatchway.controller.controller import Controller
 from hatchway.controller.reconcile import World
@@ -71,6 +72,7 @@ class Engine:
         blobs = Blobs(settings.blobs_dir)
         self.backend = LocalBackend(settings, self._on_change)
         self.gateway = Gateway(settings, self._on_change, self._on_wanted, self._on_end)
+        self.listener = Listener(settings)
         self._changes = Changes()
         self.controller = Controller(
             World(
@@ -88,7 +90,14 @@ class Engine:
         self._store = store
         self.metrics = Metrics(self.gateway, self.backend, store, self.controller.wanted, self.controller.list)
         self._plane = Plane(
-            settings, self.controller, self.backend, self.gateway, blobs, self.metrics, self.shutdown.request
+            settings,
+            self.controller,
+            self.backend,
+            self.gateway,
+            blobs,
+            self.metrics,
+            self.shutdown.request,
+            self.listener,
         )
 
     def _on_change(self, api: str) -> None:
@@ -106,6 +115,7 @@ class Engine:
 
     async def run(self) -> int:
         """Live until asked to end. Returns the exit code for the keeper."""
+        self.listener.open()
         await self._adopt()
         tasks = [
             asyncio.create_task(part, name=name)
@@ -114,7 +124,7 @@ class Engine:
                 "gateway": self.gateway.run(),
                 "controller": self.controller.run(),
                 "metrics": self.metrics.run(),
-                "control API": serve(make_app(self._plane), self.settings.engine_socket),
+                "control API": serve(make_app(self._plane), self.settings.engine_socket, self._beside()),
                 "shutdown": self.shutdown.wait(),
             }.items()
         ]
@@ -136,6 +146,9 @@ class Engine:
             group.create_task(self.gateway.start(), name="adopt Envoy")
         self.controller.prime()
         log.info("engine %d serves %s at %s", os.getpid(), self.settings.home, self.gateway.url)
+
+    def _beside(self) -> Beside:
+        return Beside(self.listener.socket, self.listener.app(make_app(self._plane, accepts_paths=False)))
 
     async def _end(self) -> int:
         if self.shutdown.mode == "down":

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from hatchway import __version__
 from hatchway.backends import Backend
+from hatchway.control_api.listener import Listener
 from hatchway.control_api.plane import ShutdownMode
+from hatchway.control_api.trials import Trials
 from hatchway.controller.controller import Controller
 from hatchway.gateway.gateway import Gateway
 from hatchway.metrics.metrics import Metrics
@@ -18,6 +20,7 @@ from hatchway.settings import Settings
 from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.requests import ScaleRequest
 from hatchway.spec.status import (
+    Address,
     ApiStatus,
     DeployResult,
     EngineStatus,
@@ -27,7 +30,9 @@ from hatchway.spec.status import (
     ScalingStep,
     Status,
 )
+from hatchway.spec.summary import Summaries
 from hatchway.spec.timeline import Sparkline, Timeline
+from hatchway.spec.trial import TrialAnswer, TrialRequest
 from hatchway.store.blobs import Blobs
 
 
@@ -43,6 +48,7 @@ class Plane:
         blobs: Blobs,
         metrics: Metrics,
         request_shutdown: Callable[[ShutdownMode, str | None], None],
+        listener: Listener,
     ) -> None:
         self._settings = settings
         self._controller = controller
@@ -51,6 +57,8 @@ class Plane:
         self._blobs = blobs
         self._metrics = metrics
         self._request_shutdown = request_shutdown
+        self._listener = listener
+        self._trials = Trials()
 
     async def deploy(self, request: DeployRequest, by: str) -> list[DeployResult]:
         return list(await self._controller.deploy(request, by))
@@ -98,6 +106,12 @@ class Plane:
     def watch(self, name: str) -> AsyncIterator[ApiStatus]:
         return self._controller.watch(name)
 
+    def watch_all(self) -> AsyncIterator[Summaries]:
+        return self._controller.watch_all()
+
+    async def try_out(self, name: str, trial: TrialRequest) -> TrialAnswer:
+        return await self._trials.send(self._controller.get(name).endpoint, trial)
+
     async def status(self) -> Status:
         home = self._settings.home
         return Status(
@@ -106,7 +120,12 @@ class Plane:
             home=str(home),
             apis=dict(Counter(status.status for status in self._controller.list())),
             disk_bytes=await asyncio.to_thread(disk_bytes, home),
+            dashboard=Address(url=self._listener.url),
+            metrics=Address(url=f"{self._listener.url}/metrics"),
         )
+
+    def dashboard_link(self) -> str:
+        return self._listener.link()
 
     def logs(
         self, name: str, *, replica: str | None, since: float | None, request_id: str | None, follow: bool

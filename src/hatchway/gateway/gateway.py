@@ -16,7 +16,7 @@ from hatchway.gateway.activator_process import ActivatorProcess
 from hatchway.gateway.ads import AdsServer
 from hatchway.gateway.demand import Demand
 from hatchway.gateway.envoy import Limits, Resources, make_resources
-from hatchway.gateway.ports import choose_port, ip_address
+from hatchway.gateway.ports import choose_port, ip_address, to_url
 from hatchway.gateway.process import DRAIN_TIMEOUT_S, EnvoyProcess
 from hatchway.gateway.routes import RouteTable
 from hatchway.gateway.served import Served
@@ -78,8 +78,7 @@ class Gateway:
     @property
     def url(self) -> str:
         """Where a client on this machine reaches it, without a slash at the end."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)
-        return f"http://[{host}]:{self._port}" if ":" in host else f"http://{host}:{self._port}"
+        return to_url(self._host, self._port)
 
     def rejection(self, api: str) -> str | None:
         """Why Envoy refused the newest configuration of the API; the last good one stays in place."""

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 
 from hatchway.metrics.catalogue import Kind, Metric
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
 Labels = Sequence[tuple[str, str]]
 
 
