@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import httpx
 import pytest
 
-from tests.e2e.mixed import HANDLER, LEFT, mixed
+from tests.e2e.mixed import HANDLER, LEFT, leave, mixed
 from tests.e2e.verbs import deploy, get, kill_engine, marked
 from tests.shell import Shell
 
@@ -68,6 +68,9 @@ def test_every_request_counts_once_under_the_status_its_caller_saw(shell: Shell)
         client.wait_for_more(100)
         kill_engine(shell)
         client.wait_for_more(100)
+    for _ in range(3):  # as many as there is room for: none is refused
+        leave(first["endpoint"])
+        client.of_api[LEFT] += 1
     text = scraped_when(shell, client.of_api.total())
     assert by_code(text, "echo") == client.of_api
     assert by_code(text, "") == client.of_none == Counter({404: client.of_none.total()})

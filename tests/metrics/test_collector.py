@@ -14,7 +14,7 @@ from hatchway.gateway.stats import Load, Requests
 from hatchway.metrics.catalogue import METRICS
 from hatchway.metrics.collector import Collector, Sources
 from hatchway.metrics.counts import Counts
-from hatchway.spec.status import ReplicaStatus
+from hatchway.spec.status import ReplicaState, ReplicaStatus
 from tests.control_api.memory_plane import an_api
 
 SAMPLE = re.compile(r"^(\w+)({[^ ]*})? (\S+)$", re.M)
@@ -97,11 +97,12 @@ async def test_requests_under_way_are_told_by_where_they_wait() -> None:
 
 
 async def test_an_api_is_told_by_its_status_revision_and_replicas() -> None:
-    replicas = [
+    states: tuple[ReplicaState, ...] = ("ready", "ready", "failed")
+    replicas = tuple(
         ReplicaStatus(id=str(n), pid=n, revision="r1", state=state, started_at=None, restarts=0, rss_bytes=None)
-        for n, state in enumerate(("ready", "ready", "failed"))
-    ]
-    found = await scrape(collector(statuses=lambda: [an_api(replica_list=tuple(replicas))], wanted=lambda: {"iris": 4}))
+        for n, state in enumerate(states)
+    )
+    found = await scrape(collector(statuses=lambda: [an_api(replica_list=replicas)], wanted=lambda: {"iris": 4}))
     assert found['hatchway_api_status{api="iris",status="live"}'] == "1"
     assert found['hatchway_api_revision{api="iris",revision="r1"}'] == "1"
     assert found['hatchway_replicas{api="iris",state="ready"}'] == "2"
