@@ -10,13 +10,17 @@ from pathlib import Path
 
 from hatchway import __version__
 from hatchway.backends import Backend
+from hatchway.control_api.listener import Listener
 from hatchway.control_api.plane import ShutdownMode
+from hatchway.control_api.trials import Trials
 from hatchway.controller.controller import Controller
 from hatchway.gateway.gateway import Gateway
+from hatchway.metrics.metrics import Metrics
 from hatchway.settings import Settings
 from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.requests import ScaleRequest
 from hatchway.spec.status import (
+    Address,
     ApiStatus,
     DeployResult,
     EngineStatus,
@@ -26,27 +30,35 @@ from hatchway.spec.status import (
     ScalingStep,
     Status,
 )
+from hatchway.spec.summary import Summaries
+from hatchway.spec.timeline import Sparkline, Timeline
+from hatchway.spec.trial import TrialAnswer, TrialRequest
 from hatchway.store.blobs import Blobs
 
 
 class Plane:
     """Implements `control_api.plane.ControlPlane`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (the parts it is put together from)
         self,
         settings: Settings,
         controller: Controller,
         backend: Backend,
         gateway: Gateway,
         blobs: Blobs,
+        metrics: Metrics,
         request_shutdown: Callable[[ShutdownMode, str | None], None],
+        listener: Listener,
     ) -> None:
         self._settings = settings
         self._controller = controller
         self._backend = backend
         self._gateway = gateway
         self._blobs = blobs
+        self._metrics = metrics
         self._request_shutdown = request_shutdown
+        self._listener = listener
+        self._trials = Trials()
 
     async def deploy(self, request: DeployRequest, by: str) -> list[DeployResult]:
         return list(await self._controller.deploy(request, by))
@@ -62,6 +74,16 @@ class Plane:
 
     def scaling(self, name: str) -> Sequence[ScalingStep]:
         return self._controller.scaling(name)
+
+    def timeline(self, name: str, window_s: float) -> Timeline:
+        self._controller.get(name)
+        return self._metrics.timeline(name, window_s)
+
+    def timelines(self) -> Mapping[str, Sparkline]:
+        return self._metrics.sparklines()
+
+    async def metrics(self) -> str:
+        return await self._metrics.text()
 
     async def start(self, name: str, by: str) -> ApiStatus:
         return await self._controller.start(name, by)
@@ -84,6 +106,12 @@ class Plane:
     def watch(self, name: str) -> AsyncIterator[ApiStatus]:
         return self._controller.watch(name)
 
+    def watch_all(self) -> AsyncIterator[Summaries]:
+        return self._controller.watch_all()
+
+    async def try_out(self, name: str, trial: TrialRequest) -> TrialAnswer:
+        return await self._trials.send(self._controller.get(name).endpoint, trial)
+
     async def status(self) -> Status:
         home = self._settings.home
         return Status(
@@ -92,7 +120,12 @@ class Plane:
             home=str(home),
             apis=dict(Counter(status.status for status in self._controller.list())),
             disk_bytes=await asyncio.to_thread(disk_bytes, home),
+            dashboard=Address(url=self._listener.url),
+            metrics=Address(url=f"{self._listener.url}/metrics"),
         )
+
+    def dashboard_link(self) -> str:
+        return self._listener.link()
 
     def logs(
         self, name: str, *, replica: str | None, since: float | None, request_id: str | None, follow: bool

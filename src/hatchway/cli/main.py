@@ -20,6 +20,7 @@ from typing import ParamSpec
 import typer
 
 from hatchway.cli import (
+    dashboard,
     delete,
     deploy,
     dev,
@@ -28,6 +29,7 @@ from hatchway.cli import (
     history,
     init,
     logs,
+    metrics,
     predict,
     prune,
     restart,
@@ -96,6 +98,8 @@ for _name, _module in {
     "logs": logs,
     "history": history,
     "why": why,
+    "dashboard": dashboard,
+    "metrics": metrics,
     "rollback": rollback,
     "restart": restart,
     "scale": scale,

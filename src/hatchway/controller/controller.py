@@ -12,11 +12,13 @@ from hatchway.controller.reconcile import Reconciler, World
 from hatchway.controller.rollbacks import Rollbacks
 from hatchway.controller.scaling import Scaler
 from hatchway.controller.status import Reachability, View, to_entry, to_status, to_step
+from hatchway.controller.summaries import follow
 from hatchway.controller.verbs import Verbs
 from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.masking import masked
 from hatchway.spec.requests import ScaleRequest
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, ScalingStep
+from hatchway.spec.summary import Summaries
 from hatchway.store.sqlite import ApiRecord, RevisionRecord
 
 RESYNC_S = 10.0
@@ -72,6 +74,10 @@ class Controller:
         """Raises NotFound."""
         return self._status(self._verbs.find(name))
 
+    def wanted(self) -> Mapping[str, int]:
+        """How many replicas each API should have now; one that is stopped is missing."""
+        return self._scaler.numbers()
+
     def history(self, name: str) -> Sequence[HistoryEntry]:
         """What was done to the API, the newest first. Raises NotFound."""
         self._verbs.find(name)
@@ -94,6 +100,10 @@ class Controller:
             if status != last:
                 last = status
                 yield status
+
+    def watch_all(self) -> AsyncIterator[Summaries]:
+        """Every API in a few words, and then what changed of them; never ends."""
+        return follow(self._world.changes, self.list, self.get)
 
     # --- writing -----------------------------------------------------------------------------------------
     async def deploy(self, request: DeployRequest, by: str = "") -> Sequence[DeployResult]:
