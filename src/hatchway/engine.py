@@ -31,7 +31,9 @@ from hatchway.controller.controller import Controller
 from hatchway.controller.reconcile import World
 from hatchway.errors import Conflict, HatchwayError
 from hatchway.gateway.gateway import Gateway
+from hatchway.gateway.served import Served
 from hatchway.keeper import EXIT_CANNOT_START, EXIT_HANDOVER
+from hatchway.metrics.metrics import Metrics
 from hatchway.plane import Plane
 from hatchway.settings import Settings
 from hatchway.store.blobs import Blobs
@@ -69,7 +71,7 @@ class Engine:
         self.shutdown = Shutdown()
         blobs = Blobs(settings.blobs_dir)
         self.backend = LocalBackend(settings, self._on_change)
-        self.gateway = Gateway(settings, self._on_change, self._on_wanted)
+        self.gateway = Gateway(settings, self._on_change, self._on_wanted, self._on_end)
         self.listener = Listener(settings)
         self._changes = Changes()
         self.controller = Controller(
@@ -85,8 +87,17 @@ class Engine:
                 wall_clock=time.time,
             )
         )
+        self._store = store
+        self.metrics = Metrics(self.gateway, self.backend, store, self.controller.wanted, self.controller.list)
         self._plane = Plane(
-            settings, self.controller, self.backend, self.gateway, blobs, self.shutdown.request, self.listener
+            settings,
+            self.controller,
+            self.backend,
+            self.gateway,
+            blobs,
+            self.metrics,
+            self.shutdown.request,
+            self.listener,
         )
 
     def _on_change(self, api: str) -> None:
@@ -98,6 +109,10 @@ class Engine:
         """Requests wait for an API that has no replica."""
         self.controller.wake(api)
 
+    def _on_end(self, served: Served) -> None:
+        """An Envoy has ended."""
+        self.metrics.ended(served)
+
     async def run(self) -> int:
         """Live until asked to end. Returns the exit code for the keeper."""
         self.listener.open()
@@ -108,6 +123,7 @@ class Engine:
                 "backend": self.backend.run(),
                 "gateway": self.gateway.run(),
                 "controller": self.controller.run(),
+                "metrics": self.metrics.run(),
                 "control API": serve(make_app(self._plane), self.settings.engine_socket, self._beside()),
                 "shutdown": self.shutdown.wait(),
             }.items()
@@ -124,6 +140,7 @@ class Engine:
         return await self._end()
 
     async def _adopt(self) -> None:
+        self.metrics.restore([record.name for record in self._store.apis()])
         async with asyncio.TaskGroup() as group:
             group.create_task(self.backend.adopt(), name="adopt replicas")
             group.create_task(self.gateway.start(), name="adopt Envoy")

@@ -15,6 +15,7 @@ from hatchway.control_api.plane import ShutdownMode
 from hatchway.control_api.trials import Trials
 from hatchway.controller.controller import Controller
 from hatchway.gateway.gateway import Gateway
+from hatchway.metrics.metrics import Metrics
 from hatchway.settings import Settings
 from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.requests import ScaleRequest
@@ -30,6 +31,7 @@ from hatchway.spec.status import (
     Status,
 )
 from hatchway.spec.summary import Summaries
+from hatchway.spec.timeline import Sparkline, Timeline
 from hatchway.spec.trial import TrialAnswer, TrialRequest
 from hatchway.store.blobs import Blobs
 
@@ -44,6 +46,7 @@ class Plane:
         backend: Backend,
         gateway: Gateway,
         blobs: Blobs,
+        metrics: Metrics,
         request_shutdown: Callable[[ShutdownMode, str | None], None],
         listener: Listener,
     ) -> None:
@@ -52,6 +55,7 @@ class Plane:
         self._backend = backend
         self._gateway = gateway
         self._blobs = blobs
+        self._metrics = metrics
         self._request_shutdown = request_shutdown
         self._listener = listener
         self._trials = Trials()
@@ -70,6 +74,16 @@ class Plane:
 
     def scaling(self, name: str) -> Sequence[ScalingStep]:
         return self._controller.scaling(name)
+
+    def timeline(self, name: str, window_s: float) -> Timeline:
+        self._controller.get(name)
+        return self._metrics.timeline(name, window_s)
+
+    def timelines(self) -> Mapping[str, Sparkline]:
+        return self._metrics.sparklines()
+
+    async def metrics(self) -> str:
+        return await self._metrics.text()
 
     async def start(self, name: str, by: str) -> ApiStatus:
         return await self._controller.start(name, by)
@@ -109,9 +123,6 @@ class Plane:
             dashboard=Address(url=self._listener.url),
             metrics=Address(url=f"{self._listener.url}/metrics"),
         )
-
-    async def metrics(self) -> str:
-        return f'hatchway_info{{version="{__version__}"}} 1\n'
 
     def dashboard_link(self) -> str:
         return self._listener.link()

@@ -33,6 +33,7 @@ from hatchway.spec.status import (
     Status,
 )
 from hatchway.spec.summary import ApiSummary, Summaries
+from hatchway.spec.timeline import Sparkline, Timeline
 from hatchway.spec.trial import TrialAnswer, TrialRequest
 from hatchway.store.blobs import Blobs
 
@@ -132,6 +133,13 @@ class MemoryPlane:
     def scaling(self, name: str) -> Sequence[ScalingStep]:
         self.get(name)
         return self.steps
+
+    def timeline(self, name: str, window_s: float) -> Timeline:
+        self.get(name)
+        return Timeline(step_s=2.0, start=window_s)
+
+    def timelines(self) -> Mapping[str, Sparkline]:
+        return {"iris": Sparkline(step_s=16.0, start=0.0, requests_per_s=(1.5,), errors_per_s=(0.0,))}
 
     async def start(self, name: str, by: str) -> ApiStatus:
         self.asked_by.append(by)

@@ -50,6 +50,7 @@ log = logging.getLogger(__name__)
 
 MAX_JSON_BYTES = 64 * 1024 * 1024  # the manifest of some 300,000 files
 PROBLEMS_SHOWN = 10
+DEFAULT_WINDOW_S = 15 * 60.0  # of a timeline
 LONGEST_BY = 200  # characters of user@host that are kept
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -120,6 +121,14 @@ class Endpoints:
 
     async def scaling(self, request: Request) -> Response:
         return _answers(self._plane.scaling(request.path_params["name"]))
+
+    async def timeline(self, request: Request) -> Response:
+        window_s = _age(request, "window") or DEFAULT_WINDOW_S
+        return _answer(self._plane.timeline(request.path_params["name"], window_s))
+
+    async def timelines(self, request: Request) -> Response:
+        content = TypeAdapter(dict[str, Any]).dump_json(dict(self._plane.timelines()))
+        return Response(content, media_type="application/json")
 
     async def metrics(self, request: Request) -> Response:
         return Response(await self._plane.metrics(), media_type=METRICS_TYPE)
@@ -263,13 +272,19 @@ def _by(request: Request) -> str:
 
 def _since(request: Request) -> float | None:
     """`?since=10m`, an age, as seconds since the epoch."""
-    written = request.query_params.get("since")
+    age_s = _age(request, "since")
+    return None if age_s is None else time.time() - age_s
+
+
+def _age(request: Request, name: str) -> float | None:
+    """In seconds; None when it is not given."""
+    written = request.query_params.get(name)
     if not written:
         return None
     try:
-        return time.time() - parse_duration(written)
+        return parse_duration(written)
     except Wrong:
-        raise UsageError(f"since={written[:40]} is not an age", hint="write it like 30s, 10m or 2h") from None
+        raise UsageError(f"{name}={written[:40]} is not an age", hint="write it like 30s, 10m or 2h") from None
 
 
 def _to_path(encoded: str) -> Path:

@@ -10,6 +10,7 @@ from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.requests import ScaleRequest
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
 from hatchway.spec.summary import Summaries
+from hatchway.spec.timeline import Sparkline, Timeline
 from hatchway.spec.trial import TrialAnswer, TrialRequest
 
 ShutdownMode = Literal["down", "restart", "handover"]
@@ -37,6 +38,14 @@ class ControlPlane(Protocol):
 
     def scaling(self, name: str) -> Sequence[ScalingStep]:
         """What the autoscaler decided, the newest first. Raises NotFound."""
+        ...
+
+    def timeline(self, name: str, window_s: float) -> Timeline:
+        """How an API was over the last while. Raises NotFound."""
+        ...
+
+    def timelines(self) -> Mapping[str, Sparkline]:
+        """The same in short, of every API that was not at rest."""
         ...
 
     async def start(self, name: str, by: str) -> ApiStatus: ...
@@ -75,7 +84,7 @@ class ControlPlane(Protocol):
     async def status(self) -> Status: ...
 
     async def metrics(self) -> str:
-        """Prometheus' text format."""
+        """All metrics, as Prometheus reads them: its text format."""
         ...
 
     def dashboard_link(self) -> str:

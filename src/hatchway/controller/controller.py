@@ -74,6 +74,10 @@ class Controller:
         """Raises NotFound."""
         return self._status(self._verbs.find(name))
 
+    def wanted(self) -> Mapping[str, int]:
+        """How many replicas each API should have now; one that is stopped is missing."""
+        return self._scaler.numbers()
+
     def history(self, name: str) -> Sequence[HistoryEntry]:
         """What was done to the API, the newest first. Raises NotFound."""
         self._verbs.find(name)
