@@ -14,6 +14,7 @@ TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".svg": "image/svg+xml",
+    ".woff2": "font/woff2",
 }
 FOR_EVER = "public, max-age=31536000, immutable"  # the address changes with the content
 
@@ -39,8 +40,11 @@ class Pages:
             if Path(name).suffix in TYPES
         }
 
+        # All at once: a module names its neighbours only after it has come.
+        scripts = "".join(f'<link rel="modulepreload" href="{path}">\n' for path in files if path.endswith(".js"))
+
         def html(name: str) -> str:
-            return contents[name].decode().replace("STATIC", base)
+            return contents[name].decode().replace("PRELOADED", scripts).replace("STATIC", base)
 
         return cls(base, files, html("index.html"), html("signin.html"), html("entering.html"))
 
