@@ -5,7 +5,7 @@ engine.
 """
 
 from hatchway.project.cache import Cache
-from hatchway.project.collect import Collected, choose_project_files, collect, collect_one, list_files
+from hatchway.project.collect import Collected, choose_project_files, collect, collect_one, list_files, list_one
 from hatchway.project.dependencies import build_variables, check_dependencies
 from hatchway.project.git import git_commit
 from hatchway.project.interpreter import interpreter
@@ -25,5 +25,6 @@ __all__ = [
     "git_commit",
     "interpreter",
     "list_files",
+    "list_one",
     "load_project",
 ]

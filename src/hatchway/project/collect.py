@@ -96,6 +96,12 @@ def list_files(root: Path, *, leave_out: Path | None = None) -> frozenset[str]:
     return frozenset(one.path for one in _Walk(root, leave_out.resolve() if leave_out is not None else None).run())
 
 
+def list_one(root: Path, name: str) -> frozenset[str]:
+    """The paths that `collect_one` would return, without reading the files. Raises InvalidSpec for the same links."""
+    root = root.resolve()
+    return frozenset(one.path for one in _Walk(root, None, only=name).run())
+
+
 def choose_project_files(root: Path, paths: Iterable[str]) -> frozenset[str]:
     """Those of `paths`, relative to `root`, that `collect` would take as far as names tell."""
     ignored = pathspec.GitIgnoreSpec.from_lines(_ignore_lines(root))
