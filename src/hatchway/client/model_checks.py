@@ -12,8 +12,8 @@ from pathlib import Path
 from hatchway.client.progress import ModelSeen, OnProgress
 from hatchway.errors import InvalidSpec
 from hatchway.modelfiles import ModelFile, examine
+from hatchway.modelfiles.versions import installed, missing, skews
 from hatchway.project import Trust
-from hatchway.project.fit import installed, missing, skews
 from hatchway.spec.load import LoadedApi
 from hatchway.spec.revision import Interpreter
 

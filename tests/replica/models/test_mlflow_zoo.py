@@ -1,0 +1,108 @@
+"""Folders that MLflow itself wrote: run where it is installed, by `pytest -m mlflow`; skipped elsewhere."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LinearRegression, LogisticRegression
+
+from hatchway.cli.scaffold import handler_for
+from hatchway.modelfiles import examine
+from tests.replica.models.serving import refusal, served
+
+mlflow = pytest.importorskip("mlflow")
+pytestmark = [
+    pytest.mark.mlflow,
+    pytest.mark.filterwarnings("ignore"),  # it warns of its own parts
+    pytest.mark.timeout(300),
+]
+
+FRAME = pd.DataFrame({"width": [0.0, 1.0, 2.0, 3.0], "height": [1.0, 0.0, 1.0, 0.0]})
+LABELS = ["low", "low", "high", "high"]
+RECORDS = [{"width": 3.0, "height": 0.5}, {"width": 0.0, "height": 1.0}]
+FORMATS = ["pickle", "cloudpickle", "skops"]
+
+
+def save(folder: Path, model: Any, flavour: str, **more: Any) -> Path:
+    """As `mlflow.FLAVOUR.log_model` writes it, with a signature, and without a tracking server."""
+    signature = mlflow.models.infer_signature(FRAME, model.predict(FRAME))
+    module = __import__(f"mlflow.{flavour}", fromlist=["save_model"])
+    module.save_model(model, str(folder), signature=signature, pip_requirements=[], **more)
+    return folder
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_model_of_scikit_learn_is_served_without_mlflow(tmp_path: Path, form: str) -> None:
+    model = LogisticRegression().fit(FRAME, LABELS)
+    folder = save(tmp_path / "model", model, "sklearn", serialization_format=form)
+    found = examine(folder)
+    assert (found.format, found.framework, found.unsafe) == ("mlflow", "sklearn", ())
+    with served(folder) as api:
+        answers = api.predict(RECORDS)
+        assert [answer["prediction"] for answer in answers] == ["high", "low"]
+        shares = model.predict_proba(pd.DataFrame(RECORDS)).tolist()
+        # The last digit depends on how a table lies in memory.
+        assert np.allclose([list(answer["probabilities"].values()) for answer in answers], shares, rtol=1e-12)
+        assert list(api.method.example) == ["width", "height"]
+
+
+def test_a_model_of_xgboost(tmp_path: Path) -> None:
+    xgboost = pytest.importorskip("xgboost")
+    model = xgboost.XGBRegressor(n_estimators=2).fit(FRAME, [1, 2, 3, 4])
+    folder = save(tmp_path / "model", model, "xgboost")
+    with served(folder) as api:
+        assert np.array_equal(np.array(api.predict(RECORDS), np.float32), model.predict(pd.DataFrame(RECORDS)))
+
+
+def test_a_model_of_lightgbm(tmp_path: Path) -> None:
+    lightgbm = pytest.importorskip("lightgbm")
+    model = lightgbm.LGBMRegressor(n_estimators=2, min_data_in_leaf=1, verbose=-1).fit(FRAME, [1, 2, 3, 4])
+    folder = save(tmp_path / "model", model, "lightgbm")
+    with served(folder) as api:
+        assert api.predict(RECORDS) == model.predict(pd.DataFrame(RECORDS)).tolist()
+
+
+def a_function(folder: Path) -> Path:
+    class Ratio(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-defined]  # of Any
+        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # MLflow reads hints
+            return model_input["width"] / (model_input["height"] + 1)
+
+    signature = mlflow.models.infer_signature(FRAME, FRAME["width"])
+    mlflow.pyfunc.save_model(str(folder), python_model=Ratio(), signature=signature, pip_requirements=[])
+    return folder
+
+
+def test_a_function_is_served_by_mlflow_once_it_is_trusted(tmp_path: Path) -> None:
+    folder = a_function(tmp_path / "model")
+    found = examine(folder)
+    assert found.format == "mlflow"
+    assert found.unsafe
+    assert refusal(folder).reason == "UntrustedModel"
+    with served(folder, [found.sha256]) as api:
+        assert api.predict(RECORDS) == [2.0, 0.0]
+        assert api.predict(RECORDS[0]) == 2.0
+        assert api.method.example == {"width": 0.0, "height": 0.0}
+        assert api.post({"width": 1.0}).status == 422
+
+
+@pytest.mark.parametrize("kind", ["function", "regressor"])
+def test_the_handler_to_start_from_answers_the_same(tmp_path: Path, kind: str) -> None:
+    if kind == "function":
+        folder = a_function(tmp_path / "model")
+    else:
+        folder = save(tmp_path / "model", LinearRegression().fit(FRAME, [1.0, 2.0, 3.0, 4.0]), "sklearn")
+    (tmp_path / "handler.py").write_text(handler_for(examine(folder), RECORDS[0]))
+    spec = importlib.util.spec_from_file_location("made_handler", tmp_path / "handler.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    handler = module.Handler({"model": str(folder)})
+    with served(folder, [examine(folder).sha256]) as api:
+        for payload in (RECORDS, RECORDS[0]):
+            assert np.allclose(handler.handle_post(payload), api.predict(payload), rtol=1e-12)
