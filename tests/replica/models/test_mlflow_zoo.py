@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +68,20 @@ def test_a_model_of_lightgbm(tmp_path: Path) -> None:
         assert api.predict(RECORDS) == model.predict(pd.DataFrame(RECORDS)).tolist()
 
 
-def a_function(folder: Path) -> Path:
-    class Ratio(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-defined]  # of Any
-        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # MLflow reads hints
-            return model_input["width"] / (model_input["height"] + 1)
+def a_model(predict: Callable[[Any], Any]) -> Any:
+    """MLflow is imported within tests only: it warns as it is."""
 
+    class Function(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-defined]  # of Any
+        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # MLflow reads hints
+            return predict(model_input)
+
+    return Function()
+
+
+def a_function(folder: Path) -> Path:
+    ratio = a_model(lambda frame: frame["width"] / (frame["height"] + 1))
     signature = mlflow.models.infer_signature(FRAME, FRAME["width"])
-    mlflow.pyfunc.save_model(str(folder), python_model=Ratio(), signature=signature, pip_requirements=[])
+    mlflow.pyfunc.save_model(str(folder), python_model=ratio, signature=signature, pip_requirements=[])
     return folder
 
 
@@ -88,6 +96,41 @@ def test_a_function_is_served_by_mlflow_once_it_is_trusted(tmp_path: Path) -> No
         assert api.predict(RECORDS[0]) == 2.0
         assert api.method.example == {"width": 0.0, "height": 0.0}
         assert api.post({"width": 1.0}).status == 422
+
+
+def test_columns_have_the_types_of_the_signature(tmp_path: Path) -> None:
+    def kinds(frame: pd.DataFrame) -> list[str]:
+        return [",".join(map(str, frame.dtypes))] * len(frame)
+
+    frame = pd.DataFrame({"n": [1], "x": [0.5], "when": pd.to_datetime(["2020-01-01"]), "who": ["me"], "ok": [True]})
+    signature = mlflow.models.infer_signature(frame, ["kinds"])
+    mlflow.pyfunc.save_model(str(tmp_path / "m"), python_model=a_model(kinds), signature=signature, pip_requirements=[])
+    record = {"n": 1.0, "x": 2, "when": "2026-11-24", "who": "you", "ok": False}
+    with served(tmp_path / "m", [examine(tmp_path / "m").sha256]) as api:
+        assert api.predict([record, record])[1].startswith("int64,float64,datetime64[ns],")
+        assert api.post({**record, "n": 1.5}).status == 422
+        assert api.post({**record, "n": None}).status == 422
+        assert api.post({**record, "when": "yesterday"}).status == 422
+        assert "refuses" in api.post({**record, "ok": 7}).error["message"]
+
+
+def test_arrays_and_texts_are_what_the_signature_says(tmp_path: Path) -> None:
+    doubled = a_model(lambda rows: rows * 2)
+    upper = a_model(lambda frame: [text.upper() for text in frame.iloc[:, 0]])
+    rows = np.ones((2, 3), np.float32)
+    models = {"array": (doubled, rows), "texts": (upper, ["a"]), "deep": (doubled, np.ones((2, 3, 4)))}
+    for name, (model, inputs) in models.items():
+        signature = mlflow.models.infer_signature(inputs, inputs)
+        mlflow.pyfunc.save_model(str(tmp_path / name), python_model=model, signature=signature, pip_requirements=[])
+    trusted = [examine(tmp_path / name).sha256 for name in models]
+    with served(tmp_path / "array", trusted) as api:
+        assert api.predict([[1, 2, 3], [0.5, 0, 1]]) == [[2, 4, 6], [1, 0, 2]]
+        assert api.predict([1, 2, 3]) == [2, 4, 6]
+        assert api.post([1, 2]).status == 422
+    with served(tmp_path / "texts", trusted) as api:
+        assert api.predict("a") == "A"
+        assert api.predict(["a", "b"]) == ["A", "B"]
+    assert refusal(tmp_path / "deep", trusted).reason == "UnsupportedInput"
 
 
 @pytest.mark.parametrize("kind", ["function", "regressor"])
