@@ -128,7 +128,7 @@ def test_arrays_and_texts_are_what_the_signature_says(tmp_path: Path) -> None:
         assert api.predict([1, 2, 3]) == [2, 4, 6]
         assert api.post([1, 2]).status == 422
     with served(tmp_path / "texts", trusted) as api:
-        assert api.predict("a") == "A"
+        assert api.post("a").text == "A"
         assert api.predict(["a", "b"]) == ["A", "B"]
     assert refusal(tmp_path / "deep", trusted).reason == "UnsupportedInput"
 
