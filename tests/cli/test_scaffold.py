@@ -151,7 +151,9 @@ def test_what_may_run_code_is_not_opened_for_its_example(
 @pytest.mark.parametrize("form", [*HANDLERS, *PICKLED])
 @pytest.mark.parametrize("example", [None, {"a": 1}, [1], "text"])
 def test_every_format_has_a_handler_that_is_python(form: str, example: object) -> None:
-    text = handler_for(ModelFile(Path("m"), form, "x"), example)
+    text = handler_for(ModelFile(Path("m"), form, "x", classes=("BertForMaskedLM",)), example)
     assert "LOAD" not in text
+    assert "TASK" not in text
+    assert "ANSWER" not in text
     assert "class Handler" in text
     compile(text, "handler.py", "exec")

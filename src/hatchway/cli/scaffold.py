@@ -19,7 +19,8 @@ HANDLERS = {  # format of the model -> file in templates/from_model, and what st
     "xgboost-ubj": ("xgboost.py", ""),
     "lightgbm-text": ("lightgbm.py", ""),
     "onnx": ("onnx_one.py", ""),
-    "torchscript": ("torch_module.py", 'torch.jit.load(config["model"])'),
+    "torchscript": ("torch_module.py", 'torch.jit.load(config["model"]).eval()'),
+    "torch-pickle": ("torch_module.py", 'torch.load(config["model"], weights_only=False).eval()'),
     "pt2": ("torch_module.py", 'torch.export.load(config["model"]).module()'),
     "mlflow": ("mlflow.py", ""),
     "transformers": ("transformers.py", ""),
@@ -79,19 +80,25 @@ def handler_for(model: ModelFile, example: Any) -> str:
     """The text of handler.py. Raises UsageError for a format without one."""
     from importlib import resources
 
+    from hatchway.modelfiles.folders import task_of
+
     file, load = HANDLERS.get(model.format, ("", ""))
     if model.format in PICKLED:
         kind = "frame" if isinstance(example, dict) else "text" if isinstance(example, str) else "array"
         file = f"sklearn_{kind}.py"
     if model.format == "onnx" and isinstance(example, dict):
         file = "onnx_many.py"
-    if not file:
-        raise UsageError(f"there is no handler to start from for {model.format}", hint="`hatchway init empty` has one")
+    task = task_of(model.classes) if model.format == "transformers" else ""
+    if not file or task is None:
+        what = model.format if not file else f"{', '.join(model.classes) or 'a model without a task'}"
+        raise UsageError(f"there is no handler to start from for {what}", hint="`hatchway init empty` has one")
     text = (resources.files("hatchway") / "templates" / "from_model" / file).read_text()
     if model.format == "skops":
         text = text.replace("import joblib\n", "from skops import io\n").replace(JOBLIB, 'io.load(config["model"])')
         text = _sorted_imports(text)
-    return text.replace("LOAD", load)
+    # Of one text the pipeline gives a list: of the one label, or of what it found in it.
+    answer = "self.pipeline(text)[0]" if task == "text-classification" else "self.pipeline(text)"
+    return text.replace("LOAD", load).replace("TASK", task).replace("ANSWER", answer)
 
 
 def example_of(model: ModelFile) -> Any:
