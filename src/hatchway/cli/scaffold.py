@@ -129,9 +129,12 @@ def write(project: Scaffold, target: Path) -> list[str]:
 
     Raises Conflict, before anything is written, when a file is there already; StorageError.
     """
+    from hatchway.modelfiles import files_beside
+
     source = project.model.path
     is_there = source.resolve().parent == target.resolve()
-    names = [*project.texts, *([] if is_there else [source.name])]
+    copied = [] if is_there else [source.name, *files_beside(source)]
+    names = [*project.texts, *copied]
     existing = [name for name in names if (target / name).exists()]
     if existing or (target.exists() and not target.is_dir()):
         raise Conflict(
@@ -143,8 +146,9 @@ def write(project: Scaffold, target: Path) -> list[str]:
         for name, text in project.texts.items():
             with (target / name).open("x") as file:
                 file.write(text)
-        if not is_there:
-            (shutil.copytree if source.is_dir() else shutil.copyfile)(source, target / source.name)
+        for name in copied:
+            from_ = source.parent / name
+            (shutil.copytree if from_.is_dir() else shutil.copyfile)(from_, target / name)
     except OSError as exc:
         raise StorageError(f"cannot write {exc.filename or target}: {exc.strerror}") from exc
     return names

@@ -18,7 +18,7 @@ from hatchway.project import (
     check_dependencies,
     interpreter,
     list_files,
-    list_one,
+    list_only,
     load_project,
 )
 from hatchway.project.models import is_model
@@ -100,8 +100,8 @@ class Reader:
 
 
 def _files_of(project: Project) -> frozenset[str]:
-    if project.only is not None:
-        return list_one(project.root, project.only)
+    if project.only:
+        return list_only(project.root, project.only)
     return list_files(project.root, leave_out=project.root / project.file.name)
 
 
