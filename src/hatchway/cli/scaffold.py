@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,8 +41,32 @@ spec.loader.exec_module(ours)
 from hatchway.contract import Launch
 from hatchway.replica.models.opening import open_model
 launch = Launch("", "", "", "", "", "", "", model=model)
-print("\\n" + json.dumps(open_model(launch).model.example))
+model = open_model(launch).model
+print("\\n" + json.dumps({"example": model.example, "schema": model.input_schema}))
 """
+
+
+@dataclass(frozen=True)
+class Payloads:
+    """What a model says of its payloads. `example` is None where it is not known."""
+
+    example: Any = None
+    schema: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """The ending of scikit-learn's handlers in templates/from_model."""
+        if not isinstance(self.example, dict):
+            return "text" if isinstance(self.example, str) else "array"
+        has_names = any("properties" in form for form in _forms(self.schema))
+        return "frame" if has_names else "objects"
+
+
+def _forms(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The schema and all that it may be instead."""
+    yield schema
+    for form in schema.get("anyOf", ()):
+        yield from _forms(form)
 
 
 @dataclass(frozen=True)
@@ -72,11 +97,11 @@ def scaffold(path: Path, name: str | None) -> Scaffold:
     from hatchway.project.models import api_name, find_model
 
     model = examine(find_model(path))
-    request = example_of(model)
-    return Scaffold(name or api_name(path), model, handler_for(model, request), request)
+    payloads = payloads_of(model)
+    return Scaffold(name or api_name(path), model, handler_for(model, payloads), payloads.example)
 
 
-def handler_for(model: ModelFile, example: Any) -> str:
+def handler_for(model: ModelFile, payloads: Payloads) -> str:
     """The text of handler.py. Raises UsageError for a format without one."""
     from importlib import resources
 
@@ -84,9 +109,8 @@ def handler_for(model: ModelFile, example: Any) -> str:
 
     file, load = HANDLERS.get(model.format, ("", ""))
     if model.format in PICKLED:
-        kind = "frame" if isinstance(example, dict) else "text" if isinstance(example, str) else "array"
-        file = f"sklearn_{kind}.py"
-    if model.format == "onnx" and isinstance(example, dict):
+        file = f"sklearn_{payloads.kind}.py"
+    if model.format == "onnx" and isinstance(payloads.example, dict):
         file = "onnx_many.py"
     task = task_of(model.classes) if model.format == "transformers" else ""
     if not file or task is None:
@@ -101,10 +125,10 @@ def handler_for(model: ModelFile, example: Any) -> str:
     return text.replace("LOAD", load).replace("TASK", task).replace("ANSWER", answer)
 
 
-def example_of(model: ModelFile) -> Any:
-    """A payload the model answers, found by opening it in the Python that is to serve it.
+def payloads_of(model: ModelFile) -> Payloads:
+    """Found by opening the model in the Python that is to serve it.
 
-    None for one that may run code while it loads, and where it cannot be opened: the deploy will say why.
+    Nothing is known of one that may run code while it loads, and where it cannot be opened: the deploy will say why.
     """
     import os
 
@@ -113,15 +137,15 @@ def example_of(model: ModelFile) -> Any:
     from hatchway.project import Cache, interpreter
 
     if model.unsafe:
-        return None
+        return Payloads()
     try:
         python = interpreter(None, os.environ, root=Path.cwd(), with_packages=False, cache=Cache(None))
         ours = str(Path(hatchway.__file__).parent)
         command = [python.executable, "-c", _DESCRIBE, ours, str(model.path.resolve())]
         done = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=DESCRIBE_TIMEOUT_S, check=True)
-        return json.loads(done.stdout.splitlines()[-1])
+        return Payloads(**json.loads(done.stdout.splitlines()[-1]))
     except (InvalidSpec, OSError, subprocess.SubprocessError, ValueError, IndexError):
-        return None
+        return Payloads()
 
 
 def write(project: Scaffold, target: Path) -> list[str]:

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from hatchway.cli.scaffold import handler_for
+from hatchway.cli.scaffold import Payloads, handler_for
 from hatchway.modelfiles import examine
 from tests.replica.models.serving import refusal, served
 
@@ -139,7 +139,7 @@ def test_the_handler_to_start_from_answers_the_same(tmp_path: Path, kind: str) -
         folder = a_function(tmp_path / "model")
     else:
         folder = save(tmp_path / "model", LinearRegression().fit(FRAME, [1.0, 2.0, 3.0, 4.0]), "sklearn")
-    (tmp_path / "handler.py").write_text(handler_for(examine(folder), RECORDS[0]))
+    (tmp_path / "handler.py").write_text(handler_for(examine(folder), Payloads(RECORDS[0])))
     spec = importlib.util.spec_from_file_location("made_handler", tmp_path / "handler.py")
     assert spec is not None
     assert spec.loader is not None

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hatchway.cli.scaffold import handler_for
+from hatchway.cli.scaffold import Payloads, handler_for
 from hatchway.errors import ModelFileError
 from hatchway.modelfiles import examine
 from tests.replica.models.serving import refusal, served
@@ -112,7 +112,7 @@ def test_a_folder_of_transformers(tmp_path: Path) -> None:
 # --- init --from -----------------------------------------------------------------------------------------------
 def made_handler(path: Path, folder: Path) -> Any:
     """An instance of what `hatchway init --from` writes for the model at `path`."""
-    (folder / "handler.py").write_text(handler_for(examine(path), None))
+    (folder / "handler.py").write_text(handler_for(examine(path), Payloads()))
     spec = importlib.util.spec_from_file_location("made_handler", folder / "handler.py")
     assert spec is not None
     assert spec.loader is not None
