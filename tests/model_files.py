@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Sequence
 from pathlib import Path
 
 import joblib
@@ -11,8 +12,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 
-def write_safe(path: Path) -> Path:
-    joblib.dump(DummyClassifier().fit([[0], [1]], [0, 1]), path)
+def write_safe(path: Path, labels: Sequence[object] = (0, 1)) -> Path:
+    joblib.dump(DummyClassifier().fit([[0], [1]], labels), path)
     return path
 
 

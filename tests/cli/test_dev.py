@@ -21,6 +21,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.model_files import write_safe, write_unsafe
 from tests.wheels import private_index, write_wheel
 
 HANDLER = """
@@ -245,6 +246,37 @@ def test_an_api_has_the_environment_that_it_asks_for(folder: Path) -> None:
         terminal.write("requirements.txt", "hw-acme==1.0\n")
         terminal.read_until("hello is ready")
         assert terminal.post().text == "1.0"
+
+
+# --- models ---------------------------------------------------------------------------------------------------
+def test_a_models_file_is_served_alone_and_loaded_again_when_it_is_written_again(folder: Path) -> None:
+    model = write_safe(folder / "iris.joblib")
+    (folder / "beside.py").touch()
+    with dev(folder, "iris.joblib", "--name", "flowers", "--port", "0") as terminal:
+        shown = terminal.read_until("Ctrl-C ends")
+        assert "iris.joblib: scikit-learn DummyClassifier (joblib)" in shown
+        assert f"-d '[0.0]'\n  watching {model}" in shown
+        assert httpx.post(f"{terminal.url}/flowers", json=[0.0]).json()["prediction"] == 0
+        write_safe(model, labels=("no", "yes"))
+        assert "iris.joblib changed" in terminal.read_until("loaded again")
+        assert httpx.post(f"{terminal.url}/flowers", json=[0.0]).json()["prediction"] == "no"
+        write_unsafe(model)
+        shown = terminal.read_until("still answers. Waiting for the next save.")
+        assert "posixpath.join" in shown
+        assert "hatchway dev iris.joblib --trust" in shown
+
+
+@pytest.mark.parametrize("answer", ["y", "n"])
+def test_whether_a_model_is_trusted_is_asked_first(folder: Path, answer: str) -> None:
+    write_unsafe(folder / "unsafe.joblib")
+    (folder / "hatchway.yaml").write_text("name: hello\nhandler: {model: unsafe.joblib}\n")
+    with dev(folder) as terminal:
+        assert "posixpath.join" in terminal.read_until("[y/N]")
+        terminal.type(answer + "\n")
+        if answer == "y":
+            terminal.read_until("Ctrl-C ends")
+        else:
+            assert terminal.read_to_the_end() == 2
 
 
 # --- saving ---------------------------------------------------------------------------------------------------

@@ -17,13 +17,14 @@ import pandas as pd
 import pytest
 import xgboost
 import yaml
+from sklearn.feature_extraction import DictVectorizer
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from hatchway.cli.scaffold import HANDLERS, PICKLED, handler_for
+from hatchway.cli.scaffold import HANDLERS, PICKLED, Payloads, handler_for
 from hatchway.contract import Launch
 from hatchway.interactive.models import format_of
 from hatchway.modelfiles import ModelFile
@@ -71,6 +72,10 @@ MODELS: dict[str, tuple[Callable[[], Any], list[Any]]] = {
     "trees": (some_trees, [[1.0, 2.0], [[1.0, 2.0], [3.0, 0.0]]]),
     "one-input": (lambda: a_sum("x"), [[1.0, 2.0], [[1.0, 2.0], [3.0, 0.0]]]),
     "two-inputs": (lambda: a_sum("x", "y"), [{"x": [1.0, 2.0], "y": [3.0, 4.0]}, [{"x": [1.0, 2.0], "y": [0, 0]}]]),
+    "objects": (
+        lambda: make_pipeline(DictVectorizer(), LogisticRegression()).fit([{"city": "Rome"}, {"age": 3}], ["+", "-"]),
+        [{"city": "Rome"}, [{"age": 3.0}, {"city": "Oslo", "age": 2}]],
+    ),
     "texts": (
         lambda: make_pipeline(CountVectorizer(), MultinomialNB()).fit(["good film", "bad film"], ["+", "-"]),
         ["a good one", ["a bad one", "film"]],
@@ -151,7 +156,9 @@ def test_what_may_run_code_is_not_opened_for_its_example(
 @pytest.mark.parametrize("form", [*HANDLERS, *PICKLED])
 @pytest.mark.parametrize("example", [None, {"a": 1}, [1], "text"])
 def test_every_format_has_a_handler_that_is_python(form: str, example: object) -> None:
-    text = handler_for(ModelFile(Path("m"), form, "x"), example)
+    text = handler_for(ModelFile(Path("m"), form, "x", classes=("BertForMaskedLM",)), Payloads(example))
     assert "LOAD" not in text
+    assert "TASK" not in text
+    assert "ANSWER" not in text
     assert "class Handler" in text
     compile(text, "handler.py", "exec")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hatchway.errors import InvalidSpec, NotFound, UsageError
-from hatchway.project import collect_one, load_project
+from hatchway.project import collect_only, load_project
 from hatchway.project.models import api_name, is_model
 from hatchway.spec.api import NAME_PATTERN
 
@@ -72,8 +72,8 @@ def test_a_model_alone_is_a_project_of_one_api_and_one_file(tmp_path: Path) -> N
     project = load_project(tmp_path / "iris.joblib", {})
     (api,) = project.apis
     assert api.document == {"name": "iris", "handler": {"model": "iris.joblib"}}
-    assert project.only == "iris.joblib"
-    assert [file.path for file in collect_one(project.root, project.only).files] == ["iris.joblib"]
+    assert project.only == ("iris.joblib",)
+    assert [file.path for file in collect_only(project.root, project.only).files] == ["iris.joblib"]
 
 
 def test_the_name_can_be_chosen(tmp_path: Path) -> None:
@@ -105,6 +105,6 @@ def test_links_of_a_hub_cache_are_followed(tmp_path: Path) -> None:
     snapshot.mkdir(parents=True)
     (snapshot / "config.json").symlink_to(blob)
     project = load_project(snapshot, {})
-    assert project.only == "bert"
-    found = collect_one(project.root, "bert")
+    assert project.only == ("bert",)
+    found = collect_only(project.root, ["bert"])
     assert [(file.path, file.size) for file in found.files] == [("bert/config.json", 2)]

@@ -1,4 +1,4 @@
-"""`hatchway dev`: serve a project in the foreground while it is written."""
+"""`hatchway dev`: serve a project, or a model's file, in the foreground while it is written."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ import typer
 from hatchway.cli.connect import settings_here
 from hatchway.cli.deploy import read_targets
 from hatchway.cli.foreground import Screen
-from hatchway.cli.names import complete_api
+from hatchway.cli.models import asker, check_paths
+from hatchway.cli.names import api_name, complete_api
 from hatchway.cli.output import Output
+from hatchway.cli.progress import Silent
 from hatchway.errors import UsageError
 
 EXAMPLES = (
     "hatchway dev",
     "hatchway dev models/iris",
     "hatchway dev iris --port 8080",
+    "hatchway dev model.joblib",
 )
 
 
@@ -27,10 +30,19 @@ def dev(
         list[str] | None,
         typer.Argument(
             metavar="PATH|NAME",
-            help="A YAML file, a folder with a hatchway.yaml, or names of APIs in the one here. Default: all here.",
+            help="A model's file, a YAML file, a folder with a hatchway.yaml or a model, or names of APIs in the "
+            "hatchway.yaml here. Default: all here.",
             autocompletion=complete_api,
         ),
     ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The name of the API that serves a model. Default: as its file is named."),
+    ] = None,
+    trust: Annotated[
+        bool,
+        typer.Option("--trust", help="Load models that may run code while they load, without asking."),
+    ] = False,
     port: Annotated[
         int | None,
         typer.Option(
@@ -45,7 +57,8 @@ def dev(
     """
     import asyncio
 
-    from hatchway.dev.apis import Target
+    from hatchway.client.model_checks import trust_all, trust_none
+    from hatchway.dev.apis import Reader, Target
     from hatchway.dev.front import listen
     from hatchway.dev.session import Session
 
@@ -53,6 +66,15 @@ def dev(
     found = read_targets(targets or [])
     if len(found.paths) > 1:
         raise UsageError("only one project at a time", hint="name one folder or YAML file")
-    target = Target(found.paths[0] if found.paths else Path(), found.names)
+    check_paths(found.paths)
+    target = Target(
+        found.paths[0] if found.paths else Path(), found.names, name=None if name is None else api_name(name)
+    )
+    settings = settings_here()
+    screen = Screen(out, target.watched)
+    reader = Reader(target, os.environ, settings.home / "project-cache.db", screen.read)
+    session = Session(reader, settings, screen, trust_all if trust else trust_none)
     with listen(port) as sock:
-        asyncio.run(Session(target, settings_here(), os.environ, Screen(out)).run(sock))
+        # Not in the loop: whoever is asked about a model may end it all by Ctrl-C.
+        first = reader.read(trust_all if trust else asker(out, Silent()))
+        asyncio.run(session.run(sock, first))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hatchway.cli.curl import curl_line
+from hatchway.cli.curl import curl_line, documented_example
+from hatchway.cli.models import show_model
 from hatchway.cli.output import Cell, Output, printable
 from hatchway.errors import HatchwayError
 
 if TYPE_CHECKING:
     from hatchway.backends import Workload
+    from hatchway.client import ProgressEvent
     from hatchway.dev.front import Answered
     from hatchway.dev.process import DevReplica
 
@@ -21,16 +24,23 @@ STATUS_STYLES = {2: "green", 3: "cyan", 4: "yellow", 5: "red"}  # by the first d
 class Screen:
     """The terminal of a session."""
 
-    def __init__(self, out: Output) -> None:
+    def __init__(self, out: Output, watched: Path) -> None:
         self._out = out
-        self._has_told_folder = False
+        self._watched = watched
+        self._has_told_watched = False
 
     def loading(self, workload: Workload, changed: Collection[str]) -> None:
         why = f": {_list(changed)} changed" if changed else ""
         self._out.note(Cell(f"loading {workload.api}{why}", "dim"))
 
-    def downloading(self, version: str) -> None:
-        self._out.note(Cell(f"downloading Python {version}", "dim"))
+    def read(self, event: ProgressEvent) -> None:
+        from hatchway.client import DownloadingPython, ModelSeen
+
+        match event:
+            case DownloadingPython():
+                self._out.note(Cell(f"downloading Python {event.version}", "dim"))
+            case ModelSeen():
+                show_model(self._out, event.model, event.skews, is_trusted=event.is_trusted)
 
     def building(self, line: str) -> None:
         self._out.note(Cell(f"  {line}", "dim"))
@@ -46,10 +56,11 @@ class Screen:
             f"  {url}",
             Cell(f"  {replica.title}, Python {workload.interpreter.version}, {took_s:.1f} s", "dim"),
         )
-        self._out.note(f"  {curl_line(url, {'handler': workload.spec.handler.model_dump(mode='json')})}")
-        if not self._has_told_folder:
-            self._has_told_folder = True
-            self._out.note(Cell(f"  watching {workload.project_dir}; Ctrl-C ends", "dim"))
+        spec = {"handler": workload.spec.handler.model_dump(mode="json")}
+        self._out.note(f"  {curl_line(url, spec, documented_example(replica.document))}")
+        if not self._has_told_watched:
+            self._has_told_watched = True
+            self._out.note(Cell(f"  watching {self._watched}; Ctrl-C ends", "dim"))
 
     def failed(self, name: str, error: Exception, *, still_answers: bool) -> None:
         why = f": {getattr(error, 'reason', error)}"

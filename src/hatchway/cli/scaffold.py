@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,8 @@ HANDLERS = {  # format of the model -> file in templates/from_model, and what st
     "xgboost-ubj": ("xgboost.py", ""),
     "lightgbm-text": ("lightgbm.py", ""),
     "onnx": ("onnx_one.py", ""),
-    "torchscript": ("torch_module.py", 'torch.jit.load(config["model"])'),
+    "torchscript": ("torch_module.py", 'torch.jit.load(config["model"]).eval()'),
+    "torch-pickle": ("torch_module.py", 'torch.load(config["model"], weights_only=False).eval()'),
     "pt2": ("torch_module.py", 'torch.export.load(config["model"]).module()'),
     "mlflow": ("mlflow.py", ""),
     "transformers": ("transformers.py", ""),
@@ -39,8 +41,32 @@ spec.loader.exec_module(ours)
 from hatchway.contract import Launch
 from hatchway.replica.models.opening import open_model
 launch = Launch("", "", "", "", "", "", "", model=model)
-print("\\n" + json.dumps(open_model(launch).model.example))
+model = open_model(launch).model
+print("\\n" + json.dumps({"example": model.example, "schema": model.input_schema}))
 """
+
+
+@dataclass(frozen=True)
+class Payloads:
+    """What a model says of its payloads. `example` is None where it is not known."""
+
+    example: Any = None
+    schema: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """The ending of scikit-learn's handlers in templates/from_model."""
+        if not isinstance(self.example, dict):
+            return "text" if isinstance(self.example, str) else "array"
+        has_names = any("properties" in form for form in _forms(self.schema))
+        return "frame" if has_names else "objects"
+
+
+def _forms(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The schema and all that it may be instead."""
+    yield schema
+    for form in schema.get("anyOf", ()):
+        yield from _forms(form)
 
 
 @dataclass(frozen=True)
@@ -71,33 +97,38 @@ def scaffold(path: Path, name: str | None) -> Scaffold:
     from hatchway.project.models import api_name, find_model
 
     model = examine(find_model(path))
-    request = example_of(model)
-    return Scaffold(name or api_name(path), model, handler_for(model, request), request)
+    payloads = payloads_of(model)
+    return Scaffold(name or api_name(path), model, handler_for(model, payloads), payloads.example)
 
 
-def handler_for(model: ModelFile, example: Any) -> str:
+def handler_for(model: ModelFile, payloads: Payloads) -> str:
     """The text of handler.py. Raises UsageError for a format without one."""
     from importlib import resources
 
+    from hatchway.modelfiles.folders import task_of
+
     file, load = HANDLERS.get(model.format, ("", ""))
     if model.format in PICKLED:
-        kind = "frame" if isinstance(example, dict) else "text" if isinstance(example, str) else "array"
-        file = f"sklearn_{kind}.py"
-    if model.format == "onnx" and isinstance(example, dict):
+        file = f"sklearn_{payloads.kind}.py"
+    if model.format == "onnx" and isinstance(payloads.example, dict):
         file = "onnx_many.py"
-    if not file:
-        raise UsageError(f"there is no handler to start from for {model.format}", hint="`hatchway init empty` has one")
+    task = task_of(model.classes) if model.format == "transformers" else ""
+    if not file or task is None:
+        what = model.format if not file else f"{', '.join(model.classes) or 'a model without a task'}"
+        raise UsageError(f"there is no handler to start from for {what}", hint="`hatchway init empty` has one")
     text = (resources.files("hatchway") / "templates" / "from_model" / file).read_text()
     if model.format == "skops":
         text = text.replace("import joblib\n", "from skops import io\n").replace(JOBLIB, 'io.load(config["model"])')
         text = _sorted_imports(text)
-    return text.replace("LOAD", load)
+    # Of one text the pipeline gives a list: of the one label, or of what it found in it.
+    answer = "self.pipeline(text)[0]" if task == "text-classification" else "self.pipeline(text)"
+    return text.replace("LOAD", load).replace("TASK", task).replace("ANSWER", answer)
 
 
-def example_of(model: ModelFile) -> Any:
-    """A payload the model answers, found by opening it in the Python that is to serve it.
+def payloads_of(model: ModelFile) -> Payloads:
+    """Found by opening the model in the Python that is to serve it.
 
-    None for one that may run code while it loads, and where it cannot be opened: the deploy will say why.
+    Nothing is known of one that may run code while it loads, and where it cannot be opened: the deploy will say why.
     """
     import os
 
@@ -106,15 +137,15 @@ def example_of(model: ModelFile) -> Any:
     from hatchway.project import Cache, interpreter
 
     if model.unsafe:
-        return None
+        return Payloads()
     try:
         python = interpreter(None, os.environ, root=Path.cwd(), with_packages=False, cache=Cache(None))
         ours = str(Path(hatchway.__file__).parent)
         command = [python.executable, "-c", _DESCRIBE, ours, str(model.path.resolve())]
         done = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=DESCRIBE_TIMEOUT_S, check=True)
-        return json.loads(done.stdout.splitlines()[-1])
+        return Payloads(**json.loads(done.stdout.splitlines()[-1]))
     except (InvalidSpec, OSError, subprocess.SubprocessError, ValueError, IndexError):
-        return None
+        return Payloads()
 
 
 def write(project: Scaffold, target: Path) -> list[str]:
@@ -122,9 +153,12 @@ def write(project: Scaffold, target: Path) -> list[str]:
 
     Raises Conflict, before anything is written, when a file is there already; StorageError.
     """
+    from hatchway.modelfiles import files_beside
+
     source = project.model.path
     is_there = source.resolve().parent == target.resolve()
-    names = [*project.texts, *([] if is_there else [source.name])]
+    copied = [] if is_there else [source.name, *files_beside(source)]
+    names = [*project.texts, *copied]
     existing = [name for name in names if (target / name).exists()]
     if existing or (target.exists() and not target.is_dir()):
         raise Conflict(
@@ -136,8 +170,9 @@ def write(project: Scaffold, target: Path) -> list[str]:
         for name, text in project.texts.items():
             with (target / name).open("x") as file:
                 file.write(text)
-        if not is_there:
-            (shutil.copytree if source.is_dir() else shutil.copyfile)(source, target / source.name)
+        for name in copied:
+            from_ = source.parent / name
+            (shutil.copytree if from_.is_dir() else shutil.copyfile)(from_, target / name)
     except OSError as exc:
         raise StorageError(f"cannot write {exc.filename or target}: {exc.strerror}") from exc
     return names

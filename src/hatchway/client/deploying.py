@@ -22,7 +22,7 @@ from hatchway.project import (
     build_variables,
     check_dependencies,
     collect,
-    collect_one,
+    collect_only,
     git_commit,
     interpreter,
     load_project,
@@ -127,8 +127,8 @@ class Deploy:
         def on_progress(done: int, total: int) -> None:
             self.on_progress(Hashing(done, total))
 
-        if project.only is not None:
-            return collect_one(project.root, project.only, cache=cache, on_progress=on_progress)
+        if project.only:
+            return collect_only(project.root, project.only, cache=cache, on_progress=on_progress)
         yaml = project.root / project.file.name
         return collect(project.root, leave_out=yaml, cache=cache, on_progress=on_progress)
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from hatchway.client.progress import ModelSeen, OnProgress
 from hatchway.errors import InvalidSpec
 from hatchway.modelfiles import ModelFile, examine
+from hatchway.modelfiles.versions import installed, missing, skews
 from hatchway.project import Trust
-from hatchway.project.fit import installed, missing, skews
 from hatchway.spec.load import LoadedApi
 from hatchway.spec.revision import Interpreter
 
@@ -41,6 +41,7 @@ class ModelChecks:
     trust: Trust
     may_trust: MayTrust
     on_progress: OnProgress
+    command: str = "hatchway deploy"  # that asks, for what it says
 
     def trusted(self, api: LoadedApi, root: Path, python: Interpreter) -> tuple[str, ...]:
         """The hashes that go with the API's source: its model's, if that needs trust and has it.
@@ -68,7 +69,7 @@ class ModelChecks:
         if not self.may_trust(model):
             raise InvalidSpec(
                 f"{model.path.name} may run code while it loads: it names what is not known to be safe",
-                hint=f"if you trust where it comes from: hatchway deploy {model.path.name} --trust",
+                hint=f"if you trust where it comes from: {self.command} {model.path.name} --trust",
                 problems=model.unsafe,
             )
         self.trust.remember(model.sha256, model.path)

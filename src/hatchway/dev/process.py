@@ -13,6 +13,7 @@ import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from hatchway.backends import Workload
 from hatchway.backends.local import control
@@ -26,6 +27,7 @@ from hatchway.contract import Launch
 from hatchway.dev.places import Places, owner
 from hatchway.processes import Identity, Mark, identify, kill_tree
 
+DOCUMENT_TIMEOUT_S = 2.0
 CONTROL_LOOK_S = 0.02  # until the control socket is there: a new socket makes no event
 READY_WAIT_S = 60.0  # one question; it is asked again
 DEV_ROLE = "dev"
@@ -62,6 +64,7 @@ class DevReplica:
     mark: Mark
     lifeline: int  # our end of the pipe
     title: str = ""  # what it serves, once it is ready
+    document: Any = None  # its OpenAPI document, where the model alone knows of an example
 
     @property
     def address(self) -> str:
@@ -114,6 +117,9 @@ class DevReplica:
             except control.Unanswered:
                 await asyncio.sleep(CONTROL_LOOK_S)
         self.title = (await control.read_stats(self.slot.control_socket)).handler
+        handler = self.workload.spec.handler
+        if handler.model is not None and handler.example is None and handler.warmup is None:
+            self.document = await _read_document(self.address)
 
 
 async def start(
@@ -147,6 +153,18 @@ async def start(
         os.close(theirs)
     identity = identify(process.pid) or Identity(process.pid, 0)
     return DevReplica(workload, slot, process, identity, mark, ours)
+
+
+async def _read_document(address: str) -> Any:
+    """None if it has none to give: what is shown of it is a convenience."""
+    import httpx
+
+    try:
+        async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=address)) as client:
+            answer = await client.get("http://replica/openapi.json", timeout=DOCUMENT_TIMEOUT_S)
+        return answer.json() if answer.is_success else None
+    except (httpx.HTTPError, ValueError):
+        return None
 
 
 def _make_slot(workload: Workload, number: int, places: Places) -> Slot:

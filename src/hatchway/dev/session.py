@@ -14,7 +14,7 @@ import signal
 import socket
 import termios
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -22,8 +22,10 @@ from hatchway.backends import Workload
 from hatchway.backends.local.bytecode import forget
 from hatchway.backends.local.environments import Environments
 from hatchway.backends.local.logs import ReplicaLog, Tail
-from hatchway.dev.apis import Target, read_apis
-from hatchway.dev.changes import deliberate, saves
+from hatchway.client.model_checks import MayTrust
+from hatchway.client.progress import ProgressEvent
+from hatchway.dev.apis import Reader
+from hatchway.dev.changes import deliberate, saves, saves_of_model
 from hatchway.dev.front import Answered, Front, Unavailable
 from hatchway.dev.places import owner, places
 from hatchway.dev.process import DevReplica, NotLoaded, start
@@ -41,8 +43,8 @@ class Show(Protocol):
         """At the start, or because of what `changed`."""
         ...
 
-    def downloading(self, version: str) -> None:
-        """A Python that is not here. Called in a thread."""
+    def read(self, event: ProgressEvent) -> None:
+        """What was found while the project was read: a model, a Python that is not here. May be called in a thread."""
         ...
 
     def building(self, line: str) -> None:
@@ -88,10 +90,12 @@ class Place:
 class Session:
     """One project, from the first load to Ctrl-C."""
 
-    def __init__(self, target: Target, settings: Settings, environ: Mapping[str, str], show: Show) -> None:
-        self._target = target
+    def __init__(self, reader: Reader, settings: Settings, show: Show, may_trust: MayTrust) -> None:
+        """`may_trust` decides on models that are saved while it goes on: nobody can be asked then."""
+        self._reader = reader
+        self._may_trust = may_trust
         self._settings = settings
-        self._environ = environ
+        self._environ = reader.environ
         self._show = show
         self._places: dict[str, Place] = {}  # by endpoint
         self._replicas: set[DevReplica] = set()  # all whose processes may live
@@ -100,10 +104,9 @@ class Session:
         self._environments = Environments(settings, time.time, owner())
         self._port = 0
 
-    async def run(self, sock: socket.socket) -> None:
-        """Serve on the listening socket until SIGINT, SIGTERM or SIGHUP. Raises what the first reading raises."""
+    async def run(self, sock: socket.socket, first: list[Workload]) -> None:
+        """Serve `first`, and what is saved, on the listening socket until SIGINT, SIGTERM or SIGHUP."""
         self._port = sock.getsockname()[1]
-        first = await asyncio.to_thread(self._read)
         with places(self._settings) as self._files, _until_signal() as ending:
             try:
                 async with asyncio.TaskGroup() as group:
@@ -135,15 +138,15 @@ class Session:
             await place.changed.wait()
 
     # --- loading -----------------------------------------------------------------------------------------
-    def _read(self) -> list[Workload]:
-        return read_apis(self._target, self._environ, self._settings.home / "project-cache.db", self._show.downloading)
-
     async def _follow(self, first: list[Workload]) -> None:
         """Load, and load again after each save."""
+        target = self._reader.target
+        model = target.model
         async with asyncio.TaskGroup() as group:
             loading = group.create_task(self._load(first, frozenset()), name="load")
-            async for saved in saves(self._target.folder):
-                changed = deliberate(saved, is_loading=not loading.done())
+            async for saved in saves(target.folder) if model is None else saves_of_model(model):
+                # What serves a model alone never writes to it.
+                changed = deliberate(saved, is_loading=model is None and not loading.done())
                 if saved - changed:
                     self._show.passed_over(saved - changed)
                 if changed:
@@ -153,9 +156,9 @@ class Session:
     async def _reload(self, changed: Collection[str]) -> None:
         for path in changed:
             if path.endswith(".py"):
-                forget(self._target.folder / path, self._settings.bytecode_dir)
+                forget(self._reader.target.folder / path, self._settings.bytecode_dir)
         try:
-            workloads = await asyncio.to_thread(self._read)
+            workloads = await asyncio.to_thread(self._reader.read, self._may_trust)
         except HatchwayError as exc:
             self._show.failed("", exc, still_answers=any(place.replica for place in self._places.values()))
             return

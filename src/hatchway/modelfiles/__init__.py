@@ -9,5 +9,6 @@ from __future__ import annotations
 
 from hatchway.modelfiles.examine import examine
 from hatchway.modelfiles.model_file import ModelFile
+from hatchway.modelfiles.onnx import files_beside
 
-__all__ = ["ModelFile", "examine"]
+__all__ = ["ModelFile", "examine", "files_beside"]

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -92,6 +93,14 @@ def as_mlflow(folder: Path, mlmodel: dict[str, Any], inner: ModelFile) -> ModelF
 
 
 # --- Transformers ----------------------------------------------------------------------------------------------
+# The end of the model class's name -> the task of a text pipeline.
+TASKS = {
+    "ForSequenceClassification": "text-classification",
+    "ForTokenClassification": "token-classification",
+    "ForMaskedLM": "fill-mask",
+    "ForCausalLM": "text-generation",
+    "LMHeadModel": "text-generation",
+}
 _SAFE_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 _PICKLED_WEIGHTS = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
@@ -116,6 +125,11 @@ def examine_transformers(folder: Path) -> ModelFile:
     packages = {"transformers": str(config.get("transformers_version") or ""), "torch": ""}
     classes = tuple(str(name) for name in config.get("architectures") or () if isinstance(name, str))
     return ModelFile(folder, "transformers", "transformers", packages, tuple(unsafe), classes=classes)
+
+
+def task_of(classes: Sequence[str]) -> str | None:
+    """What a text pipeline does with a model of these classes; None where there is no such pipeline."""
+    return next((task for end, task in TASKS.items() for name in classes if name.endswith(end)), None)
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -5,7 +5,7 @@ engine.
 """
 
 from hatchway.project.cache import Cache
-from hatchway.project.collect import Collected, choose_project_files, collect, collect_one, list_files
+from hatchway.project.collect import Collected, choose_project_files, collect, collect_only, list_files, list_only
 from hatchway.project.dependencies import build_variables, check_dependencies
 from hatchway.project.git import git_commit
 from hatchway.project.interpreter import interpreter
@@ -21,9 +21,10 @@ __all__ = [
     "check_dependencies",
     "choose_project_files",
     "collect",
-    "collect_one",
+    "collect_only",
     "git_commit",
     "interpreter",
     "list_files",
+    "list_only",
     "load_project",
 ]

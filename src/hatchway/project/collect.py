@@ -13,7 +13,7 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -65,12 +65,12 @@ def collect(
     return _hashed(root, found, cache, on_progress)
 
 
-def collect_one(
-    root: Path, name: str, *, cache: Cache | None = None, on_progress: OnProgress | None = None
+def collect_only(
+    root: Path, names: Sequence[str], *, cache: Cache | None = None, on_progress: OnProgress | None = None
 ) -> Collected:
-    """The file or folder `name` in `root`, and nothing else of it. Raises InvalidSpec as `collect` does."""
+    """These files and folders in `root`, and nothing else of it. Raises InvalidSpec as `collect` does."""
     root = root.resolve()
-    return _hashed(root, _Walk(root, None, only=name).run(), cache, on_progress)
+    return _hashed(root, _Walk(root, None, only=names).run(), cache, on_progress)
 
 
 def _hashed(root: Path, found: list[_Found], cache: Cache | None, on_progress: OnProgress | None) -> Collected:
@@ -94,6 +94,12 @@ def list_files(root: Path, *, leave_out: Path | None = None) -> frozenset[str]:
     root = root.resolve()
     _refuse_too_large(root)
     return frozenset(one.path for one in _Walk(root, leave_out.resolve() if leave_out is not None else None).run())
+
+
+def list_only(root: Path, names: Sequence[str]) -> frozenset[str]:
+    """The paths that `collect_only` would return, without reading the files. Raises InvalidSpec for the same links."""
+    root = root.resolve()
+    return frozenset(one.path for one in _Walk(root, None, only=names).run())
 
 
 def choose_project_files(root: Path, paths: Iterable[str]) -> frozenset[str]:
@@ -124,17 +130,16 @@ def _refuse_too_large(root: Path) -> None:
 class _Walk:
     """Walks the tree once, in the order of names, and gathers problems."""
 
-    def __init__(self, root: Path, leave_out: Path | None, only: str | None = None) -> None:
+    def __init__(self, root: Path, leave_out: Path | None, only: Sequence[str] = ()) -> None:
         self._root = root
         self._leave_out = leave_out
         self._only = only
-        self._ignored = pathspec.GitIgnoreSpec.from_lines(_ignore_lines(root) if only is None else [])
+        self._ignored = pathspec.GitIgnoreSpec.from_lines([] if only else _ignore_lines(root))
         self._problems: list[str] = []
 
     def run(self) -> list[_Found]:
         found = []
-        everything = self._folder(self._root, "", frozenset())
-        for one in everything if self._only is None else self._entry(self._root / self._only, self._only, frozenset()):
+        for one in self._named() if self._only else self._folder(self._root, "", frozenset()):
             found.append(one)
             if len(found) > MAX_FILES:
                 raise InvalidSpec(
@@ -143,6 +148,10 @@ class _Walk:
                 )
         _raise(self._root, self._problems)
         return found
+
+    def _named(self) -> Iterator[_Found]:
+        for name in self._only:
+            yield from self._entry(self._root / name, name, frozenset())
 
     def _folder(self, folder: Path, prefix: str, above: frozenset[Path]) -> Iterator[_Found]:
         real = folder.resolve()
@@ -186,7 +195,7 @@ class _Walk:
             real = entry.resolve(strict=True)
         except (OSError, RuntimeError):  # RuntimeError: links that lead to each other
             return f"a link to {target}, which leads nowhere"
-        if self._only is None and not real.is_relative_to(self._root):
+        if not self._only and not real.is_relative_to(self._root):
             return f"a link to {target}, which leads out of the project"
         return None
 

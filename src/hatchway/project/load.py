@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hatchway.errors import InvalidSpec, NotFound, UsageError
+from hatchway.modelfiles import files_beside
 from hatchway.project.models import api_name, is_model
 from hatchway.spec.load import LoadedApi, load_documents, parse_document, parse_dotenv
 
@@ -20,14 +21,14 @@ MAX_YAML_BYTES = 4 * 1024 * 1024
 class Project:
     """The YAML at `file`; everything below `root`, its folder, is what its APIs are made of.
 
-    With `only`, a file or folder in `root`, that is all they are made of: a model that is deployed without YAML.
+    With `only`, files or a folder in `root`, that is all they are made of: a model that is deployed without YAML.
     `python` is the interpreter of APIs that name none, in place of the active environment's.
     """
 
     root: Path
     file: Path
     apis: tuple[LoadedApi, ...]
-    only: str | None = None
+    only: tuple[str, ...] = ()
     python: str | None = None
 
 
@@ -52,7 +53,7 @@ def _model_project(path: Path, name: str) -> Project:
     path = path.absolute() if path.name else path.resolve()  # `.` has no name of its own
     document = {"name": name, "handler": {"model": path.name.replace("${", "$${")}}
     api = LoadedApi(parse_document(document, {}), document, {}, f"{_shown(path)}:1")
-    return Project(path.parent.resolve(), path, (api,), only=path.name)
+    return Project(path.parent.resolve(), path, (api,), only=(path.name, *files_beside(path)))
 
 
 def _find(path: Path) -> Path:

@@ -27,6 +27,9 @@ def main(launch_file: str, is_template: bool) -> int:
     package = types.ModuleType("hatchway")
     package.__path__ = [os.path.dirname(here)]
     sys.modules["hatchway"] = package
+    from hatchway.replica import compiled
+
+    compiled.read_beside_sources()
     from hatchway.contract import Launch, TemplateLaunch
 
     try:

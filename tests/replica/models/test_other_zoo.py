@@ -9,12 +9,15 @@ from typing import Any
 import joblib
 import lightgbm
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import xgboost
 from onnx import TensorProto, helper
 
-from hatchway.modelfiles import examine
+from hatchway.errors import ModelFileError
+from hatchway.modelfiles import examine, files_beside
+from hatchway.project import load_project
 from tests.replica.models.serving import refusal, served
 
 RANDOM = np.random.default_rng(0)
@@ -141,6 +144,36 @@ def test_an_onnx_model_that_is_too_new_names_both_versions(tmp_path: Path) -> No
     assert error.reason == "VersionSkew"
     assert "opset 999" in error.message
     assert f"onnxruntime {onnxruntime.__version__}" in error.message
+
+
+def test_an_onnx_model_whose_weights_lie_beside_it(tmp_path: Path) -> None:
+    session = linear(tmp_path / "whole.onnx")
+    assert session is not None
+    model = onnx.load(tmp_path / "whole.onnx")
+    (weights,) = model.graph.initializer
+    weights.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weights), "w"))  # as raw bytes
+    onnx.save(model, tmp_path / "m.onnx", save_as_external_data=True, location="m.onnx.data", size_threshold=0)
+    assert files_beside(tmp_path / "m.onnx") == ("m.onnx.data",)
+    assert files_beside(tmp_path / "whole.onnx") == ()
+    assert load_project(tmp_path / "m.onnx", {}).only == ("m.onnx", "m.onnx.data")
+    with served(tmp_path / "m.onnx") as api:
+        direct = session.run(None, {"x": X[:5].astype(np.float32)})[0]
+        assert np.array_equal(np.array(api.predict(X[:5].tolist()), np.float32), direct)
+    (tmp_path / "m.onnx.data").rename(tmp_path / "elsewhere")
+    with pytest.raises(ModelFileError, match=r"m\.onnx\.data, which is not beside it"):
+        examine(tmp_path / "m.onnx")
+
+
+def test_weights_of_an_onnx_model_are_not_read_from_elsewhere(tmp_path: Path) -> None:
+    linear(tmp_path / "m.onnx")
+    model = onnx.load(tmp_path / "m.onnx")
+    (weights,) = model.graph.initializer
+    weights.ClearField("float_data")
+    weights.data_location = onnx.TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value="../secret")
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelFileError, match="another folder"):
+        examine(tmp_path / "m.onnx")
 
 
 # --- folders of MLflow -----------------------------------------------------------------------------------------

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hatchway.cli.scaffold import Payloads, handler_for
 from hatchway.errors import ModelFileError
 from hatchway.modelfiles import examine
 from tests.replica.models.serving import refusal, served
@@ -104,3 +107,95 @@ def test_a_folder_of_transformers(tmp_path: Path) -> None:
         assert api.predict("good") == pipeline("good")[0]
         assert api.predict(["good", "bad"]) == pipeline(["good", "bad"], batch_size=2)
         assert api.post([1]).status == 422
+
+
+# --- init --from -----------------------------------------------------------------------------------------------
+def made_handler(path: Path, folder: Path) -> Any:
+    """An instance of what `hatchway init --from` writes for the model at `path`."""
+    (folder / "handler.py").write_text(handler_for(examine(path), Payloads()))
+    spec = importlib.util.spec_from_file_location("made_handler", folder / "handler.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Handler({"model": str(path)})
+
+
+@pytest.mark.parametrize("kind", ["script", "pt2", "whole"])
+def test_the_handler_to_start_from_answers_the_same(tmp_path: Path, kind: str) -> None:
+    net, path = a_net(), tmp_path / f"m.{kind}"
+    if kind == "pt2":
+        shapes = ({0: torch.export.Dim("batch")},)
+        torch.export.save(torch.export.export(net, (torch.zeros(2, 4),), dynamic_shapes=shapes), path)
+    elif kind == "script":
+        torch.jit.script(net).save(path)
+    else:
+        torch.save(net, path)
+    handler = made_handler(path, tmp_path)
+    with served(path, [examine(path).sha256]) as api:
+        for payload in (ROWS, ROWS[0]):
+            assert handler.handle_post(payload) == api.predict(payload)
+
+
+TEXTS = ["a good film", "a bad film and a bad book", "good"]
+SIZES = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    """Trained here; nothing is fetched."""
+    transformers, tokenizers = pytest.importorskip("transformers"), pytest.importorskip("tokenizers")
+    words = tokenizers.Tokenizer(tokenizers.models.WordLevel(unk_token="[UNK]"))
+    words.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    specials = ["[PAD]", "[UNK]", "[MASK]", "[EOS]"]
+    words.train_from_iterator(TEXTS, tokenizers.trainers.WordLevelTrainer(special_tokens=specials))
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=words, unk_token="[UNK]", pad_token="[PAD]", mask_token="[MASK]", eos_token="[EOS]"
+    )
+
+
+def a_text_model(kind: str, size: int, folder: Path) -> None:
+    """With random weights."""
+    import transformers
+
+    torch.manual_seed(0)
+    bert = transformers.BertConfig(vocab_size=size, num_labels=2, **SIZES)
+    gpt = transformers.GPT2Config(vocab_size=size, n_embd=8, n_layer=1, n_head=2, eos_token_id=3, bos_token_id=3)
+    makers = {
+        "classification": lambda: transformers.BertForSequenceClassification(bert),
+        "tokens": lambda: transformers.BertForTokenClassification(bert),
+        "mask": lambda: transformers.BertForMaskedLM(bert),
+        "generation": lambda: transformers.GPT2LMHeadModel(gpt),
+    }
+    model = makers[kind]()
+    if kind == "generation":
+        model.generation_config.do_sample = False
+        model.generation_config.max_new_tokens = 5
+    model.save_pretrained(folder)
+
+
+@pytest.mark.parametrize("kind", ["classification", "tokens", "mask", "generation"])
+def test_every_text_task_is_what_its_pipeline_and_the_handler_to_start_from_say(
+    tmp_path: Path, tokenizer: Any, kind: str
+) -> None:
+    import transformers
+
+    folder = tmp_path / "model"
+    a_text_model(kind, len(tokenizer), folder)
+    tokenizer.save_pretrained(folder)
+    texts = [text.replace("film", "[MASK]") for text in TEXTS[:1]] if kind == "mask" else TEXTS
+    tasks = {"classification": "text-classification", "tokens": "token-classification"}
+    tasks |= {"mask": "fill-mask", "generation": "text-generation"}
+    direct = transformers.pipeline(tasks[kind], model=str(folder), device="cpu")
+    handler = made_handler(folder, tmp_path)
+    with served(folder) as api:
+        for text in texts:
+            expected = direct(text)[0] if kind == "classification" else direct(text)
+            assert as_json(api.predict(text)) == as_json(handler.handle_post(text)) == as_json(expected)
+        assert as_json(api.predict(texts)) == as_json(handler.handle_post(texts))
+        assert api.post(api.method.example).status == 200
+
+
+def as_json(answer: Any) -> Any:
+    """Numbers to six digits: how many rows are multiplied at once decides on the last of them."""
+    return json.loads(json.dumps(answer, default=float), parse_float=lambda text: float(f"{float(text):.5g}"))

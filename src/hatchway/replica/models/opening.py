@@ -13,6 +13,7 @@ from hatchway.contract import Launch
 from hatchway.errors import LoadError, ModelFileError
 from hatchway.modelfiles import ModelFile, examine
 from hatchway.modelfiles.known_globals import is_known
+from hatchway.modelfiles.versions import Skew, as_requirement, names_of, skews
 from hatchway.replica.models import boosters, mlflow_model, torch_model, transformers_model, unpickling
 from hatchway.replica.models.model import Model, Opening
 from hatchway.replica.models.onnx_model import OnnxModel
@@ -123,35 +124,30 @@ _OPENERS: dict[str, Callable[[Opening], Model]] = {
 
 
 # --- versions --------------------------------------------------------------------------------------------------
-def differing(file: ModelFile) -> dict[str, tuple[str, str]]:
-    """Distribution -> (version in the file, version here), where both are known and are not the same."""
-    here = {name: _installed(name) for name, version in file.packages.items() if version}
-    return {
-        name: (file.packages[name], version)
-        for name, version in here.items()
-        if version and version.partition("+")[0] != file.packages[name].partition("+")[0]
-    }
+def skews_of(file: ModelFile) -> list[Skew]:
+    """Of the packages that the file names, those that this Python has in another release."""
+    candidates = {name for package in file.packages for name in names_of(package)}
+    return skews(file.packages, {name: version for name in candidates if (version := _version_here(name))})
 
 
 def skew_of(file: ModelFile) -> str:
     """A sentence for people, or ""."""
-    found = [f"{name} {theirs}, and this environment has {ours}" for name, (theirs, ours) in differing(file).items()]
+    found = [f"{skew.package} {skew.recorded}, and this environment has {skew.installed}" for skew in skews_of(file)]
     return f"{file.path.name} was written with {'; '.join(found)}" if found else ""
 
 
-def _installed(name: str) -> str:
+def _version_here(name: str) -> str:
     import importlib.metadata  # most replicas have no model file, and need not wait for it
 
-    for candidate in (name, f"{name}-cpu", f"{name}-gpu", f"{name}-skinny"):
-        try:
-            return importlib.metadata.version(candidate)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return ""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def _pip_line(file: ModelFile) -> str:
-    return "pip install " + " ".join(f"'{name}=={theirs}'" for name, (theirs, _) in differing(file).items())
+    wanted = [f"'{as_requirement(skew.package, skew.recorded)}'" for skew in skews_of(file)]
+    return f"pip install {' '.join(wanted)}"
 
 
 def _missing(name: str, file: ModelFile, exc: ModuleNotFoundError) -> LoadError:
@@ -160,11 +156,10 @@ def _missing(name: str, file: ModelFile, exc: ModuleNotFoundError) -> LoadError:
     if skew:
         return LoadError(f"loading {name} failed: {exc}. {skew}", reason="VersionSkew", hint=_pip_line(file))
     distribution = {"sklearn": "scikit-learn"}.get(package, package)
-    version = file.packages.get(distribution, "")
     return LoadError(
         f"loading {name} needs {distribution}, which this environment does not have",
         reason="MissingPackage",
-        hint=f"pip install {f'{distribution}=={version}' if version else distribution}",
+        hint=f"pip install {as_requirement(distribution, file.packages.get(distribution, ''))}",
     )
 
 

@@ -8,18 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from hatchway.errors import LoadError, RequestError
+from hatchway.modelfiles.folders import TASKS, task_of
 from hatchway.replica.models.columns import one_or_many
 from hatchway.replica.models.model import Model, Schema
 from hatchway.replica.models.records import read_each
-
-# The end of the model class's name -> the pipeline's task.
-TASKS = {
-    "ForSequenceClassification": "text-classification",
-    "ForTokenClassification": "token-classification",
-    "ForMaskedLM": "fill-mask",
-    "ForCausalLM": "text-generation",
-    "LMHeadModel": "text-generation",
-}
 
 
 class TransformersModel:
@@ -51,7 +43,7 @@ def _is_list_of_answers(answers: Any) -> bool:
 
 def open_transformers(folder: Path, classes: Sequence[str], *, is_trusted: bool, cpu_threads: int) -> Model:
     """Raises LoadError (UnsupportedTask). Code and pickled weights in the folder are used only when it is trusted."""
-    task = next((task for end, task in TASKS.items() for name in classes if name.endswith(end)), None)
+    task = task_of(classes)
     if task is None:
         raise LoadError(
             f"{folder.name} holds {', '.join(classes) or 'a model without a task'}; no text pipeline is made for it",

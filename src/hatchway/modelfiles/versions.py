@@ -6,6 +6,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+# A distribution may have the same modules under another name: onnxruntime-gpu, mlflow-skinny.
+_TWINS = ("", "-cpu", "-gpu", "-skinny")
+
 
 @dataclass(frozen=True)
 class Skew:
@@ -25,16 +28,25 @@ def installed(packages: Iterable[str]) -> dict[str, str]:
     return {normal(name): version for name, _, version in pairs}
 
 
+def names_of(package: str) -> list[str]:
+    """The distributions that have the package's modules; its own first."""
+    return [normal(package) + twin for twin in _TWINS]
+
+
 def missing(needs: Mapping[str, str], there: Mapping[str, str]) -> list[str]:
     """What has to be installed, as pip takes it: `scikit-learn==1.6.1`; without a version where none is known."""
-    return [f"{name}=={version}" if version else name for name, version in needs.items() if normal(name) not in there]
+    return [as_requirement(name, version) for name, version in needs.items() if not _found(name, there)]
+
+
+def as_requirement(name: str, version: str) -> str:
+    return f"{name}=={version}" if version else name
 
 
 def skews(needs: Mapping[str, str], there: Mapping[str, str]) -> list[Skew]:
     """Packages whose release (the first two numbers) differs: bug fixes alone are no reason to worry anybody."""
     found = []
     for name, recorded in needs.items():
-        here = there.get(normal(name), "")
+        here = _found(name, there)
         if recorded and here and _release(recorded) != _release(here):
             found.append(Skew(name, recorded, here))
     return found
@@ -42,6 +54,10 @@ def skews(needs: Mapping[str, str], there: Mapping[str, str]) -> list[Skew]:
 
 def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _found(name: str, there: Mapping[str, str]) -> str:
+    return next((there[twin] for twin in names_of(name) if twin in there), "")
 
 
 def _release(version: str) -> list[str]:
