@@ -62,6 +62,7 @@ LOG_TIME = "time"  # ISO 8601 in UTC with milliseconds, "2026-01-31T12:00:00.123
 LOG_LEVEL = "level"  # DEBUG, INFO, WARNING, ERROR
 LOG_STREAM = "stream"  # "stdout", "stderr" for prints; "logging" for log records; "replica" for our own
 LOG_REQUEST_ID = "request_id"  # absent outside a request
+LOG_TRACE_ID = "trace_id"  # 32 hexadecimal digits; absent when the request is not traced
 LOG_MESSAGE = "message"  # text; a traceback keeps its newlines
 
 

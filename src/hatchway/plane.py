@@ -15,6 +15,7 @@ from hatchway.controller.controller import Controller
 from hatchway.gateway.gateway import Gateway
 from hatchway.settings import Settings
 from hatchway.spec.deploy import DeployRequest
+from hatchway.spec.logs import LogQuery
 from hatchway.spec.requests import ScaleRequest
 from hatchway.spec.status import (
     ApiStatus,
@@ -94,11 +95,9 @@ class Plane:
             disk_bytes=await asyncio.to_thread(disk_bytes, home),
         )
 
-    def logs(
-        self, name: str, *, replica: str | None, since: float | None, request_id: str | None, follow: bool
-    ) -> AsyncIterator[LogLine]:
+    def logs(self, name: str, query: LogQuery, *, follow: bool) -> AsyncIterator[LogLine]:
         self._controller.get(name)
-        return self._backend.logs(name, replica_id=replica, since=since, request_id=request_id, follow=follow)
+        return self._backend.logs(name, query, follow=follow)
 
     async def prune(self) -> dict[str, int]:
         return dict(await self._controller.prune())

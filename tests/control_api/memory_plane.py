@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import queue
 import tempfile
 import threading
@@ -15,6 +16,7 @@ from hatchway import __version__
 from hatchway.control_api.app import ShutdownMode, make_app, serve
 from hatchway.errors import Conflict, NotFound, UsageError
 from hatchway.spec.deploy import DeployRequest
+from hatchway.spec.logs import LogQuery
 from hatchway.spec.requests import ScaleRequest
 from hatchway.spec.status import (
     ApiStatus,
@@ -202,13 +204,11 @@ class MemoryPlane:
             disk_bytes={"blobs": 10},
         )
 
-    async def logs(
-        self, name: str, *, replica: str | None, since: float | None, request_id: str | None, follow: bool
-    ) -> AsyncIterator[LogLine]:
-        self.logs_asked.append({"replica": replica, "since": since, "request_id": request_id, "follow": follow})
-        if replica == "nobody":
+    async def logs(self, name: str, query: LogQuery, *, follow: bool) -> AsyncIterator[LogLine]:
+        self.logs_asked.append({**dataclasses.asdict(query), "follow": follow})
+        if query.replica == "nobody":
             raise NotFound("there is no replica nobody")
-        if replica == "broken":
+        if query.replica == "broken":
             raise RuntimeError("secret detail")
         sent = 0
         while True:

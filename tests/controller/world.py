@@ -18,6 +18,7 @@ from hatchway.gateway.routes import RouteTable
 from hatchway.gateway.stats import Requests
 from hatchway.spec.api import Compute
 from hatchway.spec.deploy import ApiDocument, DeployRequest
+from hatchway.spec.logs import LogQuery
 from hatchway.spec.revision import Interpreter, ProjectFile, Source
 from hatchway.spec.status import DeployResult, LogLine, ReplicaState
 from hatchway.store.blobs import Blobs
@@ -79,15 +80,7 @@ class FakeBackend:
     async def shortage(self, api: str, compute: Compute, *, new: int, old: int) -> str | None:
         return self.lack(compute, new, old)
 
-    async def logs(
-        self,
-        api: str,
-        *,
-        replica_id: str | None = None,
-        since: float | None = None,
-        request_id: str | None = None,
-        follow: bool = False,
-    ) -> AsyncIterator[LogLine]:
+    async def logs(self, api: str, query: LogQuery, *, follow: bool = False) -> AsyncIterator[LogLine]:
         return
         yield
 

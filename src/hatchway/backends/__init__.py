@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from hatchway.spec.api import Compute, RealtimeApi
+from hatchway.spec.logs import LogQuery
 from hatchway.spec.revision import Interpreter
 from hatchway.spec.status import LogLine, ReplicaState, StartKind
 
@@ -111,16 +112,8 @@ class Backend(Protocol):
         of other APIs, even if nothing else ran here. None: nothing, or it is not known (a cluster may grow)."""
         ...
 
-    def logs(
-        self,
-        api: str,
-        *,
-        replica_id: str | None = None,
-        since: float | None = None,
-        request_id: str | None = None,
-        follow: bool = False,
-    ) -> AsyncIterator[LogLine]:
-        """The log lines of an API's replicas, oldest first, merged by time; `follow` waits for more."""
+    def logs(self, api: str, query: LogQuery, *, follow: bool = False) -> AsyncIterator[LogLine]:
+        """The wanted log lines of an API's replicas, oldest first, merged by time; `follow` waits for more."""
         ...
 
     def release(self, api: str) -> None:

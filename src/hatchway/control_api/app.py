@@ -37,8 +37,9 @@ from hatchway.control_api.serving import serve
 from hatchway.control_api.streams import Stream, as_events, as_lines
 from hatchway.errors import HatchwayError, InvalidSpec, UsageError
 from hatchway.spec.deploy import DeployRequest
+from hatchway.spec.logs import LEVELS, LogQuery, parse_moment
 from hatchway.spec.requests import HEADER_BY, RollbackRequest, ScaleRequest
-from hatchway.spec.values import Wrong, parse_duration
+from hatchway.spec.values import Wrong
 from hatchway.store.trees import check_manifest
 
 __all__ = ["ControlPlane", "ShutdownMode", "make_app", "serve"]
@@ -84,21 +85,15 @@ class Endpoints:
         self._plane.get(name)  # an unknown API is a plain 404, not a stream that ends at once
         sources = [as_events("status", self._plane.watch(name), last="deleted")]
         if _flag(request, "logs"):
-            since = _since(request) or time.time()
-            lines = self._plane.logs(name, replica=None, since=since, request_id=None, follow=True)
+            since = _moment(request, "since") or time.time()
+            lines = self._plane.logs(name, LogQuery(since=since), follow=True)
             sources.append(as_events("log", lines))
         return Stream(sources, media_type="text/event-stream", keep_alive=b": alive\n\n")
 
     async def logs(self, request: Request) -> Response:
-        name, query = request.path_params["name"], request.query_params
+        name, query = request.path_params["name"], _log_query(request)
         self._plane.get(name)
-        lines = self._plane.logs(
-            name,
-            replica=query.get("replica"),
-            since=_since(request),
-            request_id=query.get("request_id"),
-            follow=_flag(request, "follow"),
-        )
+        lines = self._plane.logs(name, query, follow=_flag(request, "follow"))
         return Stream([as_lines(lines)], media_type="application/x-ndjson", keep_alive=b"\n")
 
     async def history(self, request: Request) -> Response:
@@ -239,15 +234,36 @@ def _by(request: Request) -> str:
     return "".join(filter(str.isprintable, unquote(request.headers.get(HEADER_BY, ""))))[:LONGEST_BY]
 
 
-def _since(request: Request) -> float | None:
-    """`?since=10m`, an age, as seconds since the epoch."""
-    written = request.query_params.get("since")
+def _log_query(request: Request) -> LogQuery:
+    given = request.query_params
+    level = given.get("level", "").lower() or None
+    if level not in (None, *LEVELS):
+        raise UsageError(f"level={level[:40]} is not a level", hint=f"one of {', '.join(LEVELS)}")
+    if given.get("until") and _flag(request, "follow"):
+        raise UsageError("what is followed has no end: until and follow do not go together")
+    return LogQuery(
+        replica=given.get("replica"),
+        revision=given.get("revision"),
+        request_id=given.get("request_id"),
+        since=_moment(request, "since"),
+        until=_moment(request, "until"),
+        level=level,
+        text=given.get("text") or None,
+    )
+
+
+def _moment(request: Request, name: str) -> float | None:
+    """`?since=10m` or `?since=2026-01-31T12:00:00Z` as seconds since the epoch."""
+    written = request.query_params.get(name)
     if not written:
         return None
     try:
-        return time.time() - parse_duration(written)
+        return parse_moment(written, time.time())
     except Wrong:
-        raise UsageError(f"since={written[:40]} is not an age", hint="write it like 30s, 10m or 2h") from None
+        raise UsageError(
+            f"{name}={written[:40]} is neither an age nor a moment",
+            hint="write it like 30s, 10m or 2h, or like 2026-01-31T12:00:00Z",
+        ) from None
 
 
 def _to_path(encoded: str) -> Path:

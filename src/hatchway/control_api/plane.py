@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from hatchway.spec.deploy import DeployRequest
+from hatchway.spec.logs import LogQuery
 from hatchway.spec.requests import ScaleRequest
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
 
@@ -61,10 +62,8 @@ class ControlPlane(Protocol):
 
     async def status(self) -> Status: ...
 
-    def logs(
-        self, name: str, *, replica: str | None, since: float | None, request_id: str | None, follow: bool
-    ) -> AsyncIterator[LogLine]:
-        """Log lines, oldest first, from `since` (seconds since the epoch) on. Raises NotFound."""
+    def logs(self, name: str, query: LogQuery, *, follow: bool) -> AsyncIterator[LogLine]:
+        """Log lines, oldest first. Raises NotFound."""
         ...
 
     async def prune(self) -> dict[str, int]:

@@ -22,7 +22,7 @@ from hatchway.backends.local.bytecode import find_stale
 from hatchway.backends.local.capacity import Needs
 from hatchway.backends.local.environments import Environments
 from hatchway.backends.local.life import end, kill, live, refresh
-from hatchway.backends.local.logs import ApiLogs, Wanted
+from hatchway.backends.local.logs import ApiLogs
 from hatchway.backends.local.memory import rss_bytes
 from hatchway.backends.local.shortage import Crowd, find_shortage
 from hatchway.backends.local.slots import Slot, SlotFolder, make_id
@@ -32,6 +32,7 @@ from hatchway.backends.local.tenancy import Hardware
 from hatchway.processes import table, tree
 from hatchway.settings import Settings
 from hatchway.spec.api import Compute
+from hatchway.spec.logs import LogQuery
 from hatchway.spec.status import LogLine
 
 log = logging.getLogger(__name__)
@@ -183,16 +184,8 @@ class LocalBackend:
         needs = Needs(compute.cpu, compute.mem, compute.gpu)
         return await asyncio.to_thread(find_shortage, api, Crowd(needs, new, old), slots, hardware)
 
-    def logs(
-        self,
-        api: str,
-        *,
-        replica_id: str | None = None,
-        since: float | None = None,
-        request_id: str | None = None,
-        follow: bool = False,
-    ) -> AsyncIterator[LogLine]:
-        return self._logs.read(api, Wanted(replica_id, since, request_id), follow=follow)
+    def logs(self, api: str, query: LogQuery, *, follow: bool = False) -> AsyncIterator[LogLine]:
+        return self._logs.read(api, query, follow=follow)
 
     def release(self, api: str) -> None:
         self._world.templates.cool_down(api)
