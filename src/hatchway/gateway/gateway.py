@@ -16,6 +16,8 @@ from hatchway.gateway.activator_process import ActivatorProcess
 from hatchway.gateway.ads import AdsServer
 from hatchway.gateway.demand import Demand
 from hatchway.gateway.envoy import Limits, Resources, make_resources
+from hatchway.gateway.journal import Entry, Journal
+from hatchway.gateway.observing import Observing
 from hatchway.gateway.ports import choose_port, ip_address
 from hatchway.gateway.process import DRAIN_TIMEOUT_S, EnvoyProcess
 from hatchway.gateway.routes import RouteTable
@@ -49,6 +51,7 @@ class Gateway:
         self._port = 0
         self._process = EnvoyProcess(settings)
         self._in_flight = Shared(self._process.admin.in_flight, spacing_s=IN_FLIGHT_SPACING_S)
+        self._journal = Journal(settings.logs_dir / "requests.jsonl", self._process.admin.write_logs)
         self._activator = ActivatorProcess(settings)
         self._demand = Demand(settings.activator_reports_socket, on_wanted)
         self._ads = AdsServer(on_change)
@@ -118,6 +121,7 @@ class Gateway:
             tasks.create_task(self._process.watch(), name="gateway-envoy")
             tasks.create_task(self._watch_listener(), name="gateway-listener")
             tasks.create_task(self._activator.watch(), name="gateway-activator")
+            tasks.create_task(self._journal.rotate_forever(), name="gateway-journal")
             tasks.create_task(self._demand.follow(), name="gateway-demand")
 
     async def stop(self, drain_timeout_s: float = DRAIN_TIMEOUT_S) -> None:
@@ -137,6 +141,7 @@ class Gateway:
             host=self._host,
             port=self._port,
             activator=str(self._settings.activator_socket),
+            observing=Observing(journal=str(self._journal.path)),
             limits=self._limits,
             former=self._resources,
         )
@@ -158,6 +163,10 @@ class Gateway:
     async def answers(self) -> dict[str, dict[int, int]]:
         """API -> HTTP status -> answers since Envoy started. Raises GatewayError."""
         return await self._process.admin.answers()
+
+    async def find_request(self, request_id: str) -> list[Entry]:
+        """What the journal has of a request: nothing of one that was fast and fine."""
+        return await self._journal.find(request_id)
 
     async def _watch_listener(self) -> None:
         while True:
