@@ -83,7 +83,7 @@ class Resources:
     apis: Mapping[str, ApiResources]
 
 
-def make_resources(
+def make_resources(  # noqa: PLR0913 (keywords, each a part of what Envoy is told)
     table: RouteTable,
     *,
     host: str,
