@@ -27,7 +27,9 @@ from hatchway.spec.status import (
     ScalingStep,
     Status,
 )
+from hatchway.spec.story import RequestStory
 from hatchway.store.blobs import Blobs
+from hatchway.stories import MAX_LINES, apis_of, tell
 
 
 class Plane:
@@ -98,6 +100,19 @@ class Plane:
     def logs(self, name: str, query: LogQuery, *, follow: bool) -> AsyncIterator[LogLine]:
         self._controller.get(name)
         return self._backend.logs(name, query, follow=follow)
+
+    async def request(self, request_id: str) -> RequestStory:
+        sightings, entries = await asyncio.gather(
+            self._backend.find_request(request_id), self._gateway.find_request(request_id)
+        )
+        apis = apis_of(sightings, entries) or {status.name for status in self._controller.list()}
+        lines: list[LogLine] = []
+        for api in sorted(apis):
+            async for line in self._backend.logs(api, LogQuery(request_id=request_id)):
+                lines.append(line)
+                if len(lines) >= MAX_LINES:
+                    break
+        return tell(request_id, sightings, entries, lines)
 
     async def prune(self) -> dict[str, int]:
         return dict(await self._controller.prune())

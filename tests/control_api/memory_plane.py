@@ -33,6 +33,7 @@ from hatchway.spec.status import (
     ScalingStep,
     Status,
 )
+from hatchway.spec.story import RequestStory
 from hatchway.store.blobs import Blobs
 
 NOON = "2026-01-01T12:00:00.000Z"
@@ -71,6 +72,7 @@ class MemoryPlane:
         self.asked_by: list[str] = []
         self.entries: list[HistoryEntry] = []
         self.steps: list[ScalingStep] = []
+        self.stories: dict[str, RequestStory] = {}
         self.logs_asked: list[dict[str, Any]] = []
         self.uploads: list[str] = []  # "stream SHA" or "path PATH"
         self.fails = False  # whether `status` finds what the engine did not expect
@@ -220,6 +222,11 @@ class MemoryPlane:
             if not follow:
                 return
             await changed.wait()
+
+    async def request(self, request_id: str) -> RequestStory:
+        if request_id not in self.stories:
+            raise NotFound(f"nothing is known of {request_id}")
+        return self.stories[request_id]
 
     async def prune(self) -> dict[str, int]:
         return {"blobs": self.blobs.prune(())}

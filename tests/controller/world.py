@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hatchway.backends import Replica, Workload
+from hatchway.backends import Replica, Sightings, Workload
 from hatchway.controller.changes import Changes
 from hatchway.controller.controller import Controller
 from hatchway.controller.reconcile import Reconciler, World
@@ -83,6 +83,9 @@ class FakeBackend:
     async def logs(self, api: str, query: LogQuery, *, follow: bool = False) -> AsyncIterator[LogLine]:
         return
         yield
+
+    async def find_request(self, request_id: str) -> Sightings:
+        return Sightings()
 
     def release(self, api: str) -> None:
         self.released.append(api)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from hatchway.contract import RequestRecord
 from hatchway.spec.api import Compute, RealtimeApi
 from hatchway.spec.logs import LogQuery
 from hatchway.spec.revision import Interpreter
@@ -59,6 +60,25 @@ class Replica:
     start_reason: str = ""  # why it was spawned and not forked
     final: bool = False  # failed for good: starting it again would fail again
     resumable: bool = False  # it drains, and that may still be taken back
+
+
+@dataclass(frozen=True)
+class SeenRequest:
+    """A request that a replica knows of."""
+
+    api: str
+    revision: str
+    replica: str
+    record: RequestRecord
+
+
+@dataclass(frozen=True)
+class Sightings:
+    """All of one id. `since`: from when on every replica knows all of its requests, in seconds since the epoch; None:
+    from its start."""
+
+    seen: Sequence[SeenRequest] = ()
+    since: float | None = None
 
 
 class Backend(Protocol):
@@ -114,6 +134,10 @@ class Backend(Protocol):
 
     def logs(self, api: str, query: LogQuery, *, follow: bool = False) -> AsyncIterator[LogLine]:
         """The wanted log lines of an API's replicas, oldest first, merged by time; `follow` waits for more."""
+        ...
+
+    async def find_request(self, request_id: str) -> Sightings:
+        """What the replicas that live know of the requests of this id."""
         ...
 
     def release(self, api: str) -> None:

@@ -35,6 +35,7 @@ from hatchway.client.waiting import Waiting
 from hatchway.errors import DeployFailed, EngineUnavailable, HatchwayError, NotFound, PredictionFailed
 from hatchway.project import Project
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
+from hatchway.spec.story import RequestStory
 
 T = TypeVar("T")
 
@@ -183,6 +184,10 @@ class AsyncClient:
     async def scaling(self, name: str) -> Sequence[ScalingStep]:
         """See `Client.scaling`."""
         return await self._send(calls.scaling(name))
+
+    async def story(self, request_id: str) -> RequestStory:
+        """See `Client.story`."""
+        return await self._send(calls.request(request_id))
 
     async def delete(self, name: str) -> ApiStatus:
         """See `Client.delete`."""

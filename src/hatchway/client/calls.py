@@ -14,6 +14,7 @@ from hatchway.client.connection import ANSWER_TIMEOUT_S, raise_for
 from hatchway.client.events import Deleted, Events, log_line
 from hatchway.spec.requests import RollbackRequest, ScaleRequest
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
+from hatchway.spec.story import RequestStory
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -93,6 +94,10 @@ def history(name: str) -> Call[list[HistoryEntry]]:
 
 def scaling(name: str) -> Call[list[ScalingStep]]:
     return Call("GET", _api(name, "/scaling"), many(ScalingStep))
+
+
+def request(request_id: str) -> Call[RequestStory]:
+    return Call("GET", f"/v1/requests/{quote(request_id, safe='')}", one(RequestStory))
 
 
 def delete(name: str) -> Call[ApiStatus]:

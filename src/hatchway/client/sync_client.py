@@ -22,6 +22,7 @@ from hatchway.client.waiting import Waiting
 from hatchway.errors import DeployFailed, EngineUnavailable, HatchwayError, NotFound, PredictionFailed
 from hatchway.project import Project
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
+from hatchway.spec.story import RequestStory
 
 T = TypeVar("T")
 
@@ -182,6 +183,10 @@ class Client:
     def scaling(self, name: str) -> Sequence[ScalingStep]:
         """What the autoscaler decided and why, the newest first. Raises NotFound."""
         return self._http.send(calls.scaling(name))
+
+    def story(self, request_id: str) -> RequestStory:
+        """What became of the request with this x-request-id. Raises NotFound."""
+        return self._http.send(calls.request(request_id))
 
     def delete(self, name: str) -> ApiStatus:
         """Stop an API and forget it. Returns at once; `watch` ends when it is gone. Raises NotFound."""

@@ -57,7 +57,7 @@ def make_app(plane: ControlPlane, *, accepts_paths: bool = True) -> Starlette:
     """The application. `accepts_paths`: a blob may be named by its path here; only on a socket of this user's own."""
     endpoints = Endpoints(plane, accepts_paths=accepts_paths)
     return Starlette(
-        routes=[Route(one.path, getattr(endpoints, one.name), methods=[one.method]) for one in OPERATIONS],
+        routes=[Route(_pattern(one.path), getattr(endpoints, one.name), methods=[one.method]) for one in OPERATIONS],
         middleware=[Middleware(Errors)],
         exception_handlers={HTTPException: _no_such_route},
     )
@@ -101,6 +101,9 @@ class Endpoints:
 
     async def scaling(self, request: Request) -> Response:
         return _answers(self._plane.scaling(request.path_params["name"]))
+
+    async def request(self, request: Request) -> Response:
+        return _answer(await self._plane.request(request.path_params["id"]))
 
     async def openapi(self, request: Request) -> Response:
         return JSONResponse(openapi_document())
@@ -184,6 +187,11 @@ class Errors:
             if not started:
                 unexpected = HatchwayError(f"the engine failed, id {failure}", hint="its log has the traceback")
                 await _error(500, {**unexpected.to_dict(), "id": failure})(scope, receive, send)
+
+
+def _pattern(path: str) -> str:
+    """As Starlette writes it: callers choose the ids of requests, slashes included."""
+    return path.replace("{id}", "{id:path}")
 
 
 def _no_such_route(request: Request, exc: Exception) -> Response:

@@ -13,6 +13,7 @@ from hatchway.control_api.plane import ShutdownMode
 from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.requests import HEADER_BY, RollbackRequest, ScaleRequest
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
+from hatchway.spec.story import RequestStory
 
 MAX_BLOB_PATHS = 1000  # in one request
 
@@ -112,6 +113,7 @@ OPERATIONS = (
         query=(*_LOG_FILTERS, ("follow", "1: wait for more")),
         media_type="application/x-ndjson",
     ),
+    Operation("request", "GET", "/v1/requests/{id}", "What became of the request with this x-request-id", RequestStory),
     Operation("start", "POST", "/v1/apis/{name}/start", "Run what was stopped, or try again what failed", ApiStatus),
     Operation("stop", "POST", "/v1/apis/{name}/stop", "Let the replicas drain and end; keep the API", ApiStatus),
     Operation(

@@ -10,6 +10,7 @@ from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.logs import LogQuery
 from hatchway.spec.requests import ScaleRequest
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
+from hatchway.spec.story import RequestStory
 
 ShutdownMode = Literal["down", "restart", "handover"]
 
@@ -64,6 +65,10 @@ class ControlPlane(Protocol):
 
     def logs(self, name: str, query: LogQuery, *, follow: bool) -> AsyncIterator[LogLine]:
         """Log lines, oldest first. Raises NotFound."""
+        ...
+
+    async def request(self, request_id: str) -> RequestStory:
+        """What became of a request. Raises NotFound."""
         ...
 
     async def prune(self) -> dict[str, int]:

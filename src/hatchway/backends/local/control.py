@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+from urllib.parse import quote
 
 from hatchway.contract import (
     CONTROL_DRAIN,
     CONTROL_MODULES,
     CONTROL_READY,
+    CONTROL_REQUESTS,
     CONTROL_RESUME,
     CONTROL_STATS,
+    FoundRequests,
     ReplicaStats,
 )
 
@@ -43,6 +46,18 @@ async def read_modules(socket_path: str, *, timeout_s: float = 5.0) -> tuple[str
     status, body = await _ask(socket_path, f"GET {CONTROL_MODULES}", timeout_s=timeout_s)
     try:
         return tuple(json.loads(body)["modules"]) if status == 200 else ()
+    except (ValueError, KeyError, TypeError) as exc:
+        raise Unanswered(f"{socket_path} answered something else: {exc}") from exc
+
+
+async def find_request(socket_path: str, request_id: str, *, timeout_s: float = 2.0) -> FoundRequests:
+    """Nothing from a replica that does not know this. Raises Unanswered."""
+    target = f"{CONTROL_REQUESTS}?id={quote(request_id, safe='')}"
+    status, body = await _ask(socket_path, f"GET {target}", timeout_s=timeout_s)
+    if status != 200:
+        return FoundRequests([], None)
+    try:
+        return FoundRequests.from_json(body)
     except (ValueError, KeyError, TypeError) as exc:
         raise Unanswered(f"{socket_path} answered something else: {exc}") from exc
 
