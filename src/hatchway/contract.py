@@ -30,6 +30,7 @@ CONTROL_READY = "/ready"  # GET, ?wait_s=N long-polls: 200 {"state": "ready"}, e
 CONTROL_LIVE = "/live"  # GET: 200 while the event loop turns
 CONTROL_STATS = "/stats"  # GET: 200, the JSON form of ReplicaStats
 CONTROL_METRICS = "/metrics"  # GET: 200 {"metrics": [...]}, the JSON forms of MetricSeries
+CONTROL_REQUESTS = "/requests"  # GET ?id=ID: 200, the JSON form of FoundRequests. 404 from replicas that do not know it
 CONTROL_MODULES = "/modules"  # GET: 200 {"modules": [...]}, what it imported from its Python's libraries, in order
 CONTROL_DRAIN = "/drain"  # POST: 200; ready turns false, requests are still answered
 CONTROL_RESUME = "/resume"  # POST: 200 {"state": ...}; takes a drain back. 404 from replicas that do not know it
@@ -42,6 +43,7 @@ HEADER_ATTEMPT = "x-envoy-attempt-count"  # from the gateway: on attempts after 
 HEADER_ENDPOINT = "x-hatchway-endpoint"  # from the gateway: where it serves the API now; "/" or "/iris"
 HEADER_MAX_BODY = "x-hatchway-max-body"  # from the gateway: how many bytes of body the API accepts now
 HEADER_API = "x-hatchway-api"  # from the gateway: which API, and under which terms the activator holds its requests
+HEADER_HELD = "x-hatchway-held"  # from the activator: "SECONDS REFUSALS", how long it held the request and retried it
 HEADER_ORIGIN = "x-hatchway-origin"  # from the gateway: "replica", or "activator" if the request went by way of it
 HEADER_TIMEOUT = "x-request-timeout"  # seconds the caller is willing to wait
 MAX_REQUEST_ID_CHARS = 128
@@ -62,6 +64,7 @@ LOG_TIME = "time"  # ISO 8601 in UTC with milliseconds, "2026-01-31T12:00:00.123
 LOG_LEVEL = "level"  # DEBUG, INFO, WARNING, ERROR
 LOG_STREAM = "stream"  # "stdout", "stderr" for prints; "logging" for log records; "replica" for our own
 LOG_REQUEST_ID = "request_id"  # absent outside a request
+LOG_TRACE_ID = "trace_id"  # 32 hexadecimal digits; absent when the request is not traced
 LOG_MESSAGE = "message"  # text; a traceback keeps its newlines
 
 
@@ -159,6 +162,44 @@ class ReplicaStats:
         data = json.loads(text)
         known = {f.name for f in dataclasses.fields(cls)}
         return cls(**{key: value for key, value in data.items() if key in known})
+
+
+@dataclass(frozen=True)
+class RequestRecord:
+    """What became of a request in a replica. Times are of the wall clock in seconds, spans in seconds."""
+
+    request_id: str
+    outcome: str  # "waiting", "running", "answered", "failed", "timed_out", "refused" or "client_left"
+    method: str
+    path: str  # as the replica sees it, the first 200 characters
+    came_at: float
+    queue_s: float  # from its arrival until its slot was free, or so far
+    handler_s: float | None  # from then until all was over, or so far; None: it had no slot
+    status: int | None  # of the answer; None: nothing was answered (yet)
+    response_bytes: int  # of the body, so far
+    batch_size: int | None  # how many requests ran together; None: without batching
+    attempt: int  # of the gateway, from 1 on
+    held_s: float | None  # in the activator, before it came here
+    held_refusals: int  # by replicas, which the activator waited out
+    trace_id: str | None = None
+
+
+@dataclass(frozen=True)
+class FoundRequests:
+    """What a replica knows of a request's id, on CONTROL_REQUESTS."""
+
+    requests: list[RequestRecord]
+    since: float | None  # everything that was answered since then is known; seconds since the epoch. None: all
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> FoundRequests:
+        data = json.loads(text)
+        known = {f.name for f in dataclasses.fields(RequestRecord)}
+        records = [RequestRecord(**{k: v for k, v in one.items() if k in known}) for one in data["requests"]]
+        return cls(records, data["since"])
 
 
 @dataclass(frozen=True)

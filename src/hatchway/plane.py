@@ -18,6 +18,7 @@ from hatchway.gateway.gateway import Gateway
 from hatchway.metrics.metrics import Metrics
 from hatchway.settings import Settings
 from hatchway.spec.deploy import DeployRequest
+from hatchway.spec.logs import LogQuery
 from hatchway.spec.requests import ScaleRequest
 from hatchway.spec.status import (
     Address,
@@ -30,10 +31,12 @@ from hatchway.spec.status import (
     ScalingStep,
     Status,
 )
+from hatchway.spec.story import RequestStory
 from hatchway.spec.summary import Summaries
 from hatchway.spec.timeline import Sparkline, Timeline
 from hatchway.spec.trial import TrialAnswer, TrialRequest
 from hatchway.store.blobs import Blobs
+from hatchway.stories import MAX_LINES, apis_of, tell
 
 
 class Plane:
@@ -127,11 +130,22 @@ class Plane:
     def dashboard_link(self) -> str:
         return self._listener.link()
 
-    def logs(
-        self, name: str, *, replica: str | None, since: float | None, request_id: str | None, follow: bool
-    ) -> AsyncIterator[LogLine]:
+    def logs(self, name: str, query: LogQuery, *, follow: bool) -> AsyncIterator[LogLine]:
         self._controller.get(name)
-        return self._backend.logs(name, replica_id=replica, since=since, request_id=request_id, follow=follow)
+        return self._backend.logs(name, query, follow=follow)
+
+    async def request(self, request_id: str) -> RequestStory:
+        sightings, entries = await asyncio.gather(
+            self._backend.find_request(request_id), self._gateway.find_request(request_id)
+        )
+        apis = apis_of(sightings, entries) or {status.name for status in self._controller.list()}
+        lines: list[LogLine] = []
+        for api in sorted(apis):
+            async for line in self._backend.logs(api, LogQuery(request_id=request_id)):
+                lines.append(line)
+                if len(lines) >= MAX_LINES:
+                    break
+        return tell(request_id, sightings, entries, lines)
 
     async def prune(self) -> dict[str, int]:
         return dict(await self._controller.prune())

@@ -22,6 +22,7 @@ from hatchway.backends.local.tenancy import Hardware
 from hatchway.contract import PROCESS_VARIABLE
 from hatchway.processes import Command, Mark, find_marked, identify, is_alive, spawn
 from hatchway.settings import Settings
+from hatchway.spec.logs import LogQuery
 from hatchway.spec.status import LogLine
 from tests.backends.builders import ChangeFeed, a_workload, in_state, tell
 from tests.backends.conftest import StartBackend, abandon
@@ -48,7 +49,7 @@ async def failed(feed: ChangeFeed, backend: LocalBackend) -> Replica:
 
 
 async def lines(backend: LocalBackend, api: str = "iris") -> list[LogLine]:
-    return [line async for line in backend.logs(api)]
+    return [line async for line in backend.logs(api, LogQuery())]
 
 
 def marked_pids(settings: Settings) -> set[int]:

@@ -23,6 +23,7 @@ from hatchway.errors import EnvironmentFailed
 from hatchway.processes import Command, Mark, is_alive, spawn
 from hatchway.settings import Settings
 from hatchway.spec.indexes import index_variables
+from hatchway.spec.logs import LogQuery
 from tests.backends.builders import ChangeFeed, a_workload, in_state, tell
 from tests.backends.conftest import StartBackend
 from tests.wheels import private_index, write_wheel
@@ -48,7 +49,7 @@ async def test_two_apis_with_conflicting_pins_run_side_by_side(
     found = {replica.api: await tell(replica, LOOK) for replica in replicas}
     assert found == {"old": "1.16.0", "new": "1.17.0", "same": "1.17.0"}
     assert len(list(settings.environments_dir.glob("py*"))) == 2
-    messages = [line.message async for line in backend.logs("old")]
+    messages = [line.message async for line in backend.logs("old", LogQuery())]
     assert any("six==1.16.0" in message for message in messages)
 
     assert await backend.prune(frozenset()) == 0  # all of it runs

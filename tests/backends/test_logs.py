@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from hatchway.backends.local import logs
-from hatchway.backends.local.logs import ApiLogs, ReplicaLog, Wanted, to_text
+from hatchway.backends.local.logs import ApiLogs, ReplicaLog
 from hatchway.rotation import LogStream
+from hatchway.spec.logs import LogQuery, moment_text
 from hatchway.spec.status import LogLine
 
-ALL = Wanted()
+ALL = LogQuery()
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def api_logs(tmp_path: Path) -> ApiLogs:
 
 
 def a_record(seconds: float, message: str, **more: str) -> str:
-    return json.dumps({"time": to_text(seconds), "level": "INFO", "stream": "stdout", "message": message, **more})
+    return json.dumps({"time": moment_text(seconds), "level": "INFO", "stream": "stdout", "message": message, **more})
 
 
 def write(log: ReplicaLog, *lines: str) -> None:
@@ -33,11 +34,11 @@ async def a_line(lines: AsyncIterator[LogLine]) -> LogLine:
     return await anext(lines)
 
 
-async def read(api_logs: ApiLogs, wanted: Wanted = ALL, api: str = "iris") -> list[LogLine]:
+async def read(api_logs: ApiLogs, wanted: LogQuery = ALL, api: str = "iris") -> list[LogLine]:
     return [line async for line in api_logs.read(api, wanted, follow=False)]
 
 
-async def messages(api_logs: ApiLogs, wanted: Wanted = ALL) -> list[str]:
+async def messages(api_logs: ApiLogs, wanted: LogQuery = ALL) -> list[str]:
     return [line.message for line in await read(api_logs, wanted)]
 
 
@@ -57,9 +58,9 @@ async def test_lines_of_all_replicas_are_merged_by_time(api_logs: ApiLogs) -> No
 async def test_only_what_is_asked_for_is_told(api_logs: ApiLogs) -> None:
     write(api_logs.open("iris", "r1", "iris-a"), a_record(1, "old", request_id="x"), a_record(3, "new"))
     write(api_logs.open("iris", "r1", "iris-b"), a_record(2, "other", request_id="y"))
-    assert await messages(api_logs, Wanted(replica_id="iris-a")) == ["old", "new"]
-    assert await messages(api_logs, Wanted(since=2)) == ["other", "new"]
-    assert await messages(api_logs, Wanted(request_id="y")) == ["other"]
+    assert await messages(api_logs, LogQuery(replica="iris-a")) == ["old", "new"]
+    assert await messages(api_logs, LogQuery(since=2)) == ["other", "new"]
+    assert await messages(api_logs, LogQuery(request_id="y")) == ["other"]
 
 
 async def test_lines_that_are_no_records_are_messages_at_the_time_of_the_one_before(api_logs: ApiLogs) -> None:
@@ -73,7 +74,7 @@ async def test_lines_that_are_no_records_are_messages_at_the_time_of_the_one_bef
         "{broken",
         "[1]",
     ]
-    assert {line.time for line in found} == {to_text(1)}
+    assert {line.time for line in found} == {moment_text(1)}
 
 
 async def test_a_line_across_two_files_is_whole(api_logs: ApiLogs) -> None:
@@ -88,7 +89,7 @@ async def test_a_line_across_two_files_is_whole(api_logs: ApiLogs) -> None:
 async def test_what_the_engine_says_is_in_the_log_too(api_logs: ApiLogs) -> None:
     api_logs.open("iris", "r1", "iris-a").say("ERROR", "it ended", 5.0)
     line = (await read(api_logs))[0]
-    assert (line.level, line.stream, line.message, line.time) == ("ERROR", "replica", "it ended", to_text(5.0))
+    assert (line.level, line.stream, line.message, line.time) == ("ERROR", "replica", "it ended", moment_text(5.0))
 
 
 async def test_following_tells_new_lines_of_old_and_new_replicas(api_logs: ApiLogs) -> None:

@@ -43,9 +43,22 @@ def test_filters_of_logs_are_asked_of_the_engine(cli: CommandLine) -> None:
     asked = cli.engine.plane.logs_asked[-1]
     assert (asked["replica"], asked["request_id"], asked["follow"]) == ("iris-1", "abc", False)
     assert asked["since"] is not None
+    more = ["--revision", "r2", "--level", "WARNING", "--grep", "Out of", "--until", "2026-01-31T12:00:00"]
+    assert cli.run("logs", "iris", *more).code == 0
+    asked = cli.engine.plane.logs_asked[-1]
+    assert (asked["revision"], asked["level"], asked["text"]) == ("r2", "warning", "Out of")
+    assert asked["until"] == 1769860800
 
 
-@pytest.mark.parametrize(("arguments", "code"), [(["nobody"], 3), (["iris", "--since", "yesterday"], 2)])
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["nobody"], 3),
+        (["iris", "--since", "yesterday"], 2),
+        (["iris", "--level", "loud"], 2),
+        (["iris", "--until", "1m", "-f"], 2),
+    ],
+)
 def test_wrong_questions_about_logs(cli: CommandLine, arguments: list[str], code: int) -> None:
     cli.engine.change(an_api())
     assert cli.run("logs", *arguments).code == code

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
+from hatchway.cli.story import gateway_words, visit_words
 from hatchway.spec.status import Condition, ReplicaCounts, ReplicaStatus, ScalingStep
+from hatchway.spec.story import GatewayNote, RequestStory, RequestVisit
 from tests.cli.conftest import CommandLine
-from tests.control_api.memory_plane import NOON, an_api
+from tests.control_api.memory_plane import NOON, a_line, an_api
 
 UP = ScalingStep(
     at=NOON,
@@ -66,3 +72,79 @@ def test_json_has_all_of_it(cli: CommandLine) -> None:
     found = cli.run("why", "iris", "-o", "json").json
     assert found.keys() == {"name", "status", "reason", "message", "replicas", "conditions", "decisions"}
     assert found["decisions"] == [UP.model_dump(mode="json")]
+
+
+# --- of a request ----------------------------------------------------------------------------------------------
+def a_visit(**changes: Any) -> RequestVisit:
+    fields: dict[str, Any] = {
+        "api": "iris", "revision": "r1", "replica": "iris-1", "at": NOON, "outcome": "answered", "status": 200,
+        "method": "POST", "path": "/", "attempt": 1, "held_s": None, "held_refusals": 0, "queue_s": 0.25,
+        "batch_size": None, "handler_s": 0.5, "response_bytes": 0,
+    }  # fmt: skip
+    return RequestVisit(**{**fields, **changes})
+
+
+def a_note(**changes: Any) -> GatewayNote:
+    fields: dict[str, Any] = {
+        "at": NOON, "api": "iris", "method": "POST", "path": "/", "status": 503, "flags": ("UH",),
+        "meaning": "no replica was ready", "took_s": 0.001, "response_bytes": 10, "attempts": 1, "replica": None,
+    }  # fmt: skip
+    return GatewayNote(**{**fields, **changes})
+
+
+@pytest.mark.parametrize(
+    ("visit", "words"),
+    [
+        (a_visit(), "answered 200, POST /, queued 0.250 s, handler 0.500 s"),
+        (a_visit(response_bytes=2048, batch_size=8), "handler 0.500 s in a batch of 8, 2.0 KiB"),
+        (a_visit(outcome="refused", status=503, handler_s=None), "refused 503: all slots and the queue were taken"),
+        (a_visit(outcome="timed_out", status=504, handler_s=None), "timed out: answered 504, POST /, queued 0.250 s"),
+        (a_visit(outcome="client_left", status=None, handler_s=None), "queued 0.250 s, never had a slot"),
+        (a_visit(attempt=2, held_s=1.5, held_refusals=3), "held 1.500 s by the activator before (refused 3 times"),
+        (a_visit(outcome="running", status=None), "runs, POST /"),
+        (a_visit(path="/\x1b[31m", trace_id="ab" * 16), "POST /[31m, queued 0.250 s, handler 0.500 s, trace abab"),
+    ],
+)
+def test_a_visit_in_words(visit: RequestVisit, words: str) -> None:
+    assert words in ", ".join(visit_words(visit))
+
+
+@pytest.mark.parametrize(
+    ("note", "words"),
+    [
+        (a_note(), "answered 503, after 0.001 s, no replica was ready"),
+        (a_note(status=None, flags=("DC",), meaning="the client left"), "answered nothing, after 0.001 s, the client"),
+        (a_note(flags=(), meaning="", attempts=2, replica="iris-2"), "2 attempts, the last by way of iris-2"),
+        (a_note(flags=("XY",), meaning=""), "Envoy says XY"),
+    ],
+)
+def test_a_note_of_the_gateway_in_words(note: GatewayNote, words: str) -> None:
+    assert words in ", ".join(gateway_words(note))
+
+
+def test_a_request_is_told_with_its_lines(cli: CommandLine) -> None:
+    late = NOON.replace("12:00:00.000", "12:00:01.000")
+    story = RequestStory(
+        request_id="a/b?c",
+        visits=(a_visit(at=late),),
+        gateway=(a_note(status=200, flags=(), meaning="", attempts=2, replica="iris-1"),),
+        lines=(a_line("said the handler"),),
+    )
+    cli.engine.plane.stories = {"a/b?c": story}
+    shown = cli.run("why", "request", "a/b?c").stdout.splitlines()
+    assert "gateway" in shown[1]
+    assert "iris-1" in shown[2]
+    assert shown[-1].endswith("said the handler")
+    assert cli.run("why", "request", "a/b?c", "-o", "json").json == story.model_dump(mode="json")
+
+
+def test_a_request_that_nobody_knows_is_not_found(cli: CommandLine, fresh: CommandLine) -> None:
+    assert cli.run("why", "request", "nope").code == 3
+    assert fresh.run("why", "request", "nope").code == 3
+
+
+def test_an_api_may_be_called_request(cli: CommandLine) -> None:
+    cli.engine.change(an_api("request"))
+    assert "request  live" in cli.run("why", "request").stdout
+    wrong = cli.run("why", "iris", "other")
+    assert (wrong.code, "hatchway why request iris" in wrong.stderr) == (2, True)

@@ -12,6 +12,7 @@ import pytest
 
 from hatchway import AsyncClient, Client
 from hatchway.client import LogSeen, ProgressEvent, StatusSeen
+from hatchway.client.calls import LogFilters
 from hatchway.client.events import Deleted
 from hatchway.client.following import LogFeed, LogPosition, WatchFeed
 from hatchway.errors import DeployFailed, EngineUnavailable, NotFound, TimedOut
@@ -194,7 +195,7 @@ def test_a_time_that_is_none_moves_nothing() -> None:
 
 @pytest.mark.parametrize(("since", "again"), [(None, None), ("10s", "15.000s")])
 def test_before_the_first_line_logs_are_asked_for_as_before(since: str | None, again: str | None) -> None:
-    feed = LogFeed("iris", replica="r", since=since, request_id=None)
+    feed = LogFeed("iris", LogFilters(replica="r", since=since))
     assert feed.stream(100.0).params.get("since") == since
     stream = feed.stream(105.0)
     assert stream.params.get("since") == again

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import queue
 import tempfile
 import threading
@@ -15,6 +16,7 @@ from hatchway import __version__
 from hatchway.control_api.app import ShutdownMode, make_app, serve
 from hatchway.errors import Conflict, NotFound, UsageError
 from hatchway.spec.deploy import DeployRequest
+from hatchway.spec.logs import LogQuery
 from hatchway.spec.requests import ScaleRequest
 from hatchway.spec.status import (
     Address,
@@ -32,6 +34,7 @@ from hatchway.spec.status import (
     ScalingStep,
     Status,
 )
+from hatchway.spec.story import RequestStory
 from hatchway.spec.summary import ApiSummary, Summaries
 from hatchway.spec.timeline import Sparkline, Timeline
 from hatchway.spec.trial import TrialAnswer, TrialRequest
@@ -73,6 +76,7 @@ class MemoryPlane:
         self.asked_by: list[str] = []
         self.entries: list[HistoryEntry] = []
         self.steps: list[ScalingStep] = []
+        self.stories: dict[str, RequestStory] = {}
         self.logs_asked: list[dict[str, Any]] = []
         self.uploads: list[str] = []  # "stream SHA" or "path PATH"
         self.fails = False  # whether `status` finds what the engine did not expect
@@ -233,13 +237,11 @@ class MemoryPlane:
     def dashboard_link(self) -> str:
         return "http://127.0.0.1:8485/enter?code=abc"
 
-    async def logs(
-        self, name: str, *, replica: str | None, since: float | None, request_id: str | None, follow: bool
-    ) -> AsyncIterator[LogLine]:
-        self.logs_asked.append({"replica": replica, "since": since, "request_id": request_id, "follow": follow})
-        if replica == "nobody":
+    async def logs(self, name: str, query: LogQuery, *, follow: bool) -> AsyncIterator[LogLine]:
+        self.logs_asked.append({**dataclasses.asdict(query), "follow": follow})
+        if query.replica == "nobody":
             raise NotFound("there is no replica nobody")
-        if replica == "broken":
+        if query.replica == "broken":
             raise RuntimeError("secret detail")
         sent = 0
         while True:
@@ -251,6 +253,11 @@ class MemoryPlane:
             if not follow:
                 return
             await changed.wait()
+
+    async def request(self, request_id: str) -> RequestStory:
+        if request_id not in self.stories:
+            raise NotFound(f"nothing is known of {request_id}")
+        return self.stories[request_id]
 
     async def prune(self) -> dict[str, int]:
         return {"blobs": self.blobs.prune(())}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hatchway.backends import Measures, Replica, Workload
+from hatchway.backends import Measures, Replica, Sightings, Workload
 from hatchway.controller.changes import Changes
 from hatchway.controller.controller import Controller
 from hatchway.controller.reconcile import Reconciler, World
@@ -18,6 +18,7 @@ from hatchway.gateway.routes import RouteTable
 from hatchway.gateway.stats import Requests
 from hatchway.spec.api import Compute
 from hatchway.spec.deploy import ApiDocument, DeployRequest
+from hatchway.spec.logs import LogQuery
 from hatchway.spec.revision import Interpreter, ProjectFile, Source
 from hatchway.spec.status import DeployResult, LogLine, ReplicaState
 from hatchway.store.blobs import Blobs
@@ -82,17 +83,12 @@ class FakeBackend:
     async def shortage(self, api: str, compute: Compute, *, new: int, old: int) -> str | None:
         return self.lack(compute, new, old)
 
-    async def logs(
-        self,
-        api: str,
-        *,
-        replica_id: str | None = None,
-        since: float | None = None,
-        request_id: str | None = None,
-        follow: bool = False,
-    ) -> AsyncIterator[LogLine]:
+    async def logs(self, api: str, query: LogQuery, *, follow: bool = False) -> AsyncIterator[LogLine]:
         return
         yield
+
+    async def find_request(self, request_id: str) -> Sightings:
+        return Sightings()
 
     def release(self, api: str) -> None:
         self.released.append(api)

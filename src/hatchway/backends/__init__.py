@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from hatchway.contract import MetricSeries
+from hatchway.contract import MetricSeries, RequestRecord
 from hatchway.spec.api import Compute, RealtimeApi
+from hatchway.spec.logs import LogQuery
 from hatchway.spec.revision import Interpreter
 from hatchway.spec.status import LogLine, ReplicaState, StartKind
 
@@ -81,6 +82,25 @@ class Measures:
     series: tuple[MetricSeries, ...] = ()  # nothing when it does not answer
 
 
+@dataclass(frozen=True)
+class SeenRequest:
+    """A request that a replica knows of."""
+
+    api: str
+    revision: str
+    replica: str
+    record: RequestRecord
+
+
+@dataclass(frozen=True)
+class Sightings:
+    """All of one id. `since`: from when on every replica knows all of its requests, in seconds since the epoch; None:
+    from its start."""
+
+    seen: Sequence[SeenRequest] = ()
+    since: float | None = None
+
+
 class Backend(Protocol):
     """The verbs of a place where replicas run. All are safe to repeat.
 
@@ -136,16 +156,12 @@ class Backend(Protocol):
         of other APIs, even if nothing else ran here. None: nothing, or it is not known (a cluster may grow)."""
         ...
 
-    def logs(
-        self,
-        api: str,
-        *,
-        replica_id: str | None = None,
-        since: float | None = None,
-        request_id: str | None = None,
-        follow: bool = False,
-    ) -> AsyncIterator[LogLine]:
-        """The log lines of an API's replicas, oldest first, merged by time; `follow` waits for more."""
+    def logs(self, api: str, query: LogQuery, *, follow: bool = False) -> AsyncIterator[LogLine]:
+        """The wanted log lines of an API's replicas, oldest first, merged by time; `follow` waits for more."""
+        ...
+
+    async def find_request(self, request_id: str) -> Sightings:
+        """What the replicas that live know of the requests of this id."""
         ...
 
     def release(self, api: str) -> None:

@@ -17,20 +17,31 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "hatchway logs iris",
     "hatchway logs iris -f",
-    "hatchway logs iris --since 10m -o json",
+    "hatchway logs iris --since 10m --level warning",
+    "hatchway logs iris --grep 'out of memory' -o json",
     "hatchway logs iris --request-id 3f2a9c01",
 )
 
 LEVEL_STYLES = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red", "DEBUG": "dim"}
 
 
-def logs(
+def logs(  # noqa: PLR0913 (options of a command)
     name: NameArgument,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new lines until Ctrl-C.")] = False,
-    replica: Annotated[str | None, typer.Option(help="Only of this replica.")] = None,
     since: Annotated[
-        str | None, typer.Option(metavar="AGE", help="Only lines younger than this: 30s, 10m, 2h.")
+        str | None, typer.Option(metavar="WHEN", help="Only lines from then on: 30s, 10m, 2h ago, or a moment in UTC.")
     ] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="WHEN", help="Only lines before then: 10m, or 2026-01-31T12:00:00.")
+    ] = None,
+    level: Annotated[
+        str | None, typer.Option(metavar="LEVEL", help="Only this and above: debug, info, warning, error.")
+    ] = None,
+    grep: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Only lines that hold this text; any case if all lower case.")
+    ] = None,
+    replica: Annotated[str | None, typer.Option(help="Only of this replica.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Only of this revision.")] = None,
     request_id: Annotated[str | None, typer.Option(help="Only of the request with this x-request-id.")] = None,
     output: FormatOption = Format.table,
 ) -> None:
@@ -41,7 +52,18 @@ def logs(
     out = Output.open(output)
     wanted = api_name(name)
     with engine_of(wanted, out) as client:
-        for line in client.logs(wanted, replica=replica, since=since, request_id=request_id, follow=follow):
+        lines = client.logs(
+            wanted,
+            replica=replica,
+            revision=revision,
+            since=since,
+            until=until,
+            level=level,
+            text=grep,
+            request_id=request_id,
+            follow=follow,
+        )
+        for line in lines:
             if out.is_table:
                 show_line(out.line, line)
             else:

@@ -1,4 +1,4 @@
-"""`hatchway why`: why an API is not ready, has as many replicas as it has, or gets no more."""
+"""`hatchway why`: why an API is as it is, and what one request met with."""
 
 from __future__ import annotations
 
@@ -8,27 +8,49 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hatchway.cli.connect import engine_of
+from hatchway.cli.connect import engine_if_used, engine_of
 from hatchway.cli.names import NameArgument, api_name
 from hatchway.cli.output import Cell, Format, FormatOption, Output, format_age, status_cell, to_text
+from hatchway.cli.story import show_story
+from hatchway.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
     from rich.text import Text
 
     from hatchway.spec.status import ApiStatus, Explanation, ScalingStep
 
-EXAMPLES = ("hatchway why iris", "hatchway why iris --last 50", "hatchway why iris -o json")
+EXAMPLES = (
+    "hatchway why iris",
+    "hatchway why iris --last 50",
+    "hatchway why request 3f2a9c01",
+    "hatchway why iris -o json",
+)
+
+_REQUEST = "request"  # with an id after it; alone it is the API of this name
 
 
 def why(
     name: NameArgument,
+    request_id: Annotated[
+        str | None,
+        typer.Argument(metavar="[ID]", help="After the word request: the x-request-id of one.", show_default=False),
+    ] = None,
     last: Annotated[int, typer.Option("--last", metavar="N", min=1, help="How many decisions to show.")] = 10,
     output: FormatOption = Format.table,
 ) -> None:
-    """Explain an API: what stands in its way, and the autoscaler's last decisions in words."""
+    """Explain an API: what stands in its way, and the autoscaler's last decisions in words.
+
+    `why request ID` tells what one request went through: which replicas it reached and which refused it, how long it
+    was held, queued and worked on, its answer, and its log lines.
+    """
     from hatchway.spec.status import Explanation
 
     out = Output.open(output)
+    if request_id is not None:
+        if name != _REQUEST:
+            raise UsageError(f"why takes one API, not {name} and {request_id}", hint=f"or: hatchway why request {name}")
+        _why_request(request_id, out)
+        return
     wanted = api_name(name)
     with engine_of(wanted, out) as client:
         api, steps = client.get(wanted), client.scaling(wanted)[:last]
@@ -46,6 +68,18 @@ def why(
         return
     for line in why_lines(out, found, obstacles(api), time.time()):
         out.print(line)
+
+
+def _why_request(request_id: str, out: Output) -> None:
+    client = engine_if_used(out)
+    if client is None:
+        raise NotFound(f"nothing is known of a request with the id {request_id}", hint="nothing is deployed yet")
+    with client:
+        found = client.story(request_id)
+    if out.is_table:
+        show_story(out, found)
+    else:
+        out.data(found)
 
 
 def obstacles(api: ApiStatus) -> list[str]:

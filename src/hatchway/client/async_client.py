@@ -15,7 +15,7 @@ import httpx
 
 from hatchway.client import calls
 from hatchway.client.absence import PATIENCE_S, Absence
-from hatchway.client.calls import Call, Stream
+from hatchway.client.calls import Call, LogFilters, Stream
 from hatchway.client.connection import (
     ANSWER_TIMEOUT_S,
     HOST,
@@ -35,6 +35,7 @@ from hatchway.client.waiting import Waiting
 from hatchway.errors import DeployFailed, EngineUnavailable, HatchwayError, NotFound, PredictionFailed
 from hatchway.project import Project
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
+from hatchway.spec.story import RequestStory
 
 T = TypeVar("T")
 
@@ -120,20 +121,26 @@ class AsyncClient:
             if event is not None:
                 yield event
 
-    async def logs(
+    async def logs(  # noqa: PLR0913 (keywords of a public call)
         self,
         name: str,
         *,
         replica: str | None = None,
+        revision: str | None = None,
         since: str | None = None,
+        until: str | None = None,
+        level: str | None = None,
+        text: str | None = None,
         request_id: str | None = None,
         follow: bool = False,
     ) -> AsyncIterator[LogLine]:
         """See `Client.logs`."""
+        wanted = LogFilters(replica, revision, request_id, since, until, level, text)
         if follow:
-            lines = self._follow(LogFeed(name, replica=replica, since=since, request_id=request_id))
+            lines = self._follow(LogFeed(name, wanted))
         else:
-            lines = self._items(calls.logs(name, replica=replica, since=since, request_id=request_id, follow=False))
+            asked = calls.logs(name, wanted, follow=False)
+            lines = self._items(asked)
         async for line in lines:
             if line is not None:
                 yield line
@@ -177,6 +184,10 @@ class AsyncClient:
     async def scaling(self, name: str) -> Sequence[ScalingStep]:
         """See `Client.scaling`."""
         return await self._send(calls.scaling(name))
+
+    async def story(self, request_id: str) -> RequestStory:
+        """See `Client.story`."""
+        return await self._send(calls.request(request_id))
 
     async def delete(self, name: str) -> ApiStatus:
         """See `Client.delete`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote
 
@@ -14,6 +14,7 @@ from hatchway.client.connection import ANSWER_TIMEOUT_S, raise_for
 from hatchway.client.events import Deleted, Events, log_line
 from hatchway.spec.requests import RollbackRequest, ScaleRequest
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
+from hatchway.spec.story import RequestStory
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -95,6 +96,10 @@ def scaling(name: str) -> Call[list[ScalingStep]]:
     return Call("GET", _api(name, "/scaling"), many(ScalingStep))
 
 
+def request(request_id: str) -> Call[RequestStory]:
+    return Call("GET", f"/v1/requests/{quote(request_id, safe='')}", one(RequestStory))
+
+
 def delete(name: str) -> Call[ApiStatus]:
     return Call("DELETE", _api(name), one(ApiStatus))
 
@@ -117,10 +122,22 @@ def watch(name: str, *, logs: bool, since_s: float) -> Stream[ApiStatus | LogLin
     return Stream(_api(name, "/watch"), Events().feed, params, is_endless=True)
 
 
-def logs(name: str, *, replica: str | None, since: str | None, request_id: str | None, follow: bool) -> Stream[LogLine]:
-    given = {"replica": replica, "since": since, "request_id": request_id, "follow": "1" if follow else None}
-    params = {name: value for name, value in given.items() if value is not None}
-    return Stream(_api(name, "/logs"), log_line, params, is_endless=follow)
+@dataclass(frozen=True)
+class LogFilters:
+    """Which lines of a log are wanted, as the control API reads it. `since` and `until`: an age or a moment."""
+
+    replica: str | None = None
+    revision: str | None = None
+    request_id: str | None = None
+    since: str | None = None
+    until: str | None = None
+    level: str | None = None
+    text: str | None = None
+
+
+def logs(name: str, filters: LogFilters, *, follow: bool) -> Stream[LogLine]:
+    params = {key: value for key, value in asdict(filters).items() if value is not None}
+    return Stream(_api(name, "/logs"), log_line, params | ({"follow": "1"} if follow else {}), is_endless=follow)
 
 
 def age(seconds: float) -> str:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter, deque
+from dataclasses import replace
 from datetime import datetime
 from typing import Generic, TypeVar
 
 from hatchway.client import calls
-from hatchway.client.calls import Stream
+from hatchway.client.calls import LogFilters, Stream
 from hatchway.client.events import Deleted
 from hatchway.errors import EngineUnavailable
+from hatchway.spec.logs import parse_moment
 from hatchway.spec.status import ApiStatus, LogLine
-from hatchway.spec.values import parse_duration
 
 T = TypeVar("T")
 
@@ -102,27 +103,25 @@ class WatchFeed(Feed[ApiStatus | LogLine]):
 
 
 class LogFeed(Feed[LogLine]):
-    """An API's log lines, of one replica or request if need be, from the age `since` on."""
+    """The wanted ones of an API's log lines."""
 
-    def __init__(self, name: str, *, replica: str | None, since: str | None, request_id: str | None) -> None:
+    def __init__(self, name: str, filters: LogFilters) -> None:
         super().__init__()
         self._name = name
-        self._replica = replica
-        self._since = since
-        self._request_id = request_id
+        self._filters = filters
         self._position = LogPosition()
         self._asked_at: float | None = None
 
     def stream(self, now: float) -> Stream[LogLine]:
-        since = self._since
+        since = self._filters.since
         if self._asked_at is None:
             self._asked_at = now
         elif self._position.since is not None:
             since = calls.age(now - self._position.since)
-        elif since is not None:  # an age, which grew while nobody answered
-            since = calls.age(now - self._asked_at + parse_duration(since))
+        elif since is not None:  # an age grew while nobody answered
+            since = calls.age(now - parse_moment(since, self._asked_at))
         self._position.resume()
-        return calls.logs(self._name, replica=self._replica, since=since, request_id=self._request_id, follow=True)
+        return calls.logs(self._name, replace(self._filters, since=since), follow=True)
 
     def new(self, item: LogLine) -> LogLine | None:
         return item if self._position.is_new(item) else None

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from hatchway.client import calls
 from hatchway.client.absence import PATIENCE_S, Absence
-from hatchway.client.calls import Call
+from hatchway.client.calls import Call, LogFilters
 from hatchway.client.connection import identity, is_listening, locate
 from hatchway.client.following import Feed, LogFeed, WatchFeed
 from hatchway.client.model_checks import MayTrust, may_trust
@@ -22,6 +22,7 @@ from hatchway.client.waiting import Waiting
 from hatchway.errors import DeployFailed, EngineUnavailable, HatchwayError, NotFound, PredictionFailed
 from hatchway.project import Project
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
+from hatchway.spec.story import RequestStory
 
 T = TypeVar("T")
 
@@ -109,22 +110,29 @@ class Client:
         """The status now and whenever it changes, and with `logs` new log lines; ends when the API is gone."""
         return (event for event in self._follow(WatchFeed(name, logs=logs)) if event is not None)
 
-    def logs(
+    def logs(  # noqa: PLR0913 (keywords of a public call)
         self,
         name: str,
         *,
         replica: str | None = None,
+        revision: str | None = None,
         since: str | None = None,
+        until: str | None = None,
+        level: str | None = None,
+        text: str | None = None,
         request_id: str | None = None,
         follow: bool = False,
     ) -> Iterator[LogLine]:
-        """Log lines, oldest first; `since` is an age like "10m". Raises NotFound."""
+        """Log lines that fit all that is given, oldest first.
+
+        `since` and `until`: an age like "10m", or a moment like "2026-01-31T12:00:00Z". `level`: this one and above.
+        `text`: what the message holds, in any case when it has no capitals. Raises NotFound, UsageError.
+        """
+        filters = LogFilters(replica, revision, request_id, since, until, level, text)
         if follow:
-            lines = self._follow(LogFeed(name, replica=replica, since=since, request_id=request_id))
+            lines = self._follow(LogFeed(name, filters))
         else:
-            lines = self._http.items(
-                calls.logs(name, replica=replica, since=since, request_id=request_id, follow=False)
-            )
+            lines = self._http.items(calls.logs(name, filters, follow=False))
         return (line for line in lines if line is not None)
 
     def start(self, name: str) -> ApiStatus:
@@ -175,6 +183,10 @@ class Client:
     def scaling(self, name: str) -> Sequence[ScalingStep]:
         """What the autoscaler decided and why, the newest first. Raises NotFound."""
         return self._http.send(calls.scaling(name))
+
+    def story(self, request_id: str) -> RequestStory:
+        """What became of the request with this x-request-id. Raises NotFound."""
+        return self._http.send(calls.request(request_id))
 
     def delete(self, name: str) -> ApiStatus:
         """Stop an API and forget it. Returns at once; `watch` ends when it is gone. Raises NotFound."""

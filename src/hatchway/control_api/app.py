@@ -39,6 +39,7 @@ from hatchway.control_api.serving import Beside, serve
 from hatchway.control_api.streams import Stream, as_events, as_lines
 from hatchway.errors import HatchwayError, InvalidSpec, UsageError
 from hatchway.spec.deploy import DeployRequest
+from hatchway.spec.logs import LEVELS, LogQuery, parse_moment
 from hatchway.spec.requests import HEADER_BY, RollbackRequest, ScaleRequest
 from hatchway.spec.trial import TrialRequest
 from hatchway.spec.values import Wrong, parse_duration
@@ -63,7 +64,7 @@ def make_app(plane: ControlPlane, *, accepts_paths: bool = True) -> Starlette:
     """
     endpoints = Endpoints(plane, accepts_paths=accepts_paths)
     return Starlette(
-        routes=[Route(one.path, getattr(endpoints, one.name), methods=[one.method]) for one in OPERATIONS],
+        routes=[Route(_pattern(one.path), getattr(endpoints, one.name), methods=[one.method]) for one in OPERATIONS],
         middleware=[Middleware(Errors)],
         exception_handlers={HTTPException: _no_such_route},
     )
@@ -91,8 +92,8 @@ class Endpoints:
         self._plane.get(name)  # an unknown API is a plain 404, not a stream that ends at once
         sources = [as_events("status", self._plane.watch(name), last="deleted")]
         if _flag(request, "logs"):
-            since = _since(request) or time.time()
-            lines = self._plane.logs(name, replica=None, since=since, request_id=None, follow=True)
+            since = _moment(request, "since") or time.time()
+            lines = self._plane.logs(name, LogQuery(since=since), follow=True)
             sources.append(as_events("log", lines))
         return Stream(sources, media_type="text/event-stream", keep_alive=b": alive\n\n")
 
@@ -105,15 +106,9 @@ class Endpoints:
         return _answer(await self._plane.try_out(request.path_params["name"], trial))
 
     async def logs(self, request: Request) -> Response:
-        name, query = request.path_params["name"], request.query_params
+        name, query = request.path_params["name"], _log_query(request)
         self._plane.get(name)
-        lines = self._plane.logs(
-            name,
-            replica=query.get("replica"),
-            since=_since(request),
-            request_id=query.get("request_id"),
-            follow=_flag(request, "follow"),
-        )
+        lines = self._plane.logs(name, query, follow=_flag(request, "follow"))
         return Stream([as_lines(lines)], media_type="application/x-ndjson", keep_alive=b"\n")
 
     async def history(self, request: Request) -> Response:
@@ -132,6 +127,9 @@ class Endpoints:
 
     async def metrics(self, request: Request) -> Response:
         return Response(await self._plane.metrics(), media_type=METRICS_TYPE)
+
+    async def request(self, request: Request) -> Response:
+        return _answer(await self._plane.request(request.path_params["id"]))
 
     async def openapi(self, request: Request) -> Response:
         return JSONResponse(openapi_document())
@@ -222,6 +220,11 @@ class Errors:
                 await _error(500, {**unexpected.to_dict(), "id": failure})(scope, receive, send)
 
 
+def _pattern(path: str) -> str:
+    """As Starlette writes it: callers choose the ids of requests, slashes included."""
+    return path.replace("{id}", "{id:path}")
+
+
 def _no_such_route(request: Request, exc: Exception) -> Response:
     status, detail = (exc.status_code, exc.detail) if isinstance(exc, HTTPException) else (500, "failed")
     kind = "not_found" if status == 404 else "usage"
@@ -270,14 +273,8 @@ def _by(request: Request) -> str:
     return "".join(filter(str.isprintable, unquote(request.headers.get(HEADER_BY, ""))))[:LONGEST_BY]
 
 
-def _since(request: Request) -> float | None:
-    """`?since=10m`, an age, as seconds since the epoch."""
-    age_s = _age(request, "since")
-    return None if age_s is None else time.time() - age_s
-
-
 def _age(request: Request, name: str) -> float | None:
-    """In seconds; None when it is not given."""
+    """`?window=10m` in seconds; None when it is not given."""
     written = request.query_params.get(name)
     if not written:
         return None
@@ -285,6 +282,38 @@ def _age(request: Request, name: str) -> float | None:
         return parse_duration(written)
     except Wrong:
         raise UsageError(f"{name}={written[:40]} is not an age", hint="write it like 30s, 10m or 2h") from None
+
+
+def _log_query(request: Request) -> LogQuery:
+    given = request.query_params
+    level = given.get("level", "").lower() or None
+    if level not in (None, *LEVELS):
+        raise UsageError(f"level={level[:40]} is not a level", hint=f"one of {', '.join(LEVELS)}")
+    if given.get("until") and _flag(request, "follow"):
+        raise UsageError("what is followed has no end: until and follow do not go together")
+    return LogQuery(
+        replica=given.get("replica"),
+        revision=given.get("revision"),
+        request_id=given.get("request_id"),
+        since=_moment(request, "since"),
+        until=_moment(request, "until"),
+        level=level,
+        text=given.get("text") or None,
+    )
+
+
+def _moment(request: Request, name: str) -> float | None:
+    """`?since=10m` or `?since=2026-01-31T12:00:00Z` as seconds since the epoch."""
+    written = request.query_params.get(name)
+    if not written:
+        return None
+    try:
+        return parse_moment(written, time.time())
+    except Wrong:
+        raise UsageError(
+            f"{name}={written[:40]} is neither an age nor a moment",
+            hint="write it like 30s, 10m or 2h, or like 2026-01-31T12:00:00Z",
+        ) from None
 
 
 def _to_path(encoded: str) -> Path:

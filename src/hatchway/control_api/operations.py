@@ -13,6 +13,7 @@ from hatchway.control_api.plane import ShutdownMode
 from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.requests import HEADER_BY, RollbackRequest, ScaleRequest
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
+from hatchway.spec.story import RequestStory
 from hatchway.spec.summary import Summaries
 from hatchway.spec.timeline import Sparkline, Timeline
 from hatchway.spec.trial import TrialAnswer, TrialRequest
@@ -89,7 +90,16 @@ class Operation:
     raw_body: bool = False
 
 
-_LOG_FILTERS = (("since", "only lines younger than this: 30s, 10m, 2h"),)
+_SINCE = ("since", "only lines from then on: an age like 10m, or a moment like 2026-01-31T12:00:00Z")
+_LOG_FILTERS = (
+    ("replica", "only of this replica"),
+    ("revision", "only of this revision"),
+    ("request_id", "only of the request with this x-request-id"),
+    ("level", "only of this level and above: debug, info, warning, error"),
+    ("text", "only lines whose message holds this; in any case when it has no capitals"),
+    _SINCE,
+    ("until", "only lines before then; written like since"),
+)
 
 OPERATIONS = (
     Operation("status", "GET", "/v1/status", "The engine, the gateway, and how much there is of what", Status),
@@ -101,7 +111,7 @@ OPERATIONS = (
         "/v1/apis/{name}/watch",
         "Server-sent events: `status` (ApiStatus) now and on change, `log` (LogLine), `deleted` at the end, `error`",
         ApiStatus,
-        query=(("logs", "1: with new log lines"), *_LOG_FILTERS),
+        query=(("logs", "1: with new log lines"), _SINCE),
         media_type="text/event-stream",
     ),
     Operation(
@@ -126,14 +136,10 @@ OPERATIONS = (
         "/v1/apis/{name}/logs",
         "Log lines, oldest first, one JSON object a line; a last line with `error` when reading failed",
         LogLine,
-        query=(
-            ("replica", "only of this replica"),
-            ("request_id", "only of the request with this x-request-id"),
-            ("follow", "1: wait for more"),
-            *_LOG_FILTERS,
-        ),
+        query=(*_LOG_FILTERS, ("follow", "1: wait for more")),
         media_type="application/x-ndjson",
     ),
+    Operation("request", "GET", "/v1/requests/{id}", "What became of the request with this x-request-id", RequestStory),
     Operation("start", "POST", "/v1/apis/{name}/start", "Run what was stopped, or try again what failed", ApiStatus),
     Operation("stop", "POST", "/v1/apis/{name}/stop", "Let the replicas drain and end; keep the API", ApiStatus),
     Operation(

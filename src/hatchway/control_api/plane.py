@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from hatchway.spec.deploy import DeployRequest
+from hatchway.spec.logs import LogQuery
 from hatchway.spec.requests import ScaleRequest
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
+from hatchway.spec.story import RequestStory
 from hatchway.spec.summary import Summaries
 from hatchway.spec.timeline import Sparkline, Timeline
 from hatchway.spec.trial import TrialAnswer, TrialRequest
@@ -91,10 +93,12 @@ class ControlPlane(Protocol):
         """An address that lets one browser in, once."""
         ...
 
-    def logs(
-        self, name: str, *, replica: str | None, since: float | None, request_id: str | None, follow: bool
-    ) -> AsyncIterator[LogLine]:
-        """Log lines, oldest first, from `since` (seconds since the epoch) on. Raises NotFound."""
+    def logs(self, name: str, query: LogQuery, *, follow: bool) -> AsyncIterator[LogLine]:
+        """Log lines, oldest first. Raises NotFound."""
+        ...
+
+    async def request(self, request_id: str) -> RequestStory:
+        """What became of a request. Raises NotFound."""
         ...
 
     async def prune(self) -> dict[str, int]:

@@ -17,6 +17,7 @@ from typing import Any
 from hatchway.contract import (
     HEADER_API,
     HEADER_ENDPOINT,
+    HEADER_HELD,
     HEADER_MAX_BODY,
     HEADER_ORIGIN,
     HEADER_OVERLOADED,
@@ -24,6 +25,7 @@ from hatchway.contract import (
     MAX_REQUEST_ID_CHARS,
 )
 from hatchway.gateway.activator.terms import Terms
+from hatchway.gateway.observing import NOTHING, Observing
 from hatchway.gateway.routes import Endpoint, Route, RouteTable
 from hatchway.gateway.served import HELD, ORIGIN, REVISION, access_log
 from hatchway.spec.api import Cors
@@ -81,13 +83,14 @@ class Resources:
     apis: Mapping[str, ApiResources]
 
 
-def make_resources(
+def make_resources(  # noqa: PLR0913 (keywords, each a part of what Envoy is told)
     table: RouteTable,
     *,
     host: str,
     port: int,
     activator: str,
     limits: Limits | None = None,
+    observing: Observing = NOTHING,
     former: Resources | None = None,
 ) -> Resources:
     """`host` is an IP address, `port` is not 0, `activator` is the path of its socket.
@@ -102,7 +105,7 @@ def make_resources(
         routes = tuple(found for path in _paths_upwards(route.endpoint) if (found := by_endpoint.get(path)))
         made = known.get(route.api)
         apis[route.api] = made if made is not None and made.routes == routes else _make_api(routes, activator)
-    return Resources(listener=make_listener(host, port, limits or Limits()), apis=apis)
+    return Resources(listener=make_listener(host, port, limits or Limits(), observing), apis=apis)
 
 
 def _make_api(routes: tuple[Route, ...], activator: str) -> ApiResources:
@@ -129,6 +132,7 @@ def assemble_route_configuration(matches: Mapping[str, Json]) -> Json:
         "name": "apis",
         "domains": ["*"],
         "include_request_attempt_count": True,
+        "request_headers_to_remove": [HEADER_HELD],  # only the activator may say it
         "request_body_buffer_limit": RETRY_BODY_BYTES,
         "retry_policy": _retry_policy(idempotent=False),
     }
@@ -422,7 +426,7 @@ def listener_name(host: str, port: int) -> str:
     return f"http:{host}:{port}"
 
 
-def make_listener(host: str, port: int, limits: Limits) -> Json:
+def make_listener(host: str, port: int, limits: Limits, observing: Observing = NOTHING) -> Json:
     """The gateway's port."""
     return {
         "@type": _TYPES + "envoy.config.listener.v3.Listener",
@@ -436,7 +440,7 @@ def make_listener(host: str, port: int, limits: Limits) -> Json:
                 "filters": [
                     {
                         "name": "envoy.filters.network.http_connection_manager",
-                        "typed_config": _connection_manager(limits),
+                        "typed_config": {**_connection_manager(limits), **observing.to_manager()},
                     }
                 ]
             }

@@ -16,6 +16,8 @@ from hatchway.gateway.activator_process import ActivatorProcess
 from hatchway.gateway.ads import AdsServer
 from hatchway.gateway.demand import Demand
 from hatchway.gateway.envoy import Limits, Resources, make_resources
+from hatchway.gateway.journal import Entry, Journal
+from hatchway.gateway.observing import Observing
 from hatchway.gateway.ports import choose_port, ip_address, to_url
 from hatchway.gateway.process import DRAIN_TIMEOUT_S, EnvoyProcess
 from hatchway.gateway.routes import RouteTable
@@ -55,6 +57,7 @@ class Gateway:
         self._in_flight = Shared(self._process.admin.in_flight, spacing_s=IN_FLIGHT_SPACING_S)
         self._served = Shared(self._process.served, spacing_s=SERVED_SPACING_S)
         self._load: Load | None = None
+        self._journal = Journal(settings.logs_dir / "requests.jsonl", self._process.admin.write_logs)
         self._activator = ActivatorProcess(settings)
         self._demand = Demand(settings.activator_reports_socket, on_wanted)
         self._ads = AdsServer(on_change)
@@ -123,6 +126,7 @@ class Gateway:
             tasks.create_task(self._process.watch(), name="gateway-envoy")
             tasks.create_task(self._watch_listener(), name="gateway-listener")
             tasks.create_task(self._activator.watch(), name="gateway-activator")
+            tasks.create_task(self._journal.rotate_forever(), name="gateway-journal")
             tasks.create_task(self._demand.follow(), name="gateway-demand")
 
     async def stop(self, drain_timeout_s: float = DRAIN_TIMEOUT_S) -> None:
@@ -142,6 +146,7 @@ class Gateway:
             host=self._host,
             port=self._port,
             activator=str(self._settings.activator_socket),
+            observing=Observing(journal=str(self._journal.path)),
             limits=self._limits,
             former=self._resources,
         )
@@ -172,6 +177,10 @@ class Gateway:
     async def served(self) -> Served:
         """What the Envoy that runs now has served, as of now. Raises GatewayError."""
         return await self._served.get()
+
+    async def find_request(self, request_id: str) -> list[Entry]:
+        """What the journal has of a request: nothing of one that was fast and fine."""
+        return await self._journal.find(request_id)
 
     async def _watch_listener(self) -> None:
         while True:

@@ -51,6 +51,10 @@ class Admin:
         """Take no new connection; requests in flight go on."""
         await self._call("POST", "/drain_listeners")
 
+    async def write_logs(self) -> None:
+        """What is buffered for access logs goes to their files now."""
+        await self._call("POST", "/reopen_logs")
+
     async def downstream_in_flight(self) -> int:
         """Requests of clients that are not answered yet."""
         text = await self._get("/stats?filter=^http.gateway.downstream_rq_active$")

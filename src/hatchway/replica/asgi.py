@@ -25,6 +25,7 @@ from hatchway.replica.front import StuckListener
 from hatchway.replica.gate import Gate
 from hatchway.replica.loading import ASYNC_CONCURRENCY, describe, importing, place_of
 from hatchway.replica.logs import Log
+from hatchway.replica.records import Records
 
 PATHS_HOLD_ROOTS = (0, 26)  # the uvicorn from which on `path` begins with `root_path`; Starlette went along
 
@@ -38,6 +39,7 @@ class AsgiFront:
         concurrency = launch.max_concurrency or ASYNC_CONCURRENCY
         self.gate = Gate(Admission(concurrency, launch.max_queue_length), math.inf, on_stuck)
         self.counts = Counts()
+        self.records = Records()
         self.title = ""
         self._server: Any = None
         self._serving: asyncio.Task[None] | None = None
@@ -48,7 +50,7 @@ class AsgiFront:
         self._guard = Guard(
             app, self.gate, self._log, self._launch, path_holds_root=_version_of(self._uvicorn) >= PATHS_HOLD_ROOTS
         )
-        self.counts = self._guard.counts
+        self.counts, self.records = self._guard.counts, self._guard.records
         self._lifespan = Lifespan(app, self._guard.state)
         await self._lifespan.start(self._launch)
         self.title = f"ASGI app {self._launch.app}"

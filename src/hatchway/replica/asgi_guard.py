@@ -15,6 +15,7 @@ import orjson
 
 from hatchway.contract import (
     HEADER_ATTEMPT,
+    HEADER_HELD,
     HEADER_OVERLOADED,
     HEADER_REQUEST_ID,
     HEADER_REVISION,
@@ -25,6 +26,7 @@ from hatchway.replica.calls import Counts, patience_s
 from hatchway.replica.connection import max_body_of, request_id_of, root_path_of
 from hatchway.replica.gate import Gate, Job, LoopSlots
 from hatchway.replica.logs import Log, current_request_id, format_exception
+from hatchway.replica.records import PATH_BYTES, SLOW_S, Record, Records
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -33,6 +35,8 @@ Send = Callable[[Message], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _REQUEST_ID = HEADER_REQUEST_ID.encode()
+_ATTEMPT = HEADER_ATTEMPT.encode()
+_HELD = HEADER_HELD.encode()
 _DENIAL = "websocket.http.response"  # ASGI extension: a handshake may be answered like any request
 _LEFT = "WebSocketDisconnect"  # what Starlette raises in an endpoint when the client leaves
 _INTERNAL_ERROR = 1011  # WebSocket close code
@@ -50,6 +54,7 @@ class Guard:
         self._root_path = launch.endpoint.rstrip("/")
         self._path_holds_root = path_holds_root
         self.counts = Counts()
+        self.records = Records()
         self.slots = LoopSlots(gate, gate.admission.max_concurrency, _admit)
         gate.runner = self.slots
         self.state: dict[str, Any] = {}
@@ -87,7 +92,7 @@ class _Call:
         self._scope = scope
         self._receive = receive
         self._send = send
-        self._request_id = request_id
+        self.request_id = request_id
         self._max_body_bytes = max_body_bytes
         self._kept: deque[Message] = deque()  # what came while it waited for a slot
         self._body_bytes = 0
@@ -96,15 +101,23 @@ class _Call:
         self._admitted: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._overdue: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._is_cut_off = False  # we answered in the application's place: what it sends is dropped
+        self._is_answer_complete = False
         self._has_left = False  # the client of a WebSocket, as the application knows
         self._failed = False
+        self._status = 0
+        self._sent_bytes = 0
+        self._outcome = "answered"  # once it is over
+        self._came_at = 0.0
+        self._fields: dict[bytes, bytes] = {}
         self.answered = False
         self.batch = None
+        self.trace = None
         self.started_at = 0.0
         self.deadline = math.inf
 
     async def answer(self, fields: dict[bytes, bytes]) -> None:
         guard, now = self._guard, time.monotonic()
+        self._came_at, self._fields = now, fields
         length = fields.get(b"content-length", b"0")
         if length.isdigit() and int(length) > self._max_body_bytes:
             await self._too_large()
@@ -116,12 +129,14 @@ class _Call:
             await self._wait_in_queue()
         if not await self._admitted:
             await self._turn_away()
+            self._keep()
             return
         try:
             await self._run()
         finally:
             guard.counts.requests += self.answered
             guard.counts.errors += self._failed
+            self._keep()
             guard.gate.leave(self)
             guard.slots.release()
 
@@ -140,6 +155,31 @@ class _Call:
         if not self._admitted.done():
             self._admitted.set_result(False)
 
+    def record(self) -> Record:
+        """What became of it, or what is so far."""
+        return (
+            self.request_id,
+            self._came_at,
+            self.started_at,
+            time.monotonic(),
+            self._status,
+            self._sent_bytes,
+            0,
+            self._outcome,
+            self._scope.get("method", "GET"),
+            self._scope.get("raw_path", b"")[:PATH_BYTES],
+            self._fields.get(_ATTEMPT),
+            self._fields.get(_HELD),
+            self.trace,
+        )
+
+    def _keep(self) -> None:
+        record = self.record()
+        if self._outcome != "answered" or self._status >= 500 or record[3] - self._came_at >= SLOW_S:
+            self._guard.records.keep_notable(record)
+        else:
+            self._guard.records.keep(record)
+
     def stack(self) -> str:
         return "" if self._task is None else "".join(f"{frame}\n" for frame in self._task.get_stack())
 
@@ -153,6 +193,7 @@ class _Call:
             watch.cancel()
         if not self._admitted.done() and self._guard.gate.withdraw(self):
             self._is_cut_off = True  # gone: there is nobody to answer
+            self._outcome = "client_left"
             self._admitted.set_result(False)
 
     async def _watch_client(self) -> None:
@@ -170,10 +211,11 @@ class _Call:
             guard.counts.requests += 1
             await self._timed_out()
         elif not self._is_cut_off:
+            self._outcome = "refused"
             guard.counts.refused += 1
             wait_s = guard.gate.admission.retry_after_s(time.monotonic())
             extra = [(b"retry-after", b"%d" % wait_s)]
-            if dict(self._scope["headers"]).get(HEADER_ATTEMPT.encode(), b"1") == b"1":
+            if dict(self._scope["headers"]).get(_ATTEMPT, b"1") == b"1":
                 extra.append((HEADER_OVERLOADED.encode(), b"1"))  # another replica is tried once, not for ever
             await self._answer_instead(503, "overloaded", "the API is busy; try again later", extra)
 
@@ -200,8 +242,9 @@ class _Call:
             if isinstance(exc, asyncio.CancelledError) or (self._has_left and type(exc).__name__ == _LEFT):
                 return
             self._failed = True
+            self._outcome = "failed" if self._outcome == "answered" else self._outcome
             text = format_exception(type(exc), exc, exc.__traceback__)
-            self._guard.log.say("ERROR", f"the application failed:\n{text}", self._request_id)
+            self._guard.log.say("ERROR", f"the application failed:\n{text}", self.request_id)
             if self._scope["type"] == "websocket" and self.answered:
                 await self._close_socket()
             else:
@@ -210,6 +253,8 @@ class _Call:
     async def _next_message(self) -> Message:
         message = self._kept.popleft() if self._kept else await self._receive()
         self._has_left = message["type"] == "websocket.disconnect"
+        if message["type"] == "http.disconnect" and not self._is_answer_complete:
+            self._outcome = "client_left"
         self._body_bytes += len(message.get("body", b""))
         if self._body_bytes > self._max_body_bytes and message["type"] == "http.request":
             await self._too_large()
@@ -221,24 +266,31 @@ class _Call:
             return
         if message["type"] in ("http.response.start", f"{_DENIAL}.start"):
             self.answered = True
-            self._failed = message["status"] >= 500
+            self._status = message["status"]
+            self._failed = self._status >= 500
             message = {**message, "headers": [*message.get("headers", ()), *self._identity(message)]}
+        elif message["type"] == "http.response.body":
+            self._sent_bytes += len(message.get("body", b""))
+            self._is_answer_complete = not message.get("more_body", False)
         elif message["type"] == "websocket.accept":
             self.answered = True
+            self._status = 101
             message = {**message, "headers": [*message.get("headers", ()), *self._identity(message)]}
         elif message["type"] == "websocket.close":
             self.answered = True  # before it accepted: with 403
+            self._status = self._status or 403
         await self._send(message)
 
     def _identity(self, message: Message) -> list[tuple[bytes, bytes]]:
         present = {bytes(name).lower() for name, _ in message.get("headers", ())}
-        ours = [(_REQUEST_ID, self._request_id.encode()), (HEADER_REVISION.encode(), self._guard.revision)]
+        ours = [(_REQUEST_ID, self.request_id.encode()), (HEADER_REVISION.encode(), self._guard.revision)]
         return [header for header in ours if header[0] not in present]
 
     # --- answers in the application's place ------------------------------------------------------------------
     async def _timed_out(self) -> None:
+        self._outcome = "timed_out"
         waited = " while it waited for a free slot" if self._task is None else ""
-        self._guard.log.say("WARNING", f"the request timed out{waited}", self._request_id)
+        self._guard.log.say("WARNING", f"the request timed out{waited}", self.request_id)
         await self._answer_instead(504, "timeout", f"the request timed out{waited}")
 
     async def _too_large(self) -> None:
@@ -253,7 +305,8 @@ class _Call:
             self._is_cut_off = True
             return
         self.answered = self._is_cut_off = True
-        body = orjson.dumps({"error": {"kind": error, "message": message, "request_id": self._request_id}})
+        self._status = status
+        body = orjson.dumps({"error": {"kind": error, "message": message, "request_id": self.request_id}})
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *(extra or ())]
         kind = "http.response" if self._scope["type"] == "http" else _DENIAL
         if kind == _DENIAL and _DENIAL not in (self._scope.get("extensions") or {}):

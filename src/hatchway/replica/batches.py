@@ -28,6 +28,7 @@ class Batch:
         self._app = app
         self._method = method
         self._calls = calls
+        self.size = len(calls)
         self._context = app.context.copy()
         self._context.run(current_request_id.set, calls[0].request_id if len(calls) == 1 else None)
         self._task: asyncio.Task[None] | None = None

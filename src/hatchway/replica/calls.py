@@ -20,7 +20,7 @@ from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from hatchway.contract import HEADER_ATTEMPT, HEADER_OVERLOADED, HEADER_TIMEOUT
+from hatchway.contract import HEADER_ATTEMPT, HEADER_HELD, HEADER_OVERLOADED, HEADER_TIMEOUT
 from hatchway.errors import RequestError
 from hatchway.replica import payloads
 from hatchway.replica.batching import BadBatch, FailedTogether
@@ -30,6 +30,7 @@ from hatchway.replica.gate import Gate, LoopSlots
 from hatchway.replica.loading import Handler, Method
 from hatchway.replica.logs import Log, current_request_id, format_exception
 from hatchway.replica.metrics import Histogram, Metrics
+from hatchway.replica.records import PATH_BYTES, SLOW_S, Record, Records
 from hatchway.replica.requests import Headers, QueryParams, Request
 from hatchway.replica.responses import (
     JSON_LINES,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _ATTEMPT = HEADER_ATTEMPT.encode()
+_HELD = HEADER_HELD.encode()
 _TIMEOUT = HEADER_TIMEOUT.encode()
 _OVERLOADED = HEADER_OVERLOADED.encode()
 _CONTENT_TYPE = b"content-type"
@@ -90,6 +92,7 @@ class App:
     root_path: str
     batch_metrics: BatchMetrics | None  # with batching
     counts: Counts = field(default_factory=Counts)
+    records: Records = field(default_factory=Records)
     context: Context = field(default_factory=copy_context)  # what each call starts from
     tasks: set[asyncio.Task[None]] = field(default_factory=set)  # the loop holds its tasks by weak references only
 
@@ -111,8 +114,10 @@ class Call(Exchange):
         "deadline",
         "failed",
         "failure",
+        "outcome",
         "started_at",
         "thread_id",
+        "trace",
     )
 
     def __init__(
@@ -129,6 +134,8 @@ class Call(Exchange):
         self.thread_id: int | None = None
         self.failure: BaseException | None = None
         self.failed = False
+        self.outcome = "answered"  # once it is over
+        self.trace = None
         self.came_at = 0.0
         self.started_at = 0.0
         self.deadline = math.inf
@@ -155,7 +162,9 @@ class Call(Exchange):
             self.refuse()
 
     def client_left(self) -> None:
-        if not self._app.gate.withdraw(self) and self._task is not None:
+        if self._app.gate.withdraw(self):
+            self._keep()
+        elif self._task is not None:
             self._task.cancel()
 
     def _answer_other_verb(self) -> None:
@@ -179,10 +188,12 @@ class Call(Exchange):
         waited = "" if is_running else " while it waited for a free slot"
         self._app.log.say("WARNING", f"the request timed out{waited}", self.request_id)
         self.failed = is_running
+        self.outcome = "timed_out"
+        self.answer_error(504, "timeout", f"the request timed out{waited}")
         if not is_running:
             self._app.counts.requests += 1
-        self.answer_error(504, "timeout", f"the request timed out{waited}")
-        if is_running and self._task is not None:
+            self._keep()
+        elif self._task is not None:
             self._task.cancel()
 
     def refuse(self) -> None:
@@ -191,10 +202,40 @@ class Call(Exchange):
         extra: ExtraHeaders = [(b"retry-after", retry_after)]
         if self.fields.get(_ATTEMPT, b"1") == b"1":  # another replica is tried once, not for ever
             extra.append((_OVERLOADED, b"1"))
+        self.outcome = "refused"
         self.answer_error(503, "overloaded", "the API is busy; try again later", extra)
+        self._keep()
 
     def stack(self) -> str:
         return self.batch.stack() if self.batch is not None else stack_of(self._task, self.thread_id)
+
+    def record(self) -> Record:
+        """What became of it, or what is so far."""
+        now = time.monotonic()
+        if self.gone:
+            self.outcome = "client_left"
+        return (
+            self.request_id,
+            self.came_at,
+            self.started_at,
+            now,
+            self.status,
+            self.sent_bytes,
+            0 if self.batch is None else self.batch.size,
+            self.outcome,
+            self.method,
+            self.target[:PATH_BYTES],
+            self.fields.get(_ATTEMPT),
+            self.fields.get(_HELD),
+            self.trace,
+        )
+
+    def _keep(self) -> None:
+        record = self.record()
+        if self.outcome != "answered" or self.status >= 500 or record[3] - self.came_at >= SLOW_S:
+            self._app.records.keep_notable(record)
+        else:
+            self._app.records.keep(record)
 
     # --- in a worker thread ------------------------------------------------------------------------------
     def execute(self) -> None:
@@ -419,6 +460,8 @@ class Call(Exchange):
             return  # cancelled by us: nobody waits for an answer
         self.failed = True
         self.failure = exc
+        if self.outcome == "answered":
+            self.outcome = "failed"
         self._app.log.say("ERROR", _describe(exc), self.request_id)
         if not self.answered:
             self.answer_error(500, "internal_error", "internal server error")
@@ -430,6 +473,7 @@ class Call(Exchange):
     def _count(self) -> None:
         self._app.counts.requests += self.answered
         self._app.counts.errors += self.failed
+        self._keep()
 
     def _leave_slot(self) -> None:
         self._app.gate.leave(self)

@@ -53,6 +53,8 @@ class Exchange:
         "method",
         "raw_headers",
         "request_id",
+        "sent_bytes",
+        "status",
         "supports_chunks",
         "target",
     )
@@ -71,6 +73,8 @@ class Exchange:
         self.answered = False  # the first byte of the answer is written
         self.gone = False  # the client has left
         self.ended = False  # the answer is complete
+        self.status = 0  # of the answer; 0: there is none yet
+        self.sent_bytes = 0  # of its body
 
     def begin(self) -> None:
         """Its turn has come: see to it that it is answered, now or later."""
@@ -95,6 +99,7 @@ class Exchange:
         if has_body and not self.is_head:
             parts.append(body)
         whole = b"".join(parts)
+        self.status, self.sent_bytes = status, len(body)
         self.answered = True
         self.ended = True
         self._connection.send(whole)
@@ -121,6 +126,7 @@ class Exchange:
         if self.answered or self.gone:
             return
         self.answered = True
+        self.status = status
         sized = any(name == b"content-length" for name, _ in headers)
         has_body = status >= 200 and status not in (204, 304)
         self.supports_chunks = self.supports_chunks and not sized and has_body
@@ -134,6 +140,7 @@ class Exchange:
         """One piece of a stream; waits for a slow client. Raises ClientGone, also once the answer is over."""
         self._check_open()
         if piece and not self.is_head:
+            self.sent_bytes += len(piece)
             self._connection.send(self._framed(piece))
         await self._connection.writable()
         self._check_open()
@@ -148,6 +155,7 @@ class Exchange:
             return
         self.ended = True
         if last and not self.is_head:
+            self.sent_bytes += len(last)
             self._connection.send(self._framed(last))
         if self.supports_chunks and not self.is_head:
             self._connection.send(b"0\r\n\r\n")

@@ -17,8 +17,10 @@ from hatchway.contract import (
     CONTROL_METRICS,
     CONTROL_MODULES,
     CONTROL_READY,
+    CONTROL_REQUESTS,
     CONTROL_RESUME,
     CONTROL_STATS,
+    FoundRequests,
     ReplicaStats,
 )
 from hatchway.replica import modules
@@ -75,9 +77,16 @@ class State:
 class Control:
     """Makes the exchanges of the control socket."""
 
-    def __init__(self, state: State, stats: Callable[[], ReplicaStats], metrics: Metrics) -> None:
+    def __init__(
+        self,
+        state: State,
+        stats: Callable[[], ReplicaStats],
+        metrics: Metrics,
+        find_request: Callable[[str], FoundRequests],
+    ) -> None:
         self.state = state
         self.stats = stats
+        self.find_request = find_request
         self.metrics = metrics
         self.tasks: set[asyncio.Task[None]] = set()
 
@@ -103,6 +112,7 @@ class _Question(Exchange):
             CONTROL_LIVE: lambda: self.answer_json(200, {"live": True}),
             CONTROL_STATS: self._stats,
             CONTROL_METRICS: self._metrics,
+            CONTROL_REQUESTS: lambda: self._requests(query),
             CONTROL_MODULES: lambda: self.answer_json(200, {"modules": modules.imported()}),
             CONTROL_DRAIN: lambda: self._change(self._control.state.drain),
             CONTROL_RESUME: lambda: self._change(self._control.state.resume),
@@ -137,6 +147,10 @@ class _Question(Exchange):
 
     def _stats(self) -> None:
         self.answer(200, b"application/json", self._control.stats().to_json().encode())
+
+    def _requests(self, query: str) -> None:
+        found = self._control.find_request(parse_qs(query).get("id", [""])[0])
+        self.answer(200, b"application/json", found.to_json().encode())
 
     def _metrics(self) -> None:
         self.answer_json(200, {"metrics": self._control.metrics.read()})

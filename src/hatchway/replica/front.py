@@ -27,6 +27,7 @@ from hatchway.replica.gate import Gate, Job, LoopSlots
 from hatchway.replica.loading import Handler, describe, find, place_of
 from hatchway.replica.logs import Log
 from hatchway.replica.metrics import Metrics, MetricsClient
+from hatchway.replica.records import Records
 from hatchway.replica.workers import Task, Workers
 
 UNFINISHED_REQUEST_GRACE_S = 5.0  # for clients that are sending a request when the replica is told to go
@@ -42,6 +43,7 @@ class Front(Protocol):
 
     gate: Gate
     counts: Counts
+    records: Records
     title: str  # for people
 
     async def load(self) -> None:
@@ -81,6 +83,7 @@ class HandlerFront:
         # Without a limit until the warm-up is over, which may have to compile a model.
         self.gate = Gate(Admission(launch.max_concurrency or 1, launch.max_queue_length), math.inf, on_stuck)
         self.counts = Counts()
+        self.records = Records()
         self.title = ""
 
     async def load(self) -> None:
@@ -104,7 +107,16 @@ class HandlerFront:
         root_path = self._launch.endpoint.rstrip("/")
         measured = BatchMetrics(self._metrics) if handler.batching else None
         self._app = App(
-            handler, self.gate, in_loop, self._workers, follow_ups, self._log, root_path, measured, self.counts
+            handler,
+            self.gate,
+            in_loop,
+            self._workers,
+            follow_ups,
+            self._log,
+            root_path,
+            measured,
+            self.counts,
+            self.records,
         )
         if all(method.is_async for method in handler.methods.values()):
             self.gate.runner = in_loop

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from hatchway.replica.admission import Admission
 from hatchway.replica.batching import Batching
+from hatchway.replica.records import Record, as_live
 
 SHORTEST_STUCK_GRACE_S = 5.0
 
@@ -23,6 +24,7 @@ SHORTEST_STUCK_GRACE_S = 5.0
 class Job(Protocol):
     """What passes the gate: one request."""
 
+    request_id: str
     deadline: float  # on time.monotonic(); inf for none
     started_at: float
     answered: bool
@@ -42,6 +44,10 @@ class Job(Protocol):
 
     def stack(self) -> str:
         """Where it is now, as a traceback."""
+        ...
+
+    def record(self) -> Record:
+        """What became of it, or what is so far."""
         ...
 
 
@@ -76,6 +82,10 @@ class Gate:
     def is_idle(self) -> bool:
         """Nothing runs or waits, but for what is stuck."""
         return self.admission.in_flight == len(self.stuck) and not self.admission.queued
+
+    def live(self, request_id: str) -> list[Record]:
+        """Those of this id that wait or run now."""
+        return [as_live(job.record()) for job in self._live if job.request_id == request_id]
 
     def enter(self, job: Job, now: float) -> bool:
         """It will be run or told why not; or False: there is no room for it."""

@@ -24,6 +24,7 @@ from hatchway.contract import (
     EXIT_STUCK,
     EXIT_WARMUP_FAILED,
     HEADER_REVISION,
+    FoundRequests,
     LastWords,
     Launch,
     ReplicaStats,
@@ -102,7 +103,7 @@ class Replica:
         )
 
     async def live(self) -> int:
-        control = Control(self._state, self.stats, self._metrics)
+        control = Control(self._state, self.stats, self._metrics, self._find_request)
         revision = f"{HEADER_REVISION}: {self._launch.revision}\r\n".encode()
         listener = Listener(control.receive, max_body_bytes=CONTROL_BODY_BYTES, common_headers=revision)
         loop = asyncio.get_running_loop()
@@ -148,6 +149,9 @@ class Replica:
             max_queue_length=admission.max_queue_length,
             handler=self._front.title,
         )
+
+    def _find_request(self, request_id: str) -> FoundRequests:
+        return self._front.records.find(request_id, self._front.gate.live(request_id))
 
     def _terminate(self) -> None:
         if self._stopping.is_set():

@@ -170,10 +170,13 @@ class Status(Wire):
 
 
 class LogLine(Wire):
+    """One line of `logs -o json`: what a handler printed or logged, or what its replica or the engine has to say."""
+
     replica: str
     revision: str
-    time: str
-    level: str
-    stream: str
+    time: str  # ISO 8601 in UTC with milliseconds
+    level: str  # DEBUG, INFO, WARNING, ERROR
+    stream: str  # stdout, stderr, logging; replica: of Hatchway's own
     message: str
     request_id: str | None = None
+    trace_id: str | None = None  # 32 hexadecimal digits, of a request that is traced

@@ -36,11 +36,12 @@ def test_without_a_timeout_there_is_no_limit() -> None:
 
 def test_a_replica_gets_what_is_left_of_the_time_and_takes_it_for_a_first_attempt() -> None:
     request = a_request(b"Connection: keep-alive", b"x-envoy-attempt-count: 3", b"x-request-timeout: 9", b"a: b: c")
-    assert lines(request.to_replica(2.5)) == [
+    assert lines(request.to_replica(2.5, held_s=1.25, n_refused=3)) == [
         b"POST /x HTTP/1.1",
         TERMS,
         b"a: b: c",
         b"x-envoy-attempt-count: 1",
+        b"x-hatchway-held: 1.250000 3",
         b"x-request-timeout: 2.500",
         b"connection: close",
     ]

@@ -15,14 +15,14 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from pathlib import Path
 
 import hatchway
-from hatchway.backends import Measures, Replica, Workload
+from hatchway.backends import Measures, Replica, SeenRequest, Sightings, Workload
 from hatchway.backends.local import control
 from hatchway.backends.local.adoption import adopt_slots
 from hatchway.backends.local.bytecode import find_stale
 from hatchway.backends.local.capacity import Needs
 from hatchway.backends.local.environments import Environments
 from hatchway.backends.local.life import end, kill, live, refresh
-from hatchway.backends.local.logs import ApiLogs, Wanted
+from hatchway.backends.local.logs import ApiLogs
 from hatchway.backends.local.measuring import measure
 from hatchway.backends.local.memory import rss_bytes
 from hatchway.backends.local.shortage import Crowd, find_shortage
@@ -30,9 +30,11 @@ from hatchway.backends.local.slots import Slot, SlotFolder, make_id
 from hatchway.backends.local.surroundings import Surroundings
 from hatchway.backends.local.templates import Templates
 from hatchway.backends.local.tenancy import Hardware
+from hatchway.contract import FoundRequests
 from hatchway.processes import table, tree
 from hatchway.settings import Settings
 from hatchway.spec.api import Compute
+from hatchway.spec.logs import LogQuery
 from hatchway.spec.status import LogLine
 
 log = logging.getLogger(__name__)
@@ -187,16 +189,18 @@ class LocalBackend:
         needs = Needs(compute.cpu, compute.mem, compute.gpu)
         return await asyncio.to_thread(find_shortage, api, Crowd(needs, new, old), slots, hardware)
 
-    def logs(
-        self,
-        api: str,
-        *,
-        replica_id: str | None = None,
-        since: float | None = None,
-        request_id: str | None = None,
-        follow: bool = False,
-    ) -> AsyncIterator[LogLine]:
-        return self._logs.read(api, Wanted(replica_id, since, request_id), follow=follow)
+    def logs(self, api: str, query: LogQuery, *, follow: bool = False) -> AsyncIterator[LogLine]:
+        return self._logs.read(api, query, follow=follow)
+
+    async def find_request(self, request_id: str) -> Sightings:
+        slots = [slot for slot in self._world.slots.values() if slot.process is not None]
+        found = await asyncio.gather(*(_find_request(slot, request_id) for slot in slots))
+        seen = [
+            SeenRequest(slot.api, slot.revision, slot.id, record)
+            for slot, one in zip(slots, found, strict=True)
+            for record in one.requests
+        ]
+        return Sightings(seen, max((one.since for one in found if one.since is not None), default=None))
 
     def release(self, api: str) -> None:
         self._world.templates.cool_down(api)
@@ -302,6 +306,13 @@ class LocalBackend:
                 await self._drains.wait()
         except TimeoutError:
             return
+
+
+async def _find_request(slot: Slot, request_id: str) -> FoundRequests:
+    try:
+        return await control.find_request(slot.control_socket, request_id)
+    except control.Unanswered:  # it starts or ends
+        return FoundRequests([], None)
 
 
 def _value(slot: Slot) -> tuple[int, float]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+from urllib.parse import quote
 
 from hatchway.contract import (
     CONTROL_DRAIN,
     CONTROL_METRICS,
     CONTROL_MODULES,
     CONTROL_READY,
+    CONTROL_REQUESTS,
     CONTROL_RESUME,
     CONTROL_STATS,
+    FoundRequests,
     MetricSeries,
     ReplicaStats,
 )
@@ -54,6 +57,18 @@ async def read_metrics(socket_path: str, *, timeout_s: float = 2.0) -> tuple[Met
     status, body = await _ask(socket_path, f"GET {CONTROL_METRICS}", timeout_s=timeout_s)
     try:
         return tuple(MetricSeries(**series) for series in json.loads(body)["metrics"]) if status == 200 else ()
+    except (ValueError, KeyError, TypeError) as exc:
+        raise Unanswered(f"{socket_path} answered something else: {exc}") from exc
+
+
+async def find_request(socket_path: str, request_id: str, *, timeout_s: float = 2.0) -> FoundRequests:
+    """Nothing from a replica that does not know this. Raises Unanswered."""
+    target = f"{CONTROL_REQUESTS}?id={quote(request_id, safe='')}"
+    status, body = await _ask(socket_path, f"GET {target}", timeout_s=timeout_s)
+    if status != 200:
+        return FoundRequests([], None)
+    try:
+        return FoundRequests.from_json(body)
     except (ValueError, KeyError, TypeError) as exc:
         raise Unanswered(f"{socket_path} answered something else: {exc}") from exc
 

@@ -68,7 +68,8 @@ class Exchange(Receiver):
         self._kept: bytearray | None = bytearray()  # the head until it is complete, then the body so far
         self._has_answer = False
         self._timer: asyncio.TimerHandle | None = None  # of the deadline, then of the linger
-        self.deadline = 0.0  # on the loop's clock; inf: none
+        self._came_at = 0.0  # on the loop's clock
+        self.deadline = 0.0  # likewise; inf: none
         self.n_refused = 0
 
     @property
@@ -114,7 +115,8 @@ class Exchange(Receiver):
             return
         del received[: end + len(HEAD_END)]
         self._transport.pause_reading()
-        self.deadline = asyncio.get_running_loop().time() + self._head.patience_s
+        self._came_at = asyncio.get_running_loop().time()
+        self.deadline = self._came_at + self._head.patience_s
         self._set_timer()
         self._desk.arrived(self)
 
@@ -148,12 +150,14 @@ class Exchange(Receiver):
             return
         self._upstream = upstream
         self._cancel_timer()
-        left_s = self.deadline - asyncio.get_running_loop().time()
+        now = asyncio.get_running_loop().time()
         body = bytes(self._kept or b"")
         if len(body) > MAX_KEPT_BYTES:
             self._kept = None
         self._transport.resume_reading()  # before writing, which may pause it again
-        upstream.write(self.head.to_replica(left_s) + body)
+        held_s = now - self._came_at
+        head = self.head.to_replica(self.deadline - now, held_s=held_s, n_refused=self.n_refused)
+        upstream.write(head + body)
 
     def answer_begins(self, head: AnswerHead) -> bool:
         """False when the answer is not wanted: it is a refusal, and the request waits again."""

@@ -14,6 +14,7 @@ from http import HTTPStatus
 from hatchway.contract import (
     HEADER_API,
     HEADER_ATTEMPT,
+    HEADER_HELD,
     HEADER_OVERLOADED,
     HEADER_REQUEST_ID,
     HEADER_TIMEOUT,
@@ -24,8 +25,9 @@ from hatchway.gateway.activator.terms import Terms
 MAX_HEAD_BYTES = 128 * 1024  # Envoy lets 60 KiB through
 HEAD_END = b"\r\n\r\n"
 
-_API, _ATTEMPT, _OVERLOADED, _REQUEST_ID, _TIMEOUT = (
-    name.encode() for name in (HEADER_API, HEADER_ATTEMPT, HEADER_OVERLOADED, HEADER_REQUEST_ID, HEADER_TIMEOUT)
+_API, _ATTEMPT, _HELD, _OVERLOADED, _REQUEST_ID, _TIMEOUT = (
+    name.encode()
+    for name in (HEADER_API, HEADER_ATTEMPT, HEADER_HELD, HEADER_OVERLOADED, HEADER_REQUEST_ID, HEADER_TIMEOUT)
 )
 
 Fields = tuple[tuple[bytes, bytes], ...]
@@ -52,13 +54,13 @@ class RequestHead:
     def request_id(self) -> str:
         return dict(self.fields).get(_REQUEST_ID, b"").decode("latin-1")[:MAX_REQUEST_ID_CHARS]
 
-    def to_replica(self, left_s: float) -> bytes:
-        """What the replica is sent, with `left_s` seconds left for the answer.
+    def to_replica(self, left_s: float, *, held_s: float = 0.0, n_refused: int = 0) -> bytes:
+        """What the replica is sent, with `left_s` seconds left for the answer, after waiting here for `held_s`.
 
         To it this is the first attempt: a later one may not be refused in the way that lets it wait here again.
         """
         replaced = {_ATTEMPT, _TIMEOUT}
-        added = [(_ATTEMPT, b"1")]
+        added = [(_ATTEMPT, b"1"), (_HELD, b"%.6f %d" % (held_s, n_refused))]
         if not math.isinf(left_s):
             added.append((_TIMEOUT, b"%.3f" % max(left_s, 0.001)))
         if not any(name == b"upgrade" for name, _ in self.fields):

@@ -1,0 +1,180 @@
+"""Reads one replica's log onwards: finds where a time begins, takes lines apart, leaves out what is not wanted.
+
+A hundred megabytes are looked through in a moment: where to begin is searched by halves, since lines are in the order
+of time but for what threads do to each other; and what cannot be wanted is passed over as bytes, before it is parsed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+
+from hatchway.contract import LOG_LEVEL, LOG_MESSAGE, LOG_REQUEST_ID, LOG_STREAM, LOG_TIME, LOG_TRACE_ID
+from hatchway.rotation import LogStream
+from hatchway.spec.logs import LogQuery, moment_text
+from hatchway.spec.status import LogLine
+
+CHUNK_BYTES = 64 * 1024
+_LONGEST_LINE_BYTES = 1024 * 1024
+# How far lines may stand from their place in the order of time: a thread can be held up between the look at the clock
+# and the write.
+_DISORDER_S = 5.0
+
+
+class Step(NamedTuple):
+    """A wanted line, or none: so far everything was read, and others may have their turn."""
+
+    time: str
+    line: LogLine | None
+
+
+class Cursor:
+    """Where the reading of one log is, from the first wanted line on or from `start`."""
+
+    def __init__(
+        self, stream: LogStream, revision: str, replica_id: str, query: LogQuery, start: int | None = None
+    ) -> None:
+        self._stream = stream
+        self._revision = revision
+        self._replica_id = replica_id
+        self._query = query
+        self._needles = query.needles()
+        self._pending = b""  # the beginning of a line
+        self._last_time = ""
+        self.position = self._first_position() if start is None else start
+
+    def end(self) -> int:
+        """The position after the last line that may be wanted."""
+        if self._query.until is None:
+            return self._stream.end()
+        return search(self._stream, moment_text(self._query.until + _DISORDER_S)).above
+
+    def steps(self, until: int) -> Iterator[Step]:
+        """What is wanted of the whole lines up to the position `until`; an unfinished one waits for the next call."""
+        while self.position < until:
+            data, self.position = self._stream.read(self.position, min(CHUNK_BYTES, until - self.position))
+            if not data:
+                return
+            *whole, self._pending = (self._pending + data).split(b"\n")
+            if len(self._pending) > _LONGEST_LINE_BYTES:  # output without line ends must not fill our memory
+                whole, self._pending = [*whole, self._pending], b""
+            for line in self._wanted(whole):
+                yield Step(line.time, line)
+            yield Step(self._last_time, None)
+
+    def _wanted(self, texts: list[bytes]) -> Iterator[LogLine]:
+        if not self._may_be_wanted(b"\n".join(texts)):  # most often, where little is wanted of much
+            self._look_at_the_clock(texts)
+            return
+        passed_over: list[bytes] = []
+        for text in texts:
+            if not text or text.isspace():
+                continue
+            if self._needles and not self._may_be_wanted(text):
+                passed_over.append(text)
+                continue
+            record = read_record(text)
+            if record is None:
+                self._look_at_the_clock(passed_over)
+                record = {LOG_MESSAGE: text.decode(errors="replace").rstrip("\r")}
+            passed_over.clear()
+            line = self._line(record)
+            if self._query.fits(line):
+                yield line
+        self._look_at_the_clock(passed_over)
+
+    def _may_be_wanted(self, text: bytes) -> bool:
+        if not self._needles:
+            return True
+        lower = text.lower()
+        return any(needle in lower for needle in self._needles)
+
+    def _look_at_the_clock(self, texts: Sequence[bytes]) -> None:
+        """A line that is no record was written at the time of the one before it, which may not have been parsed."""
+        for text in reversed(texts):
+            record = read_record(text)
+            if record is not None:
+                self._last_time = str(record[LOG_TIME])
+                return
+
+    def _line(self, record: dict[str, Any]) -> LogLine:
+        self._last_time = str(record.get(LOG_TIME) or self._last_time or self._first_time())
+        return LogLine(
+            replica=self._replica_id,
+            revision=self._revision,
+            time=self._last_time,
+            level=str(record.get(LOG_LEVEL, "INFO")),
+            stream=str(record.get(LOG_STREAM, "stdout")),
+            message=str(record.get(LOG_MESSAGE, "")),
+            request_id=_text_or_none(record.get(LOG_REQUEST_ID)),
+            trace_id=_text_or_none(record.get(LOG_TRACE_ID)),
+        )
+
+    def _first_time(self) -> str:
+        pieces = self._stream.pieces()
+        return moment_text(pieces[0].modified_at if pieces else 0.0)
+
+    def _first_position(self) -> int:
+        since, pieces = self._query.since, self._stream.pieces()
+        if since is None or not pieces:
+            return pieces[0].start if pieces else 0
+        if pieces[-1].modified_at < since:  # also of logs without a single record
+            return pieces[-1].start + pieces[-1].size
+        return search(self._stream, moment_text(since - _DISORDER_S)).below
+
+
+class Found(NamedTuple):
+    """Positions of lines' beginnings (or the stream's ends) between which a time begins."""
+
+    below: int
+    above: int
+
+
+def search(stream: LogStream, time: str) -> Found:
+    """Where `time`, as logs write it, begins, to within a chunk: lines before `below` are older, from `above` on not.
+
+    Among lines that are no records it stays where it is: too wide is slow, too narrow would lose lines.
+    """
+    pieces = stream.pieces()
+    below, above = (pieces[0].start, pieces[-1].start + pieces[-1].size) if pieces else (0, 0)
+    low, high = below, above
+    while high - low > CHUNK_BYTES:
+        middle = (low + high) // 2
+        found = _next_record(stream, middle, high)
+        if found is None:
+            high = middle
+        elif found[1] < time:
+            low = below = found[0]
+        else:
+            high, above = middle, found[0]
+    return Found(below, above)
+
+
+def _next_record(stream: LogStream, position: int, end: int) -> tuple[int, str] | None:
+    """Where the first record after `position` begins, and its time; None when none begins within a chunk."""
+    data, after = stream.read(position, min(CHUNK_BYTES, end - position))
+    start = after - len(data)  # what was rotated away has moved it
+    begin = data.find(b"\n") + 1
+    while begin and (line_end := data.find(b"\n", begin)) >= 0:
+        record = read_record(data[begin:line_end])
+        if record is not None:
+            return start + begin, str(record[LOG_TIME])
+        begin = line_end + 1
+    return None
+
+
+def read_record(text: bytes) -> dict[str, Any] | None:
+    """A line of the contract's form, or None: what a model prints may well be JSON of its own."""
+    if not text.startswith(b"{"):
+        return None
+    try:
+        record = orjson.loads(text)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) and LOG_MESSAGE in record and LOG_TIME in record else None
+
+
+def _text_or_none(value: object) -> str | None:
+    return None if value is None else str(value)

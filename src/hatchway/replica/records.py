@@ -1,0 +1,78 @@
+"""What became of the last requests of this replica, for whoever asks by their id.
+
+A request that is over leaves one tuple, made in a third of a microsecond; everything else happens when somebody asks.
+Those that failed, were refused, lost their client or were slow are kept apart, so that the fast ones do not push
+them out. Of all that goes on when the replica dies the gateway's journal tells.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from hatchway.contract import MAX_REQUEST_ID_CHARS, FoundRequests, RequestRecord
+
+KEPT = 2048  # about 1 MB
+KEPT_NOTABLE = 1024
+SLOW_S = 1.0
+PATH_BYTES = 200
+
+# id, came at, slot at (0: none), over at, status (0: none), bytes of the answer, size of the batch (0: none), outcome,
+# method, target, attempt, held, trace. Times are of time.monotonic().
+Record = tuple[str, float, float, float, int, int, int, str, str, bytes, bytes | None, bytes | None, Any]
+
+
+class Records:
+    """Bounded. `keep` and `keep_notable` take a Record of a request that is over."""
+
+    def __init__(self) -> None:
+        self._recent: deque[Record] = deque(maxlen=KEPT)
+        self._notable: deque[Record] = deque(maxlen=KEPT_NOTABLE)
+        self.keep: Callable[[Record], None] = self._recent.append
+        self.keep_notable: Callable[[Record], None] = self._notable.append
+
+    def find(self, request_id: str, live: Iterable[Record]) -> FoundRequests:
+        """Those of this id, the oldest first; `live` are what is not over yet."""
+        offset_s = time.time() - time.monotonic()
+        recent = [one for one in [*self._notable, *self._recent, *live] if one[0] == request_id]
+        since = self._recent[0][3] + offset_s if len(self._recent) == KEPT else None
+        return FoundRequests([to_record(one, offset_s) for one in sorted(recent, key=lambda one: one[1])], since)
+
+
+def as_live(record: Record) -> Record:
+    """Of a request that is not over: what it does now."""
+    outcome = record[7] if record[7] != "answered" else "running" if record[2] else "waiting"
+    return (*record[:7], outcome, *record[8:])
+
+
+def to_record(record: Record, offset_s: float) -> RequestRecord:
+    """`offset_s` makes a moment of the wall clock of one of time.monotonic()."""
+    id, came_at, slot_at, over_at, status, sent, batch, outcome, method, target, attempt, held, trace = record
+    held_s, refusals = _held(held)
+    return RequestRecord(
+        request_id=id[:MAX_REQUEST_ID_CHARS],
+        outcome=outcome,
+        method=method,
+        path=target.decode("latin-1"),
+        came_at=came_at + offset_s,
+        queue_s=max(0.0, (slot_at or over_at) - came_at),
+        handler_s=over_at - slot_at if slot_at else None,
+        status=status or None,
+        response_bytes=sent,
+        batch_size=batch or None,
+        attempt=int(attempt) if attempt and attempt.isdigit() else 1,
+        held_s=held_s,
+        held_refusals=refusals,
+        trace_id=trace.trace_id if trace is not None else None,
+    )
+
+
+def _held(header: bytes | None) -> tuple[float | None, int]:
+    """What the activator says in HEADER_HELD."""
+    try:
+        seconds, refusals = (header or b"").split(b" ")
+        return float(seconds), int(refusals)
+    except ValueError:
+        return None, 0
