@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hatchway import __version__
 from hatchway.backends import Backend
@@ -26,10 +27,14 @@ from hatchway.spec.status import (
     LogLine,
     ScalingStep,
     Status,
+    TracesStatus,
 )
 from hatchway.spec.story import RequestStory
 from hatchway.store.blobs import Blobs
 from hatchway.stories import MAX_LINES, apis_of, tell
+
+if TYPE_CHECKING:
+    from hatchway.tracing.exporter import Exporter
 
 
 class Plane:
@@ -50,6 +55,7 @@ class Plane:
         self._gateway = gateway
         self._blobs = blobs
         self._request_shutdown = request_shutdown
+        self.exporter: Exporter | None = None  # of traces, if there is one
 
     async def deploy(self, request: DeployRequest, by: str) -> list[DeployResult]:
         return list(await self._controller.deploy(request, by))
@@ -95,7 +101,14 @@ class Plane:
             home=str(home),
             apis=dict(Counter(status.status for status in self._controller.list())),
             disk_bytes=await asyncio.to_thread(disk_bytes, home),
+            traces=self._traces(),
         )
+
+    def _traces(self) -> TracesStatus | None:
+        settings, exporter = self._settings.traces, self.exporter
+        if settings is None or exporter is None:
+            return None
+        return TracesStatus(endpoint=settings.place, spans_sent=exporter.sent, spans_dropped=exporter.dropped)
 
     def logs(self, name: str, query: LogQuery, *, follow: bool) -> AsyncIterator[LogLine]:
         self._controller.get(name)

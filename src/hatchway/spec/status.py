@@ -153,6 +153,14 @@ class GatewayStatus(Wire):
     url: str
 
 
+class TracesStatus(Wire):
+    """Where traces go, and how many spans since the engine's start."""
+
+    endpoint: str
+    spans_sent: int
+    spans_dropped: int
+
+
 class Status(Wire):
     """`status -o json`."""
 
@@ -161,6 +169,7 @@ class Status(Wire):
     home: str
     apis: dict[str, int]  # how many APIs there are in each phase
     disk_bytes: dict[str, int]  # by folder of the home
+    traces: TracesStatus | None = None  # None: nothing is traced
 
 
 class LogLine(Wire):
