@@ -46,7 +46,11 @@ HEADER_API = "x-hatchway-api"  # from the gateway: which API, and under which te
 HEADER_HELD = "x-hatchway-held"  # from the activator: "SECONDS REFUSALS", how long it held the request and retried it
 HEADER_ORIGIN = "x-hatchway-origin"  # from the gateway: "replica", or "activator" if the request went by way of it
 HEADER_TIMEOUT = "x-request-timeout"  # seconds the caller is willing to wait
+HEADER_TRACE_PARENT = "traceparent"  # W3C trace context; from the gateway, if it traces at all
+HEADER_TRACE_STATE = "tracestate"
 MAX_REQUEST_ID_CHARS = 128
+
+TRACES_PATH = "/replica"  # POST to Launch.traces_socket: the JSON form of TraceReport
 
 # Exit codes of a replica process.
 EXIT_OK = 0
@@ -100,6 +104,7 @@ class Launch:
     max_body_bytes: int = 100 * 1024 * 1024  # see HEADER_MAX_BODY
     server_packages: str = ""  # directory with httptools, uvloop and orjson; imported before the user's paths
     asgi_packages: str | None = None  # directory with uvicorn and more, last on sys.path: it fills gaps
+    traces_socket: str | None = None  # where traced requests are reported; None: nothing is traced
     plain_log: bool = False  # for `hatchway dev`: output and log are for a person at a terminal, not JSON records
     lifeline_fd: int | None = None  # likewise: an inherited pipe; the replica ends when its other end is closed
     contract_version: int = CONTRACT_VERSION
@@ -200,6 +205,38 @@ class FoundRequests:
         known = {f.name for f in dataclasses.fields(RequestRecord)}
         records = [RequestRecord(**{k: v for k, v in one.items() if k in known}) for one in data["requests"]]
         return cls(records, data["since"])
+
+
+@dataclass(frozen=True)
+class TracedRequest:
+    """A request that is traced and over; its record has the trace's id. Other ids are 16 hexadecimal digits."""
+
+    parent_id: str  # of the span that sent it here
+    request_span_id: str  # of the span of all that happened here
+    handler_span_id: str  # of the part that had a slot: the parent of the user's own spans
+    state: str  # tracestate
+    record: RequestRecord
+
+
+@dataclass(frozen=True)
+class TraceReport:
+    """What a replica sends to the engine of traced requests."""
+
+    api: str
+    revision: str
+    replica: str
+    requests: list[TracedRequest]
+    dropped: int  # requests whose report was given up since the last one that arrived
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> TraceReport:
+        """Raises ValueError, KeyError or TypeError for what is none."""
+        data = json.loads(text)
+        requests = [TracedRequest(**{**one, "record": RequestRecord(**one["record"])}) for one in data["requests"]]
+        return cls(data["api"], data["revision"], data["replica"], requests, data["dropped"])
 
 
 @dataclass(frozen=True)

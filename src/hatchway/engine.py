@@ -40,6 +40,7 @@ from hatchway.store.blobs import Blobs
 from hatchway.store.sqlite import Store
 from hatchway.store.trees import Trees
 from hatchway.store.variables import Variables
+from hatchway.trace_settings import TraceSettings
 
 log = logging.getLogger(__name__)
 
@@ -128,6 +129,8 @@ class Engine:
                 "shutdown": self.shutdown.wait(),
             }.items()
         ]
+        if self.settings.traces is not None:
+            tasks += self._export_traces(self.settings.traces)
         try:
             # A part that ends by itself is a fault: all end with it, and the keeper starts a new engine.
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -138,6 +141,28 @@ class Engine:
         finally:
             await _cancel(tasks)
         return await self._end()
+
+    def _export_traces(self, traces: TraceSettings) -> list[asyncio.Task[None]]:
+        # Imported here: a home without traces needs none of it.
+        from hatchway.tracing.collector import make_collector
+        from hatchway.tracing.exporter import Exporter
+        from hatchway.tracing.senders import make_sender
+
+        for complaint in traces.complaints:
+            log.warning("%s", complaint)
+        try:
+            exporter = Exporter(make_sender(traces))
+        except (OSError, ValueError) as exc:
+            log.warning("traces are not exported: %s", exc)
+            return []
+        log.info("traces go to %s", traces.place)
+        self._plane.exporter = exporter
+        return [
+            asyncio.create_task(exporter.run(), name="traces"),
+            asyncio.create_task(
+                serve(make_collector(exporter, traces), self.settings.traces_socket), name="trace collector"
+            ),
+        ]
 
     async def _adopt(self) -> None:
         self.metrics.restore([record.name for record in self._store.apis()])

@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hatchway import __version__
 from hatchway.backends import Backend
@@ -30,6 +31,7 @@ from hatchway.spec.status import (
     LogLine,
     ScalingStep,
     Status,
+    TracesStatus,
 )
 from hatchway.spec.story import RequestStory
 from hatchway.spec.summary import Summaries
@@ -37,6 +39,9 @@ from hatchway.spec.timeline import Sparkline, Timeline
 from hatchway.spec.trial import TrialAnswer, TrialRequest
 from hatchway.store.blobs import Blobs
 from hatchway.stories import MAX_LINES, apis_of, tell
+
+if TYPE_CHECKING:
+    from hatchway.tracing.exporter import Exporter
 
 
 class Plane:
@@ -62,6 +67,7 @@ class Plane:
         self._request_shutdown = request_shutdown
         self._listener = listener
         self._trials = Trials()
+        self.exporter: Exporter | None = None  # of traces, if there is one
 
     async def deploy(self, request: DeployRequest, by: str) -> list[DeployResult]:
         return list(await self._controller.deploy(request, by))
@@ -125,7 +131,14 @@ class Plane:
             disk_bytes=await asyncio.to_thread(disk_bytes, home),
             dashboard=Address(url=self._listener.url),
             metrics=Address(url=f"{self._listener.url}/metrics"),
+            traces=self._traces(),
         )
+
+    def _traces(self) -> TracesStatus | None:
+        settings, exporter = self._settings.traces, self.exporter
+        if settings is None or exporter is None:
+            return None
+        return TracesStatus(endpoint=settings.place, spans_sent=exporter.sent, spans_dropped=exporter.dropped)
 
     def dashboard_link(self) -> str:
         return self._listener.link()

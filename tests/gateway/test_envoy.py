@@ -140,9 +140,14 @@ def test_a_second_gateway_cannot_share_the_port() -> None:
 
 
 def test_the_bootstrap_depends_on_nothing_but_the_home() -> None:
-    one, two = (make_bootstrap("0123", admin_socket="/run/admin", ads_socket="/run/ads") for _ in range(2))
+    one, two = (
+        make_bootstrap("0123", admin_socket="/run/admin", ads_socket="/run/ads", traces_socket="/run/t")
+        for _ in range(2)
+    )
     assert bootstrap_hash(one) == bootstrap_hash(two)
-    assert bootstrap_hash(one) != bootstrap_hash(make_bootstrap("4567", admin_socket="/run/a", ads_socket="/run/b"))
+    assert bootstrap_hash(one) != bootstrap_hash(
+        make_bootstrap("4567", admin_socket="/run/a", ads_socket="/run/b", traces_socket="/c")
+    )
 
 
 def test_envoy_takes_all_of_it_as_a_static_configuration(tmp_path: Path) -> None:
@@ -164,7 +169,9 @@ def test_envoy_takes_all_of_it_as_a_static_configuration(tmp_path: Path) -> None
 def static_bootstrap(table: RouteTable) -> Json:
     """What Envoy would have after it got everything over ADS, as one file."""
     resources = make_resources(table, host="127.0.0.1", port=8484, activator="/run/act")
-    bootstrap: dict[str, Any] = make_bootstrap("0123", admin_socket="/tmp/admin", ads_socket="/tmp/ads")
+    bootstrap: dict[str, Any] = make_bootstrap(
+        "0123", admin_socket="/tmp/admin", ads_socket="/tmp/ads", traces_socket="/tmp/traces"
+    )
     del bootstrap["dynamic_resources"]
     bootstrap["static_resources"] = {
         "listeners": [without_type(resources.listener)],

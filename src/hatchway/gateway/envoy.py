@@ -27,7 +27,7 @@ from hatchway.contract import (
 from hatchway.gateway.activator.terms import Terms
 from hatchway.gateway.observing import NOTHING, Observing
 from hatchway.gateway.routes import Endpoint, Route, RouteTable
-from hatchway.gateway.served import HELD, ORIGIN, REVISION, access_log
+from hatchway.gateway.served import HELD, ORIGIN, REVISION
 from hatchway.spec.api import Cors
 
 Json = dict[str, Any]
@@ -491,7 +491,6 @@ def _connection_manager(limits: Limits) -> Json:
         },
         "upgrade_configs": [{"upgrade_type": "websocket"}],
         "local_reply_config": _local_replies(),
-        "access_log": access_log(),
         "http_filters": [
             {
                 "name": "envoy.filters.http.cors",

@@ -146,7 +146,7 @@ class Gateway:
             host=self._host,
             port=self._port,
             activator=str(self._settings.activator_socket),
-            observing=Observing(journal=str(self._journal.path)),
+            observing=Observing(journal=str(self._journal.path), traces=self._settings.traces),
             limits=self._limits,
             former=self._resources,
         )

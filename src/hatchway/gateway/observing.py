@@ -1,4 +1,6 @@
-"""What Envoy notes of requests: a journal of those that something happened to, and spans of traced ones. Pure.
+"""What Envoy notes of requests: counts of all, a journal of those that something happened to, and spans of traced ones.
+
+Pure.
 
 The journal is an access log with a filter: what is fast and fine is not written, so it costs such a request the look
 at the filter. It knows what replicas cannot tell: that none was reached, that one died, that a client left.
@@ -10,23 +12,34 @@ from dataclasses import dataclass
 from typing import Any
 
 from hatchway.contract import HEADER_ATTEMPT, HEADER_REQUEST_ID, MAX_REQUEST_ID_CHARS
+from hatchway.gateway.served import counting_log
+from hatchway.trace_settings import TraceSettings
 
 Json = dict[str, Any]
 
 SLOW_MS = 1000  # requests that took longer are noted
+
+TRACES_CLUSTER = "traces"  # where the engine takes spans
+TRACES_URL = "http://engine/v1/traces"
 
 _TYPES = "type.googleapis.com/"
 
 
 @dataclass(frozen=True)
 class Observing:
-    """`journal`: the path of its file; None: nothing is noted."""
+    """`journal`: the path of its file; None: nothing is noted. `traces` None: nothing is traced."""
 
     journal: str | None = None
+    traces: TraceSettings | None = None
 
     def to_manager(self) -> Json:
         """Further fields of Envoy's connection manager."""
-        return {"access_log": [_journal(self.journal)]} if self.journal is not None else {}
+        fields: Json = {"access_log": counting_log()}
+        if self.journal is not None:
+            fields["access_log"].append(_journal(self.journal))
+        if self.traces is not None:
+            fields |= _tracing(self.traces)
+        return fields
 
 
 NOTHING = Observing()
@@ -79,3 +92,48 @@ def _was_slow() -> Json:
 
 def _was_retried() -> Json:
     return {"header_filter": {"header": {"name": HEADER_ATTEMPT, "range_match": {"start": 2, "end": 1_000_000}}}}
+
+
+# --- traces --------------------------------------------------------------------------------------------------
+def _tracing(settings: TraceSettings) -> Json:
+    """Here it is decided whether a request is traced; replicas go by the flag in its `traceparent`.
+
+    Each attempt is a span of its own, so that a refusal and what came of the next attempt are told apart. Without
+    `pack_trace_reason` off, Envoy would write its decision into the ids of requests that callers chose.
+    """
+    tracer: Json = {
+        "@type": _TYPES + "envoy.config.trace.v3.OpenTelemetryConfig",
+        "http_service": {"http_uri": {"uri": TRACES_URL, "cluster": TRACES_CLUSTER, "timeout": "2s"}},
+        "service_name": settings.service_name or "hatchway-gateway",
+    }
+    if not settings.honours_parent:
+        tracer["sampler"] = _sampler(settings.share)
+    return {
+        "tracing": {
+            "provider": {"name": "envoy.tracers.opentelemetry", "typed_config": tracer},
+            # Of requests that come with a decision: the tracer follows it, or asks its sampler.
+            "random_sampling": {"value": 100 * settings.share if settings.honours_parent else 100},
+            "client_sampling": {"value": 0},  # a header of Envoy's own decides nothing
+            "spawn_upstream_span": True,
+            "operation": "%REQ(:METHOD)%",
+            "upstream_operation": "attempt %UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+            "custom_tags": [{"tag": "hatchway.request_id", "request_header": {"name": HEADER_REQUEST_ID}}],
+        },
+        "request_id_extension": {
+            "typed_config": {
+                "@type": _TYPES + "envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig",
+                "pack_trace_reason": False,
+                "use_request_id_for_trace_sampling": False,
+            }
+        },
+    }
+
+
+def _sampler(share: float) -> Json:
+    kind = "envoy.extensions.tracers.opentelemetry.samplers.v3."
+    if share >= 1:
+        config: Json = {"@type": _TYPES + kind + "AlwaysOnSamplerConfig"}
+        return {"name": "envoy.tracers.opentelemetry.samplers.always_on", "typed_config": config}
+    percentage = {"numerator": round(share * 1_000_000), "denominator": "MILLION"}
+    config = {"@type": _TYPES + kind + "TraceIdRatioBasedSamplerConfig", "sampling_percentage": percentage}
+    return {"name": "envoy.tracers.opentelemetry.samplers.trace_id_ratio_based", "typed_config": config}

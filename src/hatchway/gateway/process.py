@@ -156,7 +156,10 @@ class EnvoyProcess:
     def _bootstrap(self) -> dict[str, object]:
         settings = self._settings
         return make_bootstrap(
-            settings.home_hash, admin_socket=str(settings.admin_socket), ads_socket=str(settings.ads_socket)
+            settings.home_hash,
+            admin_socket=str(settings.admin_socket),
+            ads_socket=str(settings.ads_socket),
+            traces_socket=str(settings.traces_socket),
         )
 
     def _bootstrap_hash(self) -> str:

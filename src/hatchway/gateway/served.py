@@ -91,7 +91,7 @@ class Served:
     by_api: Mapping[str, Tally]  # "": of no API
 
 
-def access_log() -> list[Json]:
+def counting_log() -> list[Json]:
     """The part of the listener that counts."""
     api = _tag("api", "%ROUTE_NAME%")
     revision = _tag("revision", f"%UPSTREAM_METADATA({ORIGIN}:{REVISION})%")

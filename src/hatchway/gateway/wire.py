@@ -15,13 +15,19 @@ from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.listener.v3 import listener_pb2
 from envoy.config.route.v3 import route_pb2
+from envoy.config.trace.v3 import opentelemetry_pb2
 from envoy.extensions.access_loggers.file.v3 import file_pb2
 from envoy.extensions.access_loggers.stats.v3 import stats_pb2
 from envoy.extensions.filters.http.cors.v3 import cors_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 from envoy.extensions.load_balancing_policies.least_request.v3 import least_request_pb2
+from envoy.extensions.request_id.uuid.v3 import uuid_pb2
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
+from envoy.extensions.tracers.opentelemetry.samplers.v3 import (
+    always_on_sampler_pb2,
+    trace_id_ratio_based_sampler_pb2,
+)
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from envoy.type.matcher.v3 import http_inputs_pb2
 from google.protobuf import any_pb2, json_format
@@ -48,6 +54,10 @@ KNOWN_INSIDE_ANY = (
     previous_hosts_pb2,
     http_protocol_options_pb2,
     http_inputs_pb2,
+    opentelemetry_pb2,
+    uuid_pb2,
+    always_on_sampler_pb2,
+    trace_id_ratio_based_sampler_pb2,
 )
 
 

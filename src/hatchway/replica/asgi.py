@@ -26,6 +26,7 @@ from hatchway.replica.gate import Gate
 from hatchway.replica.loading import ASYNC_CONCURRENCY, describe, importing, place_of
 from hatchway.replica.logs import Log
 from hatchway.replica.records import Records
+from hatchway.replica.tracing import Tracer
 
 PATHS_HOLD_ROOTS = (0, 26)  # the uvicorn from which on `path` begins with `root_path`; Starlette went along
 
@@ -40,6 +41,7 @@ class AsgiFront:
         self.gate = Gate(Admission(concurrency, launch.max_queue_length), math.inf, on_stuck)
         self.counts = Counts()
         self.records = Records()
+        self.tracer: Tracer | None = None
         self.title = ""
         self._server: Any = None
         self._serving: asyncio.Task[None] | None = None
@@ -51,6 +53,7 @@ class AsgiFront:
             app, self.gate, self._log, self._launch, path_holds_root=_version_of(self._uvicorn) >= PATHS_HOLD_ROOTS
         )
         self.counts, self.records = self._guard.counts, self._guard.records
+        self._guard.tracer = self.tracer
         self._lifespan = Lifespan(app, self._guard.state)
         await self._lifespan.start(self._launch)
         self.title = f"ASGI app {self._launch.app}"

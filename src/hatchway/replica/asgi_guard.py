@@ -27,6 +27,7 @@ from hatchway.replica.connection import max_body_of, request_id_of, root_path_of
 from hatchway.replica.gate import Gate, Job, LoopSlots
 from hatchway.replica.logs import Log, current_request_id, format_exception
 from hatchway.replica.records import PATH_BYTES, SLOW_S, Record, Records
+from hatchway.replica.tracing import Trace, Tracer, enter, trace_of
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -55,6 +56,7 @@ class Guard:
         self._path_holds_root = path_holds_root
         self.counts = Counts()
         self.records = Records()
+        self.tracer: Tracer | None = None
         self.slots = LoopSlots(gate, gate.admission.max_concurrency, _admit)
         gate.runner = self.slots
         self.state: dict[str, Any] = {}
@@ -111,13 +113,16 @@ class _Call:
         self._fields: dict[bytes, bytes] = {}
         self.answered = False
         self.batch = None
-        self.trace = None
+        self.trace: Trace | None = None
         self.started_at = 0.0
         self.deadline = math.inf
 
     async def answer(self, fields: dict[bytes, bytes]) -> None:
         guard, now = self._guard, time.monotonic()
         self._came_at, self._fields = now, fields
+        if guard.tracer is not None and (trace := trace_of(fields)) is not None:
+            self.trace = trace
+            self._scope["headers"] = trace.passed_on(self._scope["headers"])
         length = fields.get(b"content-length", b"0")
         if length.isdigit() and int(length) > self._max_body_bytes:
             await self._too_large()
@@ -179,6 +184,12 @@ class _Call:
             self._guard.records.keep_notable(record)
         else:
             self._guard.records.keep(record)
+        if self.trace is not None and self._guard.tracer is not None:
+            self._guard.tracer.end(record)
+
+    def _say(self, level: str, message: str) -> None:
+        trace_id = None if self.trace is None else self.trace.trace_id
+        self._guard.log.say(level, message, self.request_id, trace_id)
 
     def stack(self) -> str:
         return "" if self._task is None else "".join(f"{frame}\n" for frame in self._task.get_stack())
@@ -235,6 +246,8 @@ class _Call:
                 self._task.cancel()
 
     async def _run_app(self) -> None:
+        if self.trace is not None:
+            enter(self.trace)
         try:
             with self._cancel_scope or contextlib.nullcontext():
                 await self._guard.app(self._scope, self._next_message, self._pass_on)
@@ -244,7 +257,7 @@ class _Call:
             self._failed = True
             self._outcome = "failed" if self._outcome == "answered" else self._outcome
             text = format_exception(type(exc), exc, exc.__traceback__)
-            self._guard.log.say("ERROR", f"the application failed:\n{text}", self.request_id)
+            self._say("ERROR", f"the application failed:\n{text}")
             if self._scope["type"] == "websocket" and self.answered:
                 await self._close_socket()
             else:
@@ -290,7 +303,7 @@ class _Call:
     async def _timed_out(self) -> None:
         self._outcome = "timed_out"
         waited = " while it waited for a free slot" if self._task is None else ""
-        self._guard.log.say("WARNING", f"the request timed out{waited}", self.request_id)
+        self._say("WARNING", f"the request timed out{waited}")
         await self._answer_instead(504, "timeout", f"the request timed out{waited}")
 
     async def _too_large(self) -> None:

@@ -17,8 +17,9 @@ from typing import Any
 from hatchway.replica.batching import FailedTogether, one_by_one
 from hatchway.replica.calls import App, Call, stack_of, start_task
 from hatchway.replica.loading import Method
-from hatchway.replica.logs import current_request_id
+from hatchway.replica.logs import current_request_id, current_trace_id
 from hatchway.replica.responses import is_awaitable
+from hatchway.replica.tracing import enter
 
 
 class Batch:
@@ -31,6 +32,8 @@ class Batch:
         self.size = len(calls)
         self._context = app.context.copy()
         self._context.run(current_request_id.set, calls[0].request_id if len(calls) == 1 else None)
+        if app.tracer is not None:
+            self._enter_trace()
         self._task: asyncio.Task[None] | None = None
         self._thread_id: int | None = None
         for call in calls:
@@ -40,6 +43,14 @@ class Batch:
             metrics.size.observe(len(calls))
             for call in calls:
                 metrics.wait_s.observe(call.started_at - call.came_at)
+
+    def _enter_trace(self) -> None:
+        """A call of several traces is told in the first of them; its log lines belong to none."""
+        trace = next((call.trace for call in self._calls if call.trace is not None), None)
+        if trace is not None:
+            self._context.run(enter, trace)
+        if len(self._calls) > 1:
+            self._context.run(current_trace_id.set, None)
 
     def stack(self) -> str:
         return stack_of(self._task, self._thread_id)

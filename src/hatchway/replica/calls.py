@@ -47,6 +47,7 @@ from hatchway.replica.responses import (
 )
 from hatchway.replica.serialise import NotSerialisable
 from hatchway.replica.sse import EVENT_STREAM, encode_error
+from hatchway.replica.tracing import Trace, Tracer, enter, trace_of
 from hatchway.replica.workers import Workers
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ class App:
     batch_metrics: BatchMetrics | None  # with batching
     counts: Counts = field(default_factory=Counts)
     records: Records = field(default_factory=Records)
+    tracer: Tracer | None = None  # None: nothing is traced
     context: Context = field(default_factory=copy_context)  # what each call starts from
     tasks: set[asyncio.Task[None]] = field(default_factory=set)  # the loop holds its tasks by weak references only
 
@@ -135,7 +137,7 @@ class Call(Exchange):
         self.failure: BaseException | None = None
         self.failed = False
         self.outcome = "answered"  # once it is over
-        self.trace = None
+        self.trace: Trace | None = None
         self.came_at = 0.0
         self.started_at = 0.0
         self.deadline = math.inf
@@ -152,6 +154,9 @@ class Call(Exchange):
             self._answer_other_verb()
             return
         self._method: Method = method
+        if app.tracer is not None and (trace := trace_of(self.fields)) is not None:
+            self.trace = trace
+            self.raw_headers = trace.passed_on(self.raw_headers)
         now = time.monotonic()
         asked = self.fields.get(_TIMEOUT)
         self.came_at = now
@@ -186,7 +191,7 @@ class Call(Exchange):
 
     def time_out(self, *, is_running: bool) -> None:
         waited = "" if is_running else " while it waited for a free slot"
-        self._app.log.say("WARNING", f"the request timed out{waited}", self.request_id)
+        self.say("WARNING", f"the request timed out{waited}")
         self.failed = is_running
         self.outcome = "timed_out"
         self.answer_error(504, "timeout", f"the request timed out{waited}")
@@ -236,6 +241,8 @@ class Call(Exchange):
             self._app.records.keep_notable(record)
         else:
             self._app.records.keep(record)
+        if self.trace is not None and self._app.tracer is not None:
+            self._app.tracer.end(record)
 
     # --- in a worker thread ------------------------------------------------------------------------------
     def execute(self) -> None:
@@ -248,6 +255,8 @@ class Call(Exchange):
     def _execute(self) -> None:
         self.thread_id = threading.get_ident()
         current_request_id.set(self.request_id)
+        if self.trace is not None:
+            enter(self.trace)
         if self.is_form:
             self._await_in_loop(self.read_form())
         arguments = self.arguments()
@@ -400,6 +409,8 @@ class Call(Exchange):
     def _fresh_context(self) -> Context:
         context = self._app.context.copy()
         context.run(current_request_id.set, self.request_id)
+        if self.trace is not None:
+            context.run(enter, self.trace)
         return context
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
@@ -462,13 +473,17 @@ class Call(Exchange):
         self.failure = exc
         if self.outcome == "answered":
             self.outcome = "failed"
-        self._app.log.say("ERROR", _describe(exc), self.request_id)
+        self.say("ERROR", _describe(exc))
         if not self.answered:
             self.answer_error(500, "internal_error", "internal server error")
         elif self._streams_events:
             self.end_stream(encode_error(self.error_of("internal_error", "internal server error")))
         elif not self.ended:
             self.abort()
+
+    def say(self, level: str, message: str) -> None:
+        """A line of our own in the log, under this request's ids."""
+        self._app.log.say(level, message, self.request_id, None if self.trace is None else self.trace.trace_id)
 
     def _count(self) -> None:
         self._app.counts.requests += self.answered

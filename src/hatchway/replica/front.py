@@ -28,6 +28,7 @@ from hatchway.replica.loading import Handler, describe, find, place_of
 from hatchway.replica.logs import Log
 from hatchway.replica.metrics import Metrics, MetricsClient
 from hatchway.replica.records import Records
+from hatchway.replica.tracing import Tracer
 from hatchway.replica.workers import Task, Workers
 
 UNFINISHED_REQUEST_GRACE_S = 5.0  # for clients that are sending a request when the replica is told to go
@@ -44,6 +45,7 @@ class Front(Protocol):
     gate: Gate
     counts: Counts
     records: Records
+    tracer: Tracer | None  # set before `load`
     title: str  # for people
 
     async def load(self) -> None:
@@ -84,6 +86,7 @@ class HandlerFront:
         self.gate = Gate(Admission(launch.max_concurrency or 1, launch.max_queue_length), math.inf, on_stuck)
         self.counts = Counts()
         self.records = Records()
+        self.tracer: Tracer | None = None
         self.title = ""
 
     async def load(self) -> None:
@@ -116,7 +119,8 @@ class HandlerFront:
             root_path,
             measured,
             self.counts,
-            self.records,
+            records=self.records,
+            tracer=self.tracer,
         )
         if all(method.is_async for method in handler.methods.values()):
             self.gate.runner = in_loop

@@ -37,6 +37,7 @@ from hatchway.replica.control import Control, State
 from hatchway.replica.front import Front, HandlerFront
 from hatchway.replica.gate import Job
 from hatchway.replica.metrics import Metrics
+from hatchway.replica.tracing import Tracer
 
 EXIT_GRACE_S = 5.0  # for the user's own threads and exit hooks, once everything is answered
 CONTROL_BODY_BYTES = 64 * 1024
@@ -102,6 +103,9 @@ class Replica:
             else HandlerFront(launch, log, self._metrics, self._on_stuck, prepare_thread)
         )
 
+        if launch.traces_socket is not None:
+            self._front.tracer = Tracer(launch, launch.traces_socket, log, self._metrics)
+
     async def live(self) -> int:
         control = Control(self._state, self.stats, self._metrics, self._find_request)
         revision = f"{HEADER_REVISION}: {self._launch.revision}\r\n".encode()
@@ -121,6 +125,8 @@ class Replica:
         sockets.remove(self._launch.data_socket)  # connecting fails from now on, and is safe to try elsewhere
         self._log.say("INFO", "draining")
         await self._front.drain()
+        if self._front.tracer is not None:
+            await self._front.tracer.close()
         server.close()
         self._log.say("INFO", "stopped")
         return self._code

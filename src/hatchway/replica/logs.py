@@ -20,11 +20,12 @@ from types import TracebackType
 
 import orjson
 
-from hatchway.contract import LOG_LEVEL, LOG_MESSAGE, LOG_REQUEST_ID, LOG_STREAM, LOG_TIME
+from hatchway.contract import LOG_LEVEL, LOG_MESSAGE, LOG_REQUEST_ID, LOG_STREAM, LOG_TIME, LOG_TRACE_ID
 
 LONGEST_MESSAGE_CHARS = 64 * 1024
 
 current_request_id: ContextVar[str | None] = ContextVar("hatchway_request_id", default=None)
+current_trace_id: ContextVar[str | None] = ContextVar("hatchway_trace_id", default=None)  # None: it is not traced
 
 
 class Log:
@@ -33,18 +34,22 @@ class Log:
     def __init__(self, fd: int) -> None:
         self._fd = fd
 
-    def write(self, level: str, stream: str, message: str, request_id: str | None = None) -> None:
+    def write(
+        self, level: str, stream: str, message: str, request_id: str | None = None, trace_id: str | None = None
+    ) -> None:
         """One record; a message above 64 KiB becomes several."""
         for start in range(0, len(message) or 1, LONGEST_MESSAGE_CHARS):
             record = {LOG_TIME: _timestamp(time.time()), LOG_LEVEL: level, LOG_STREAM: stream}
             if request_id is not None:
                 record[LOG_REQUEST_ID] = request_id
+            if trace_id is not None:
+                record[LOG_TRACE_ID] = trace_id
             record[LOG_MESSAGE] = message[start : start + LONGEST_MESSAGE_CHARS]
             self._append(_encode(record))
 
-    def say(self, level: str, message: str, request_id: str | None = None) -> None:
+    def say(self, level: str, message: str, request_id: str | None = None, trace_id: str | None = None) -> None:
         """A line of our own."""
-        self.write(level, "replica", message, request_id)
+        self.write(level, "replica", message, request_id, trace_id)
 
     def redirect(self, fd: int) -> None:
         """Write there from now on; whoever holds this log does, too."""
@@ -90,7 +95,7 @@ class LineWriter(io.TextIOBase):
     def write(self, text: str, /) -> int:
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        request_id = current_request_id.get()
+        request_id, trace_id = current_request_id.get(), current_trace_id.get()
         pending: str = getattr(self._partial, "text", "")
         if pending and self._partial.request_id != request_id:
             self.flush()
@@ -98,8 +103,8 @@ class LineWriter(io.TextIOBase):
         *lines, rest = (pending + text).replace("\r\n", "\n").replace("\r", "\n").split("\n")
         for line in lines:
             if line:
-                self._log.write(self._level, self._stream, line, request_id)
-        self._partial.text, self._partial.request_id = rest, request_id
+                self._log.write(self._level, self._stream, line, request_id, trace_id)
+        self._partial.text, self._partial.request_id, self._partial.trace_id = rest, request_id, trace_id
         if len(rest) >= LONGEST_MESSAGE_CHARS:
             self.flush()
         return len(text)
@@ -109,7 +114,7 @@ class LineWriter(io.TextIOBase):
         pending: str = getattr(self._partial, "text", "")
         if pending:
             self._partial.text = ""
-            self._log.write(self._level, self._stream, pending, self._partial.request_id)
+            self._log.write(self._level, self._stream, pending, self._partial.request_id, self._partial.trace_id)
 
 
 class _Bytes(io.RawIOBase):
@@ -148,7 +153,7 @@ class RecordHandler(logging.Handler):
             self.handleError(record)
             return
         level = record.levelname if record.levelname in _LEVELS else _nearest_level(record.levelno)
-        self._log.write(level, "logging", message, current_request_id.get())
+        self._log.write(level, "logging", message, current_request_id.get(), current_trace_id.get())
 
 
 def take_records(log: Log, level: str) -> None:
@@ -172,7 +177,8 @@ def install(level: str) -> Log:
         if args.exc_type is not SystemExit:
             name = args.thread.name if args.thread else "?"
             text = format_exception(args.exc_type, args.exc_value, args.exc_traceback)
-            log.write("ERROR", "stderr", f"Exception in thread {name}:\n{text}", current_request_id.get())
+            message = f"Exception in thread {name}:\n{text}"
+            log.write("ERROR", "stderr", message, current_request_id.get(), current_trace_id.get())
 
     threading.excepthook = uncaught_in_thread
     return log

@@ -22,7 +22,9 @@ class PlainLog(Log):
         super().__init__(fd)
         self._is_coloured = is_coloured
 
-    def write(self, level: str, stream: str, message: str, request_id: str | None = None) -> None:
+    def write(
+        self, level: str, stream: str, message: str, request_id: str | None = None, trace_id: str | None = None
+    ) -> None:
         if stream == "replica" and level in ("INFO", "DEBUG"):
             return  # what the replica is about to do: whoever started it says so
         text = message if stream == "replica" else f"{level:<8}{message}"

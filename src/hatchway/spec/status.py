@@ -157,6 +157,14 @@ class Address(Wire):
     url: str
 
 
+class TracesStatus(Wire):
+    """Where traces go, and how many spans since the engine's start."""
+
+    endpoint: str
+    spans_sent: int
+    spans_dropped: int
+
+
 class Status(Wire):
     """`status -o json`."""
 
@@ -167,6 +175,7 @@ class Status(Wire):
     disk_bytes: dict[str, int]  # by folder of the home
     dashboard: Address | None = None  # None: an engine that has none yet
     metrics: Address | None = None  # where Prometheus reads them
+    traces: TracesStatus | None = None  # None: nothing is traced
 
 
 class LogLine(Wire):

@@ -38,7 +38,7 @@ ALLOCATOR_VARIABLES = {
 _DROPPED = frozenset({"PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "VIRTUAL_ENV", "VIRTUAL_ENV_PROMPT"})
 
 
-def make_launch(slot: Slot, workload: Workload, runtime: Runtime) -> Launch:
+def make_launch(slot: Slot, workload: Workload, runtime: Runtime, traces_socket: str | None = None) -> Launch:
     handler = workload.spec.handler
     return Launch(
         api=workload.api,
@@ -69,6 +69,7 @@ def make_launch(slot: Slot, workload: Workload, runtime: Runtime) -> Launch:
         max_body_bytes=workload.spec.networking.max_body,
         server_packages=runtime.server_packages,
         asgi_packages=runtime.asgi_packages,
+        traces_socket=traces_socket,
     )
 
 

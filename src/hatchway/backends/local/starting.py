@@ -47,7 +47,7 @@ async def start(slot: Slot, world: Surroundings) -> None:
         slot.recipe = _recipe(workload, runtime, world)
         slot.start_reason = await world.templates.obstacle(slot.recipe)
     before = slot.reason, slot.message
-    await _lay_out(slot, make_launch(slot, workload, runtime), world)
+    await _lay_out(slot, make_launch(slot, workload, runtime, _traces_socket(world)), world)
     while True:
         async with world.starting:
             verdict = tenancy.admit(slot, world.slots.values(), world.hardware)
@@ -197,3 +197,8 @@ def _settle(slot: Slot, world: Surroundings) -> None:
             slot.cgroup = None
     slot.save_process()
     world.on_change(slot.api)
+
+
+def _traces_socket(world: Surroundings) -> str | None:
+    settings = world.settings
+    return None if settings.traces is None else str(settings.traces_socket)
