@@ -61,43 +61,33 @@ LAYOUT_WITH_A_SECOND_SHAPE = (
 )
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        pytest.param(
-            attribute(b"classes_", b"cnumpy\nndarray\nK\x01\x85c__builtin__\nobject\n" + latin(b"A" * 8) + b"\x87R"),
-            id="an array made of pointers",
-        ),
-        pytest.param(attribute(b"classes_", ARRAY_OF_POINTERS), id="a type that hides its objects"),
-        pytest.param(
-            START + b"clightgbm.basic\nBooster\n(NN" + text(b"/etc/passwd") + b"tR.", id="LightGBM reads a file"
-        ),
-        pytest.param(
-            START + b"cxgboost.core\nBooster\nN)" + text(b"/etc/passwd") + b"\x87R.", id="XGBoost reads a file"
-        ),
-        pytest.param(
-            START + KERNEL + b"p0\n0ccollections\nCounter\np" + b"0" * 20 + b"1\n0g0\nK\x07\x85R.",
-            id="a place in the memo that is another one to Python",
-        ),
-        pytest.param(
-            attribute(b"x", LAYOUT_WITH_A_SECOND_SHAPE + b"0" + KERNEL + b"K\x07\x85R"),
-            id="an array whose length is another one to joblib",
-        ),
-        pytest.param(
-            START + MODEL + b"}" + text(b"append") + KERNEL + b"sb(K\x01e.", id="an attribute that looks like a method"
-        ),
-        pytest.param(
-            START
-            + b"csklearn.ensemble._stacking\nStackingClassifier\n)\x81}"
-            + text(b"stack_method_")
-            + b"]"
-            + text(b"tofile")
-            + b"asb.",
-            id="a method by a name of its own",
-        ),
-        pytest.param(START + MODEL + b"}b}" + text(b"a") + b"K\x01sb.", id="a second state"),
-    ],
-)
+CONTENTS = {
+    "an array made of pointers": attribute(
+        b"classes_", b"cnumpy\nndarray\nK\x01\x85c__builtin__\nobject\n" + latin(b"A" * 8) + b"\x87R"
+    ),
+    "a type that hides its objects": attribute(b"classes_", ARRAY_OF_POINTERS),
+    "LightGBM reads a file": START + b"clightgbm.basic\nBooster\n(NN" + text(b"/etc/passwd") + b"tR.",
+    "XGBoost reads a file": START + b"cxgboost.core\nBooster\nN)" + text(b"/etc/passwd") + b"\x87R.",
+    "a place in the memo that is another one to Python": (
+        START + KERNEL + b"p0\n0ccollections\nCounter\np" + b"0" * 20 + b"1\n0g0\nK\x07\x85R."
+    ),
+    "an array whose length is another one to joblib": attribute(
+        b"x", LAYOUT_WITH_A_SECOND_SHAPE + b"0" + KERNEL + b"K\x07\x85R"
+    ),
+    "an attribute that looks like a method": START + MODEL + b"}" + text(b"append") + KERNEL + b"sb(K\x01e.",
+    "a method by a name of its own": (
+        START
+        + b"csklearn.ensemble._stacking\nStackingClassifier\n)\x81}"
+        + text(b"stack_method_")
+        + b"]"
+        + text(b"tofile")
+        + b"asb."
+    ),
+    "a second state": START + MODEL + b"}b}" + text(b"a") + b"K\x01sb.",
+}
+
+
+@pytest.mark.parametrize("content", [pytest.param(content, id=name) for name, content in CONTENTS.items()])
 def test_it_is_listed_or_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "m.pkl").write_bytes(content)
     try:

@@ -19,6 +19,7 @@ import pytest
 
 from hatchway.modelfiles import examine
 from hatchway.replica.models import unpickling
+from tests.modelfiles.test_hostile import CONTENTS
 from tests.replica.models.serving import refusal
 
 
@@ -91,7 +92,6 @@ def hostile(canary: Path) -> dict[str, bytes]:
 
 
 NAMES = list(hostile(Path("canary")))
-ONLY_BY_THE_SCANNER = {"a change of a class", "a call of what was made"}  # nothing of these runs foreign code
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -104,10 +104,22 @@ def test_it_is_listed_refused_and_runs_nothing(tmp_path: Path, name: str) -> Non
     if error.reason == "UntrustedModel":
         assert examine(path).sha256 in error.hint
     for load in (unpickling.load_plain, unpickling.load_joblib):
-        if name not in ONLY_BY_THE_SCANNER:
-            with pytest.raises((pickle.UnpicklingError, ValueError, TypeError)):
-                load(path)
+        with pytest.raises((pickle.UnpicklingError, ValueError, TypeError)):
+            load(path)
     assert not canary.exists()
+
+
+@pytest.mark.filterwarnings("ignore:Trying to unpickle estimator")
+@pytest.mark.parametrize("name", [*CONTENTS, "a method by a name that comes later"])
+def test_known_names_are_not_enough_for_the_unpickler_either(tmp_path: Path, name: str) -> None:
+    """Each names only what is known; the scanner is not asked."""
+    later = (
+        b"\x80\x02csklearn.ensemble._stacking\nStackingClassifier\n)\x81}"
+        b"U\x0dstack_method_]q\x00sb0h\x00U\x06tofileacsklearn.linear_model._base\nLinearRegression\n)\x81."
+    )
+    (tmp_path / "m.pkl").write_bytes(CONTENTS.get(name, later))
+    with pytest.raises((unpickling.Forbidden, EOFError, ValueError)):
+        unpickling.load_plain(tmp_path / "m.pkl")
 
 
 @pytest.mark.parametrize("compress", [0, 3])
@@ -116,7 +128,7 @@ def test_a_pickle_within_joblibs_arrays_is_no_way_round(tmp_path: Path, compress
     canary, path = tmp_path / "canary", tmp_path / "m"
     joblib.dump({"coef": np.array([Calls(os.system, touch(canary))], dtype=object)}, path, compress=compress)
     assert refusal(path).reason in ("UntrustedModel", "NotAModel")
-    with pytest.raises(unpickling.ForbiddenName, match="system"):
+    with pytest.raises(unpickling.Forbidden, match="system"):
         unpickling.load_joblib(path)
     assert not canary.exists()
 
