@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,31 @@ def test_it_is_listed_or_refused(tmp_path: Path, content: bytes) -> None:
 def test_what_an_honest_model_does_is_not(tmp_path: Path) -> None:
     (tmp_path / "m.pkl").write_bytes(attribute(b"coef_", b"]K\x01a"))
     assert examine(tmp_path / "m.pkl").unsafe == ()
+
+
+# --- folders of Transformers -----------------------------------------------------------------------------------
+SAFETENSORS = b'{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("config.json", {"auto_map": {"AutoModel": "mine.Model"}}, "auto_map in config.json"),
+        ("tokenizer_config.json", {"auto_map": {"AutoTokenizer": ["them/repo--x.T", None]}}, "auto_map in tokenizer"),
+        ("config.json", {"text_config": {"auto_map": {}}}, "auto_map"),
+        ("generation_config.json", {"custom_generate": "them/generate"}, "custom_generate"),
+        ("adapter_config.json", {"base_model_name_or_path": "them/base"}, "another model that is fetched"),
+        ("config.json", {"_attn_implementation": "them/kernel"}, "an implementation in config.json"),
+        ("config.json", {"attn_implementation": {"text_config": "them/kernel:flash"}}, "an implementation"),
+    ],
+)
+def test_what_runs_or_fetches_code_in_a_folder_is_listed(
+    tmp_path: Path, file: str, content: dict[str, object], said: str
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"architectures": ["BertForMaskedLM"]}))
+    (tmp_path / "model.safetensors").write_bytes(len(SAFETENSORS).to_bytes(8, "little") + SAFETENSORS + bytes(4))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "BertTokenizer"}))
+    assert examine(tmp_path).unsafe == ()
+    (tmp_path / file).write_text(json.dumps({"architectures": ["BertForMaskedLM"], **content}))
+    (listed,) = examine(tmp_path).unsafe
+    assert said in listed
