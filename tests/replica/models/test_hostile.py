@@ -15,9 +15,13 @@ from typing import Any
 
 import joblib
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 
 from hatchway.modelfiles import examine
+from hatchway.modelfiles.pickles import read_pickle
+from hatchway.modelfiles.source import Source
 from hatchway.replica.models import unpickling
 from tests.modelfiles.test_hostile import CONTENTS
 from tests.replica.models.serving import refusal
@@ -141,3 +145,35 @@ def test_a_trusted_file_is_loaded_and_trust_is_of_the_content(tmp_path: Path) ->
     assert refusal(path, [first.sha256]).reason == "NoPredict"  # it was loaded: a text has no predict
     path.write_bytes(pickle.dumps(Calls(os.path.join, "a", "c")))
     assert refusal(path, [first.sha256]).reason == "UntrustedModel"
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pd.DataFrame({"city": ["Rome", None], "age": [1.5, 2]}),
+        pd.Series(["a", "b"], dtype="category"),
+        pd.Index(["a", "b"]),
+        pd.Series([True, None], dtype="boolean"),
+        pd.Series([1, None], dtype="Int64"),
+        pd.to_datetime(pd.Series(["2026-11-24"])),
+    ],
+    ids=lambda table: str(getattr(table, "dtype", "frame")),
+)
+def test_tables_are_no_reason_to_ask(tmp_path: Path, table: Any) -> None:
+    """A ColumnTransformer often keeps the columns that it was given as they were."""
+    joblib.dump(table, tmp_path / "m")
+    with open(tmp_path / "m", "rb") as file:
+        found = read_pickle(Source(file, os.path.getsize(tmp_path / "m"), is_packed=False))
+    assert list(found.unsafe) == []
+    loaded = unpickling.load_joblib(tmp_path / "m")
+    assert type(loaded) is type(table)
+    assert loaded.equals(table)
+
+
+def test_texts_that_lie_beyond_their_buffer_are_refused(tmp_path: Path) -> None:
+    honest = pickle.dumps(pa.array(["ab", "c"]), 4)
+    offsets = (0).to_bytes(4, "little") + (2).to_bytes(4, "little") + (3).to_bytes(4, "little")
+    assert offsets in honest
+    (tmp_path / "m").write_bytes(honest.replace(offsets, offsets[:8] + (3_000_000).to_bytes(4, "little")))
+    with pytest.raises(pa.ArrowInvalid):
+        unpickling.load_plain(tmp_path / "m")
