@@ -90,10 +90,11 @@ def test_it_ends_with_the_url_and_a_filled_in_curl_line(cli: CommandLine, projec
     ]
     done = cli.run("deploy", "iris")
     assert done.code == 0
-    *_, url, curl = done.stdout.splitlines()
+    *_, url, curl, docs = done.stdout.splitlines()
     assert url.strip().endswith("/iris")
     assert curl.strip().startswith("curl http")
     assert curl.endswith("""-d '{"sepal_length": 5.1}'""")
+    assert docs.endswith("/iris/docs")
 
 
 @pytest.mark.usefixtures("project")

@@ -27,6 +27,7 @@ def test_a_file_is_enough(cli: CommandLine, safe: Path) -> None:
     assert done.code == 0
     assert "iris.joblib: scikit-learn DummyClassifier (joblib), made with scikit-learn" in done.stderr
     assert "safe to load" in done.stderr
+    assert done.stdout.endswith("/iris/docs\n")
     (request,) = cli.engine.plane.requests
     assert [api.document for api in request.apis] == [{"name": "iris", "handler": {"model": "iris.joblib"}}]
 
@@ -82,3 +83,14 @@ def test_what_is_no_model_is_told_without_starting_an_engine_for_it(
     assert done.code == code
     assert says in done.stderr
     assert not fresh.settings.home.exists()
+
+
+def test_two_files_of_one_name_are_not_one_api(cli: CommandLine, tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        write_safe(tmp_path / folder / "model.joblib")
+    done = cli.run("deploy", str(tmp_path / "a" / "model.joblib"), str(tmp_path / "b" / "model.joblib"))
+    assert done.code == 2
+    assert "are both named model" in done.stderr
+    assert "--name" in done.stderr
+    assert cli.engine.plane.requests == []

@@ -20,8 +20,8 @@ TEMPLATES = {"01-iris": "iris", "02-recommender": "recommender", "03-text": "tex
 MADE_BY_TRAINING = ("*.joblib", "*.npz", "model.json", "__pycache__")
 
 
-def test_there_are_seven_examples() -> None:
-    assert [name[:2] for name in EXAMPLES] == ["01", "02", "03", "04", "05", "06", "08"]
+def test_there_are_eight_examples() -> None:
+    assert [name[:2] for name in EXAMPLES] == ["01", "02", "03", "04", "05", "06", "07", "08"]
 
 
 @pytest.mark.parametrize("example", TEMPLATES)
@@ -86,6 +86,21 @@ def names_what_to_write_instead(shell: Shell) -> None:
         assert line.strip() in refused.stdout + refused.stderr, f"{line!r} is not in\n{refused}"
 
 
+def says_which_fields_are_wrong(shell: Shell) -> None:
+    url = f"{shell.gateway_url()}/parcels"
+    refused = httpx.post(url, json={"parcels": [{"weight_kg": 50, "to": "the moon"}]})
+    assert refused.status_code == 422
+    details = refused.json()["error"]["details"]
+    assert [detail["loc"] for detail in details] == [["parcels", 0, "weight_kg"], ["parcels", 0, "to"]]
+    table = httpx.put(
+        url,
+        content=(shell.folder / "parcels.csv").read_bytes(),
+        headers={"content-type": "text/csv", "accept": "text/csv"},
+    )
+    assert table.text.splitlines() == ["weight_kg,to,fragile,euro", "2.5,abroad,True,13.5", "1.0,home,False,4.9"]
+    assert set(httpx.get(f"{url}/openapi.json").json()["paths"]["/"]) == {"post", "put"}
+
+
 def answers_word_by_word_until_the_caller_leaves(shell: Shell) -> None:
     url = f"{shell.gateway_url()}/chatbot"
     assert "<title>Chatbot</title>" in httpx.get(url).text
@@ -111,6 +126,7 @@ CHECKS = {
     "02-recommender": recommends_what_was_not_rated,
     "04-asgi": serves_every_path_of_the_application,
     "06-from-cortex": names_what_to_write_instead,
+    "07-typed": says_which_fields_are_wrong,
     "08-chatbot": answers_word_by_word_until_the_caller_leaves,
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -61,43 +62,33 @@ LAYOUT_WITH_A_SECOND_SHAPE = (
 )
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        pytest.param(
-            attribute(b"classes_", b"cnumpy\nndarray\nK\x01\x85c__builtin__\nobject\n" + latin(b"A" * 8) + b"\x87R"),
-            id="an array made of pointers",
-        ),
-        pytest.param(attribute(b"classes_", ARRAY_OF_POINTERS), id="a type that hides its objects"),
-        pytest.param(
-            START + b"clightgbm.basic\nBooster\n(NN" + text(b"/etc/passwd") + b"tR.", id="LightGBM reads a file"
-        ),
-        pytest.param(
-            START + b"cxgboost.core\nBooster\nN)" + text(b"/etc/passwd") + b"\x87R.", id="XGBoost reads a file"
-        ),
-        pytest.param(
-            START + KERNEL + b"p0\n0ccollections\nCounter\np" + b"0" * 20 + b"1\n0g0\nK\x07\x85R.",
-            id="a place in the memo that is another one to Python",
-        ),
-        pytest.param(
-            attribute(b"x", LAYOUT_WITH_A_SECOND_SHAPE + b"0" + KERNEL + b"K\x07\x85R"),
-            id="an array whose length is another one to joblib",
-        ),
-        pytest.param(
-            START + MODEL + b"}" + text(b"append") + KERNEL + b"sb(K\x01e.", id="an attribute that looks like a method"
-        ),
-        pytest.param(
-            START
-            + b"csklearn.ensemble._stacking\nStackingClassifier\n)\x81}"
-            + text(b"stack_method_")
-            + b"]"
-            + text(b"tofile")
-            + b"asb.",
-            id="a method by a name of its own",
-        ),
-        pytest.param(START + MODEL + b"}b}" + text(b"a") + b"K\x01sb.", id="a second state"),
-    ],
-)
+CONTENTS = {
+    "an array made of pointers": attribute(
+        b"classes_", b"cnumpy\nndarray\nK\x01\x85c__builtin__\nobject\n" + latin(b"A" * 8) + b"\x87R"
+    ),
+    "a type that hides its objects": attribute(b"classes_", ARRAY_OF_POINTERS),
+    "LightGBM reads a file": START + b"clightgbm.basic\nBooster\n(NN" + text(b"/etc/passwd") + b"tR.",
+    "XGBoost reads a file": START + b"cxgboost.core\nBooster\nN)" + text(b"/etc/passwd") + b"\x87R.",
+    "a place in the memo that is another one to Python": (
+        START + KERNEL + b"p0\n0ccollections\nCounter\np" + b"0" * 20 + b"1\n0g0\nK\x07\x85R."
+    ),
+    "an array whose length is another one to joblib": attribute(
+        b"x", LAYOUT_WITH_A_SECOND_SHAPE + b"0" + KERNEL + b"K\x07\x85R"
+    ),
+    "an attribute that looks like a method": START + MODEL + b"}" + text(b"append") + KERNEL + b"sb(K\x01e.",
+    "a method by a name of its own": (
+        START
+        + b"csklearn.ensemble._stacking\nStackingClassifier\n)\x81}"
+        + text(b"stack_method_")
+        + b"]"
+        + text(b"tofile")
+        + b"asb."
+    ),
+    "a second state": START + MODEL + b"}b}" + text(b"a") + b"K\x01sb.",
+}
+
+
+@pytest.mark.parametrize("content", [pytest.param(content, id=name) for name, content in CONTENTS.items()])
 def test_it_is_listed_or_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "m.pkl").write_bytes(content)
     try:
@@ -110,3 +101,31 @@ def test_it_is_listed_or_refused(tmp_path: Path, content: bytes) -> None:
 def test_what_an_honest_model_does_is_not(tmp_path: Path) -> None:
     (tmp_path / "m.pkl").write_bytes(attribute(b"coef_", b"]K\x01a"))
     assert examine(tmp_path / "m.pkl").unsafe == ()
+
+
+# --- folders of Transformers -----------------------------------------------------------------------------------
+SAFETENSORS = b'{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("config.json", {"auto_map": {"AutoModel": "mine.Model"}}, "auto_map in config.json"),
+        ("tokenizer_config.json", {"auto_map": {"AutoTokenizer": ["them/repo--x.T", None]}}, "auto_map in tokenizer"),
+        ("config.json", {"text_config": {"auto_map": {}}}, "auto_map"),
+        ("generation_config.json", {"custom_generate": "them/generate"}, "custom_generate"),
+        ("adapter_config.json", {"base_model_name_or_path": "them/base"}, "another model that is fetched"),
+        ("config.json", {"_attn_implementation": "them/kernel"}, "an implementation in config.json"),
+        ("config.json", {"attn_implementation": {"text_config": "them/kernel:flash"}}, "an implementation"),
+    ],
+)
+def test_what_runs_or_fetches_code_in_a_folder_is_listed(
+    tmp_path: Path, file: str, content: dict[str, object], said: str
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"architectures": ["BertForMaskedLM"]}))
+    (tmp_path / "model.safetensors").write_bytes(len(SAFETENSORS).to_bytes(8, "little") + SAFETENSORS + bytes(4))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "BertTokenizer"}))
+    assert examine(tmp_path).unsafe == ()
+    (tmp_path / file).write_text(json.dumps({"architectures": ["BertForMaskedLM"], **content}))
+    (listed,) = examine(tmp_path).unsafe
+    assert said in listed

@@ -46,6 +46,18 @@ def test_the_document_names_the_endpoint_that_the_gateway_serves() -> None:
         assert replica.stats().requests == 0
 
 
+def test_values_that_json_hardly_says_do_not_break_the_document() -> None:
+    text = """
+        from typing import Literal
+
+        def predict(payload: Literal[b"x", 123456789012345678901234567890]):
+            return 1
+    """
+    with a_replica(text) as replica:
+        schema = replica.request("GET", "/openapi.json").json()["paths"]["/"]["post"]["requestBody"]["content"]
+        assert schema["application/json"]["schema"]["enum"] == ["x", 123456789012345678901234567890]
+
+
 @pytest.mark.parametrize("path", ["/docs", "/docs/"])
 def test_the_page_is_whole_and_its_policy_lets_its_own_code_run_only(path: str) -> None:
     with a_replica(POST_ONLY) as replica:

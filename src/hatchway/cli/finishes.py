@@ -141,6 +141,8 @@ def _show_success(out: Output, client: Client, result: DeployResult, elapsed_s: 
     out.line("  ", result.endpoint)
     spec = client.get(result.name).spec
     out.line("  ", curl_line(result.endpoint, spec, example_of(result.endpoint, spec, result.status)))
+    if not (spec.get("handler") or {}).get("app"):  # an application has routes of its own
+        out.line("  ", Cell("try it, and read what it takes: ", "dim"), f"{result.endpoint.rstrip('/')}/docs")
     for setting in result.kept:
         out.line("  ", Cell("stays as it is now: ", "dim"), setting)
 

@@ -105,7 +105,7 @@ def handler_for(model: ModelFile, payloads: Payloads) -> str:
     """The text of handler.py. Raises UsageError for a format without one."""
     from importlib import resources
 
-    from hatchway.modelfiles.folders import task_of
+    from hatchway.modelfiles.transformers_folder import task_of
 
     file, load = HANDLERS.get(model.format, ("", ""))
     if model.format in PICKLED:

@@ -133,7 +133,15 @@ class Deploy:
         return collect(project.root, leave_out=yaml, cache=cache, on_progress=on_progress)
 
     def _check_names(self, documents: Sequence[ApiDocument]) -> None:
-        known = {str(document.document.get("name")) for document in documents}
+        known: dict[str, ApiDocument] = {}
+        for document in documents:
+            name = str(document.document.get("name"))
+            if name in known:
+                raise UsageError(
+                    f"{known[name].location} and {document.location} are both named {name}",
+                    hint="deploy models of one file name one after the other, each with a --name of its own",
+                )
+            known[name] = document
         for name in self.names or ():
             if name not in known:
                 where = ", ".join(

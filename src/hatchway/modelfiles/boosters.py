@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hatchway.errors import ModelFileError
 from hatchway.modelfiles.model_file import ModelFile
+from hatchway.modelfiles.refusals import cut_off
 
 _TAIL_BYTES = 4096
 _UBJ_START = re.compile(rb"\{[LlIiU][\x00]*\x07learner")
@@ -37,7 +38,7 @@ def examine_xgboost(path: Path, head: bytes) -> ModelFile:
     found = _JSON_VERSION.search(head) or _JSON_VERSION.search(tail) if is_json else None
     version = b".".join(found.groups()).decode() if found else ("" if is_json else _ubj_version(tail))
     if not version or not tail.rstrip().endswith(b"}"):  # the version is the last entry
-        raise _cut_off(path)
+        raise cut_off(path)
     return ModelFile(
         path,
         format="xgboost-json" if is_json else "xgboost-ubj",
@@ -49,7 +50,7 @@ def examine_xgboost(path: Path, head: bytes) -> ModelFile:
 def examine_lightgbm(path: Path) -> ModelFile:
     """Raises ModelFileError. The file names the version of its format only, not LightGBM's."""
     if not _contains(path, b"\nend of trees"):
-        raise _cut_off(path)
+        raise cut_off(path)
     return ModelFile(path, format="lightgbm-text", framework="lightgbm", packages={"lightgbm": ""})
 
 
@@ -90,11 +91,3 @@ def _contains(path: Path, wanted: bytes) -> bool:
                 return True
             before = data[-len(wanted) :]
     return False
-
-
-def _cut_off(path: Path) -> ModelFileError:
-    return ModelFileError(
-        f"{path.name} is cut off: it ends before the model does ({os.path.getsize(path):,} bytes)",
-        reason="Truncated",
-        hint="copy it again from where it was written, or save it again",
-    )

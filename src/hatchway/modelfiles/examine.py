@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from hatchway.errors import ModelFileError
-from hatchway.modelfiles import folders
+from hatchway.modelfiles import mlflow_folder
 from hatchway.modelfiles.archives import examine_archive, looks_like_zip
 from hatchway.modelfiles.boosters import examine_lightgbm, examine_xgboost, looks_like_lightgbm, looks_like_xgboost
 from hatchway.modelfiles.digest import sha256_of
@@ -15,6 +15,7 @@ from hatchway.modelfiles.onnx import examine_onnx, looks_like_onnx
 from hatchway.modelfiles.pickled import examine_pickle, looks_like_pickle, unpacked_head
 from hatchway.modelfiles.source import compression_of
 from hatchway.modelfiles.strangers import refuse_folder, refuse_stranger
+from hatchway.modelfiles.transformers_folder import examine_transformers
 
 _HEAD_BYTES = 4096
 
@@ -30,13 +31,13 @@ def examine(path: Path) -> ModelFile:
 
 def _examine_folder(path: Path) -> ModelFile:
     if (path / "MLmodel").is_file():
-        mlmodel = folders.read_mlmodel(path)
-        native = folders.native_model(path, mlmodel)
+        mlmodel = mlflow_folder.read_mlmodel(path)
+        native = mlflow_folder.native_model(path, mlmodel)
         if native is None:
-            return folders.pyfunc_model(path, mlmodel)
-        return folders.as_mlflow(path, mlmodel, _examine_file(native))
+            return mlflow_folder.pyfunc_model(path, mlmodel)
+        return mlflow_folder.as_mlflow(path, mlmodel, _examine_file(native))
     if (path / "config.json").is_file():
-        return folders.examine_transformers(path)
+        return examine_transformers(path)
     raise refuse_folder(path)
 
 

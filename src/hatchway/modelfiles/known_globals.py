@@ -54,7 +54,15 @@ _TABLE = {
     "scipy.interpolate._bsplines": "BSpline",
     "scipy.interpolate._interpolate": "interp1d",
     "scipy.interpolate.interpolate": "interp1d",
-    "pandas": "NA NaT",
+    # pandas 3 names its classes where they are imported from.
+    "pandas": (
+        "NA NaT BooleanDtype Categorical CategoricalDtype DataFrame DatetimeIndex DatetimeTZDtype Float32Dtype "
+        "Float64Dtype Index Int16Dtype Int32Dtype Int64Dtype Int8Dtype MultiIndex RangeIndex Series StringDtype "
+        "Timestamp"
+    ),
+    "pandas.arrays": (
+        "ArrowStringArray BooleanArray DatetimeArray FloatingArray IntegerArray NumpyExtensionArray StringArray"
+    ),
     "pandas._libs.arrays": "__pyx_unpickle_NDArrayBacked",
     "pandas._libs.internals": "_unpickle_block",
     "pandas._libs.missing": "NAType",
@@ -74,6 +82,8 @@ _TABLE = {
     "pandas.core.indexes.range": "RangeIndex",
     "pandas.core.internals.managers": "BlockManager SingleBlockManager",
     "pandas.core.series": "Series",
+    # Texts of pandas 3. Nothing they are given is run, and the replica checks the array that is restored.
+    "pyarrow.lib": "_restore_array py_buffer type_for_alias",
     "joblib.numpy_pickle": "NumpyArrayWrapper",
     "sklearn.externals.joblib.numpy_pickle": "NumpyArrayWrapper",
     "torch": (

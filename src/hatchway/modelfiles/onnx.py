@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from hatchway.errors import ModelFileError
 from hatchway.modelfiles.model_file import ModelFile
+from hatchway.modelfiles.refusals import cut_off
 
 _IR_VERSION, _GRAPH, _OPSET = 1, 7, 8
 _KNOWN_FIELDS = {
@@ -48,11 +49,7 @@ def examine_onnx(path: Path) -> ModelFile:
     try:
         found = _read(path)
     except EOFError:
-        raise ModelFileError(
-            f"{path.name} is cut off: it ends before its ONNX graph does ({os.path.getsize(path):,} bytes)",
-            reason="Truncated",
-            hint="copy it again from where it was written, or export it again",
-        ) from None
+        raise cut_off(path, "its ONNX graph") from None
     except _NotOnnx:
         raise ModelFileError(f"{path.name} begins like an ONNX model and is none", reason="UnknownFormat") from None
     for name in found.beside:

@@ -9,6 +9,7 @@ from pathlib import Path
 from hatchway.errors import ModelFileError
 from hatchway.modelfiles.model_file import ModelFile
 from hatchway.modelfiles.pickles import Damaged, Findings, Made, Name, read_pickle
+from hatchway.modelfiles.refusals import WRITE_AGAIN, cut_off
 from hatchway.modelfiles.source import PACKING_ERRORS, Bomb, CutOff, Source, compression_of, open_unpacked
 
 _DISTRIBUTIONS = {"sklearn": "scikit-learn", "scipy": "scipy", "numpy": "numpy", "pandas": "pandas"} | {
@@ -39,7 +40,7 @@ def unpacked_head(path: Path, compression: str) -> bytes:
         with open_unpacked(path, compression) as file:
             return file.read(64)
     except PACKING_ERRORS as exc:
-        raise _truncated(path) from exc
+        raise cut_off(path) from exc
 
 
 def examine_pickle(path: Path, head: bytes) -> ModelFile:
@@ -76,26 +77,15 @@ def _read(path: Path, compression: str) -> Findings:
             source.finish()
             return findings
     except CutOff:
-        raise _truncated(path) from None
+        raise cut_off(path) from None
     except Bomb:
         raise ModelFileError(
             f"{path.name} unpacks to far more than a model would: it is not read any further", reason="Bomb"
         ) from None
     except (Damaged, RecursionError) as exc:
-        raise ModelFileError(f"{path.name} is not a whole pickle: {exc}", reason="Damaged", hint=_WRITE_AGAIN) from exc
+        raise ModelFileError(f"{path.name} is not a whole pickle: {exc}", reason="Damaged", hint=WRITE_AGAIN) from exc
     except PACKING_ERRORS as exc:
-        raise _truncated(path) from exc
-
-
-_WRITE_AGAIN = "copy it again from where it was written, or write it again"
-
-
-def _truncated(path: Path) -> ModelFileError:
-    return ModelFileError(
-        f"{path.name} is cut off: it ends before the model does ({os.path.getsize(path):,} bytes)",
-        reason="Truncated",
-        hint=_WRITE_AGAIN,
-    )
+        raise cut_off(path) from exc
 
 
 def _refuse_mains(path: Path, findings: Findings) -> None:

@@ -10,11 +10,14 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from hatchway.errors import ModelFileError
+
 MAX_UNPACKED_BYTES = 8 * 1024**3
 HARMLESS_UNPACKED_BYTES = 256 * 1024**2
 MAX_RATIO = 250  # of unpacked to packed bytes, beyond that size
 MAX_LINE_BYTES = 64 * 1024**2
 _CHUNK_BYTES = 256 * 1024
+_MAX_TEXT_BYTES = 16 * 1024**2
 
 
 class CutOff(Exception):
@@ -127,3 +130,12 @@ class Source:
         self.position += count
         if self.position > self._limit:
             raise Bomb if self._is_packed else CutOff
+
+
+def read_text(file: Path) -> str:
+    """Raises ModelFileError (Damaged) for what is larger than a file for people can be."""
+    with open(file, "rb") as opened:
+        data = opened.read(_MAX_TEXT_BYTES + 1)
+    if len(data) > _MAX_TEXT_BYTES:
+        raise ModelFileError(f"{file.name} is larger than such a file can be", reason="Damaged")
+    return data.decode("utf-8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hatchway.errors import ModelFileError
-from hatchway.modelfiles.folders import lfs_pointer
+from hatchway.modelfiles.refusals import LFS_START, lfs_pointer
 
 KINDS = (
     "joblib, pickle or skops of scikit-learn, XGBoost (.json, .ubj), LightGBM (.txt), ONNX, "
@@ -20,7 +20,7 @@ _UNSERVED = {
 
 def refuse_stranger(path: Path, head: bytes) -> ModelFileError:
     """What to say of a file that no adapter opens."""
-    if head.startswith(b"version https://git-lfs"):
+    if head.startswith(LFS_START):
         return lfs_pointer(path.name)
     for magic, (what, hint) in _UNSERVED.items():
         if head.startswith(magic):

@@ -15,6 +15,7 @@ from hatchway.contract import Launch
 from hatchway.replica.connection import Exchange, ExtraHeaders, Sink, root_path_of
 from hatchway.replica.loading import Handler
 from hatchway.replica.openapi import document
+from hatchway.replica.serialise import to_json
 
 OPENAPI_PATH = b"/openapi.json"
 PAGE_PATHS = (b"/docs", b"/docs/")
@@ -30,9 +31,16 @@ class Documentation:
         self.launch = launch
         self.handler = handler
         get = handler.methods.get("GET")
+        self._written: tuple[str, bytes] = "", b""  # the document for the endpoint that was last asked for
         self._paths: frozenset[bytes] = frozenset()
         if get is None or "request" not in get.arguments:
             self._paths = frozenset((OPENAPI_PATH, *PAGE_PATHS))
+
+    def document(self, endpoint: str) -> bytes:
+        """As JSON. It is the same until the endpoint changes: all else of it is the handler's."""
+        if not self._written[1] or self._written[0] != endpoint:
+            self._written = endpoint, to_json(document(self.launch, self.handler, endpoint))
+        return self._written[1]
 
     def answers(self, method: str, target: bytes) -> bool:
         return method in ("GET", "HEAD") and target.partition(b"?")[0] in self._paths
@@ -53,9 +61,8 @@ class Leaf(Exchange):
         if self.target.partition(b"?")[0] in PAGE_PATHS:
             self.answer(200, b"text/html; charset=utf-8", _PAGE, _PAGE_HEADERS)
             return
-        launch, handler = self._documentation.launch, self._documentation.handler
-        endpoint = root_path_of(self.fields, launch.endpoint.rstrip("/"))
-        self.answer_json(200, document(launch, handler, endpoint), _FRESH)
+        endpoint = root_path_of(self.fields, self._documentation.launch.endpoint.rstrip("/"))
+        self.answer(200, b"application/json", self._documentation.document(endpoint), _FRESH)
 
 
 def _sources(tag: bytes) -> str:

@@ -15,10 +15,15 @@ from typing import Any
 
 import joblib
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 
 from hatchway.modelfiles import examine
+from hatchway.modelfiles.pickles import read_pickle
+from hatchway.modelfiles.source import Source
 from hatchway.replica.models import unpickling
+from tests.modelfiles.test_hostile import CONTENTS
 from tests.replica.models.serving import refusal
 
 
@@ -91,7 +96,6 @@ def hostile(canary: Path) -> dict[str, bytes]:
 
 
 NAMES = list(hostile(Path("canary")))
-ONLY_BY_THE_SCANNER = {"a change of a class", "a call of what was made"}  # nothing of these runs foreign code
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -104,10 +108,22 @@ def test_it_is_listed_refused_and_runs_nothing(tmp_path: Path, name: str) -> Non
     if error.reason == "UntrustedModel":
         assert examine(path).sha256 in error.hint
     for load in (unpickling.load_plain, unpickling.load_joblib):
-        if name not in ONLY_BY_THE_SCANNER:
-            with pytest.raises((pickle.UnpicklingError, ValueError, TypeError)):
-                load(path)
+        with pytest.raises((pickle.UnpicklingError, ValueError, TypeError)):
+            load(path)
     assert not canary.exists()
+
+
+@pytest.mark.filterwarnings("ignore:Trying to unpickle estimator")
+@pytest.mark.parametrize("name", [*CONTENTS, "a method by a name that comes later"])
+def test_known_names_are_not_enough_for_the_unpickler_either(tmp_path: Path, name: str) -> None:
+    """Each names only what is known; the scanner is not asked."""
+    later = (
+        b"\x80\x02csklearn.ensemble._stacking\nStackingClassifier\n)\x81}"
+        b"U\x0dstack_method_]q\x00sb0h\x00U\x06tofileacsklearn.linear_model._base\nLinearRegression\n)\x81."
+    )
+    (tmp_path / "m.pkl").write_bytes(CONTENTS.get(name, later))
+    with pytest.raises((unpickling.Forbidden, EOFError, ValueError)):
+        unpickling.load_plain(tmp_path / "m.pkl")
 
 
 @pytest.mark.parametrize("compress", [0, 3])
@@ -116,7 +132,7 @@ def test_a_pickle_within_joblibs_arrays_is_no_way_round(tmp_path: Path, compress
     canary, path = tmp_path / "canary", tmp_path / "m"
     joblib.dump({"coef": np.array([Calls(os.system, touch(canary))], dtype=object)}, path, compress=compress)
     assert refusal(path).reason in ("UntrustedModel", "NotAModel")
-    with pytest.raises(unpickling.ForbiddenName, match="system"):
+    with pytest.raises(unpickling.Forbidden, match="system"):
         unpickling.load_joblib(path)
     assert not canary.exists()
 
@@ -129,3 +145,35 @@ def test_a_trusted_file_is_loaded_and_trust_is_of_the_content(tmp_path: Path) ->
     assert refusal(path, [first.sha256]).reason == "NoPredict"  # it was loaded: a text has no predict
     path.write_bytes(pickle.dumps(Calls(os.path.join, "a", "c")))
     assert refusal(path, [first.sha256]).reason == "UntrustedModel"
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pd.DataFrame({"city": ["Rome", None], "age": [1.5, 2]}),
+        pd.Series(["a", "b"], dtype="category"),
+        pd.Index(["a", "b"]),
+        pd.Series([True, None], dtype="boolean"),
+        pd.Series([1, None], dtype="Int64"),
+        pd.to_datetime(pd.Series(["2026-11-24"])),
+    ],
+    ids=lambda table: str(getattr(table, "dtype", "frame")),
+)
+def test_tables_are_no_reason_to_ask(tmp_path: Path, table: Any) -> None:
+    """A ColumnTransformer often keeps the columns that it was given as they were."""
+    joblib.dump(table, tmp_path / "m")
+    with open(tmp_path / "m", "rb") as file:
+        found = read_pickle(Source(file, os.path.getsize(tmp_path / "m"), is_packed=False))
+    assert list(found.unsafe) == []
+    loaded = unpickling.load_joblib(tmp_path / "m")
+    assert type(loaded) is type(table)
+    assert loaded.equals(table)
+
+
+def test_texts_that_lie_beyond_their_buffer_are_refused(tmp_path: Path) -> None:
+    honest = pickle.dumps(pa.array(["ab", "c"]), 4)
+    offsets = (0).to_bytes(4, "little") + (2).to_bytes(4, "little") + (3).to_bytes(4, "little")
+    assert offsets in honest
+    (tmp_path / "m").write_bytes(honest.replace(offsets, offsets[:8] + (3_000_000).to_bytes(4, "little")))
+    with pytest.raises(pa.ArrowInvalid):
+        unpickling.load_plain(tmp_path / "m")

@@ -26,6 +26,11 @@ class Table(pd.DataFrame):  # type: ignore[misc]  # pandas is untyped here
     """As a type checker's stand-in for a frame may be."""
 
 
+@pytest.mark.parametrize("content_type", [b"application/json", b"application/problem+json"])
+def test_a_text_may_be_a_json_string(content_type: bytes) -> None:
+    assert choose(str).decode(content_type, b'"caf\\u00e9"') == "café"
+
+
 @pytest.mark.parametrize(
     ("annotation", "expected"),
     [

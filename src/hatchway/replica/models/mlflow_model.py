@@ -9,7 +9,7 @@ from typing import Any
 
 from hatchway.errors import LoadError, ModelFileError, RequestError
 from hatchway.modelfiles import ModelFile, examine
-from hatchway.modelfiles.folders import native_model, read_mlmodel
+from hatchway.modelfiles.mlflow_folder import native_model, read_mlmodel
 from hatchway.replica.models.columns import ANY, NUMBER, TEXT, Column, Columns
 from hatchway.replica.models.model import Model, Opening, Schema
 from hatchway.replica.models.records import Records, Texts

@@ -43,7 +43,7 @@ def open_model(launch: Launch) -> Opened:
         model = _open(file, is_trusted, launch.cpu_threads)
     except LoadError:
         raise
-    except unpickling.ForbiddenName as exc:
+    except unpickling.Forbidden as exc:
         raise untrusted(name, file, (str(exc),)) from exc
     except ModuleNotFoundError as exc:
         raise _missing(name, file, exc) from exc
@@ -97,7 +97,7 @@ def _open_skops(opening: Opening) -> Model:
     asked = skops.get_untrusted_types(file=str(opening.path))
     foreign = [name for name in asked if not is_known(*name.rpartition(".")[::2])]
     if foreign and not opening.is_trusted:
-        raise unpickling.ForbiddenName(", ".join(foreign))
+        raise unpickling.Forbidden(", ".join(foreign))
     return _of_object(skops.load(str(opening.path), trusted=asked), opening)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hatchway.errors import LoadError, RequestError
-from hatchway.modelfiles.folders import TASKS, task_of
+from hatchway.modelfiles.transformers_folder import TASKS, task_of
 from hatchway.replica.models.columns import one_or_many
 from hatchway.replica.models.model import Model, Schema
 from hatchway.replica.models.records import read_each

@@ -1,8 +1,10 @@
 """Unpickles what the table of known names allows, and nothing else.
 
-Two unpicklers of one rule: C's for plain pickles; Python's own for joblib's files, with the raw arrays between the
-opcodes read here and not by joblib, which would hand an array of objects to an unpickler without any rule. A file is
-scanned first (`modelfiles`), which also refuses calls that `find_class` cannot see.
+A file is scanned first (`modelfiles`); this is the second gate, of the same rules, on real objects: where scanner and
+unpickler understood a file differently, nothing is lost. So it is Python's own unpickler and not C's: it calls nothing
+but what it has handed out itself under a known name, gives each object one state, and adds to plain containers only.
+joblib's raw arrays between the opcodes are read here and not by joblib, which would hand an array of objects to an
+unpickler without any rule.
 """
 
 from __future__ import annotations
@@ -11,21 +13,25 @@ import codecs
 import importlib
 import math
 import pickle
+import sys
+from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
-from hatchway.modelfiles.known_globals import ARRAY_WRAPPERS, is_known, python3_name
+from hatchway.modelfiles.known_globals import ARRAY_WRAPPERS, is_known, may_call, python3_name
+from hatchway.modelfiles.pickles import METHOD_FIELDS, METHOD_HOLDERS, METHODS, Name
 from hatchway.modelfiles.source import compression_of, open_unpacked
 
 
-class ForbiddenName(pickle.UnpicklingError):
-    """A name outside the table."""
+class Forbidden(pickle.UnpicklingError):
+    """Something that may run code of the file's choosing."""
 
 
 def load_plain(path: Path) -> Any:
-    """A pickle without raw arrays. Raises ForbiddenName, and whatever damaged or old files raise."""
+    """A file that is not packed. Raises Forbidden, and whatever damaged or old files raise."""
     with open(path, "rb") as file:
-        return _Plain(file).load()
+        return _Unpickler(file).load()
 
 
 def load_joblib(path: Path) -> Any:
@@ -33,30 +39,34 @@ def load_joblib(path: Path) -> Any:
     with open(path, "rb") as file:
         compression = compression_of(file.read(64))
     with open_unpacked(path, compression) as file:
-        return _WithArrays(file).load()
+        return _Unpickler(file).load()
 
 
 def _find(module: str, name: str) -> Any:
     module = python3_name(module)
     if not is_known(module, name):
-        raise ForbiddenName(f"{module}.{name} is not on the list of known-safe names")
+        raise Forbidden(f"{module}.{name} is not on the list of known-safe names")
     if (module, name) in ARRAY_WRAPPERS:
         return _RawArray
     if (module, name) == ("_codecs", "encode"):
         return _encode_latin1
+    if (module, name) == ("pyarrow.lib", "_restore_array"):
+        return _restore_arrow
     return getattr(importlib.import_module(module), name)
 
 
 def _encode_latin1(text: str, encoding: str) -> bytes:
     """How protocol 2 writes bytes. Other encodings would import modules."""
     if encoding != "latin1":
-        raise ForbiddenName(f"_codecs.encode with {encoding!r}")
+        raise Forbidden(f"_codecs.encode with {encoding!r}")
     return codecs.latin_1_encode(text)[0]
 
 
-class _Plain(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        return _find(module, name)
+def _restore_arrow(content: Any) -> Any:
+    """pyarrow believes what a pickle says of lengths and offsets, and would read beyond its buffers."""
+    array = importlib.import_module("pyarrow.lib")._restore_array(content)
+    array.validate(full=True)
+    return array
 
 
 class _RawArray:
@@ -74,7 +84,7 @@ class _RawArray:
         if not isinstance(dtype, numpy.dtype):
             raise pickle.UnpicklingError("an array without a type")
         if dtype.hasobject:
-            return _Plain(_Exact(file)).load()
+            return _Unpickler(file).load()
         if self.numpy_array_alignment_bytes is not None:
             _read(file, _read(file, 1)[0])
         count = math.prod(self.shape)
@@ -84,14 +94,6 @@ class _RawArray:
         if not dtype.isnative:
             array = array.byteswap().view(dtype.newbyteorder())
         return array
-
-
-class _Exact:
-    """Reads for C's unpickler exactly what it asks for: the rest of the file is another's."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.read = file.read
-        self.readline = file.readline
 
 
 def _read(file: BinaryIO, count: int) -> bytes:
@@ -113,17 +115,114 @@ def _read_into(file: BinaryIO, target: memoryview) -> None:
 _PythonUnpickler: Any = pickle._Unpickler  # undocumented; joblib's own is made of it, too
 
 
-class _WithArrays(_PythonUnpickler):  # type: ignore[misc]  # of Any
+class _Unpickler(_PythonUnpickler):  # type: ignore[misc]  # of Any
     def __init__(self, file: BinaryIO) -> None:
         super().__init__(file)
         self._file = file
+        self._handed_out: dict[int, tuple[Any, list[Name]]] = {}  # by id; kept, so that no other object has it
+        self._built: dict[int, Any] = {}
+        self._method_holders: list[Any] = []
 
+    def load(self) -> Any:
+        found = super().load()
+        for holder in self._method_holders:  # at the end: what a state refers to may have grown after it was given
+            _check_methods(holder)
+        return found
+
+    # --- names -----------------------------------------------------------------------------------------------
     def find_class(self, module: str, name: str) -> Any:
-        return _find(module, name)
+        found = _find(module, name)
+        self._handed_out.setdefault(id(found), (found, []))[1].append(Name(python3_name(module), name))
+        return found
 
+    def get_extension(self, code: int) -> None:
+        raise Forbidden(f"extension code {code}")
+
+    # --- calls -----------------------------------------------------------------------------------------------
+    def _check_call(self, target: Any, arguments: Any) -> None:
+        _, names = self._handed_out.get(id(target), (None, []))
+        if not names:
+            raise Forbidden("a call of something computed while loading")
+        for name in names:
+            if not may_call(name.module, name.name, arguments) or (arguments and name in METHOD_HOLDERS):
+                raise Forbidden(f"{name} with arguments that are not checked")
+
+    def load_reduce(self) -> None:
+        self._check_call(self.stack[-2], self.stack[-1])
+        super().load_reduce()
+
+    def load_newobj(self) -> None:
+        self._check_call(self.stack[-2], self.stack[-1])
+        super().load_newobj()
+
+    def load_newobj_ex(self) -> None:
+        self._check_call(self.stack[-3], self.stack[-2])
+        super().load_newobj_ex()
+
+    def _instantiate(self, target: Any, arguments: Any) -> None:
+        self._check_call(target, tuple(arguments))
+        super()._instantiate(target, arguments)
+
+    # --- states ----------------------------------------------------------------------------------------------
     def load_build(self) -> None:
+        target = self.stack[-2]
+        if id(target) in self._handed_out:
+            raise Forbidden(f"a change of {self._handed_out[id(target)][1][0]} itself")
+        if id(target) in self._built:
+            raise Forbidden("a second state")  # the first may say what the second is given to
+        self._built[id(target)] = target
         super().load_build()
-        if type(self.stack[-1]) is _RawArray:
-            self.stack[-1] = _RawArray.read(self.stack[-1], self._file)  # its own state might say "read"
+        if Name(type(target).__module__, type(target).__qualname__) in METHOD_HOLDERS:
+            self._method_holders.append(target)
+        if type(target) is _RawArray:
+            self.stack[-1] = _RawArray.read(target, self._file)  # its own state might say "read"
+        elif not _is_honest(target):
+            raise Forbidden("a type of array that hides objects")
 
-    dispatch: ClassVar[dict[int, Any]] = {**_PythonUnpickler.dispatch, pickle.BUILD[0]: load_build}
+    # --- containers ------------------------------------------------------------------------------------------
+    def _check_container(self, target: Any, kinds: tuple[type, ...]) -> None:
+        """Of others an attribute is called, which the object's own state may have set."""
+        if type(target) not in kinds:
+            raise Forbidden(f"additions to a {type(target).__name__}")
+
+    def load_append(self) -> None:
+        self._check_container(self.stack[-2], (list, deque))
+        super().load_append()
+
+    def load_appends(self) -> None:
+        self._check_container(self.metastack[-1][-1], (list, deque))
+        super().load_appends()
+
+    def load_additems(self) -> None:
+        self._check_container(self.metastack[-1][-1], (set,))
+        super().load_additems()
+
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
+        **_PythonUnpickler.dispatch,
+        pickle.REDUCE[0]: load_reduce,
+        pickle.NEWOBJ[0]: load_newobj,
+        pickle.NEWOBJ_EX[0]: load_newobj_ex,
+        pickle.BUILD[0]: load_build,
+        pickle.APPEND[0]: load_append,
+        pickle.APPENDS[0]: load_appends,
+        pickle.ADDITEMS[0]: load_additems,
+    }
+
+
+def _check_methods(holder: Any) -> None:
+    """scikit-learn calls its parts by names that such an object holds: they have to be those of predictions."""
+    for field in METHOD_FIELDS & vars(holder).keys():
+        value = vars(holder)[field]
+        names = value if isinstance(value, (list, tuple)) else (value,)
+        if not all(name is None or (type(name) is str and name in METHODS) for name in names):
+            raise Forbidden(f"a method of the parts of {type(holder).__name__} by a name of its own")
+
+
+def _is_honest(found: Any) -> bool:
+    """Whether a type of NumPy's says so when it holds objects: NumPy believes it, and takes bytes for pointers."""
+    numpy = sys.modules.get("numpy")
+    if numpy is None or not isinstance(found, numpy.dtype):
+        return True
+    parts = [found.subdtype[0]] if found.subdtype else [part[0] for part in (found.fields or {}).values()]
+    has_objects = found.kind == "O" or any(part.hasobject for part in parts)
+    return all(map(_is_honest, parts)) and found.hasobject == has_objects

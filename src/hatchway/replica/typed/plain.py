@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections.abc
 import dataclasses
 import enum
+import threading
 import types
 import typing
 from collections.abc import Callable, Iterator
@@ -32,6 +33,18 @@ from hatchway.replica.typed.scalars import (
     wrong,
 )
 
+MIN_TRIALS, TRIALS_PER_BYTE, MAX_TRIALS = 10_000, 4, 1_000_000
+
+
+class _Trials(threading.local):
+    """How many members of unions may still be tried for one payload: unions within unions try each other's in turn,
+    twice as many for each level."""
+
+    left = 0
+
+
+_trials = _Trials()
+
 
 class Unsupported(TypeError):
     """An annotation that cannot be validated; the message says which part of it."""
@@ -46,9 +59,14 @@ class Plain:
         self._definitions = compiler.definitions
 
     def from_json(self, body: bytes) -> Any:
-        return self.from_python(payloads.parse_json(body))
+        # An honest value takes more bytes than members of a union are tried for it.
+        return self._checked(payloads.parse_json(body), MIN_TRIALS + TRIALS_PER_BYTE * len(body))
 
     def from_python(self, value: Any) -> Any:
+        return self._checked(value, MAX_TRIALS)
+
+    def _checked(self, value: Any, trials: int) -> Any:
+        _trials.left = trials
         try:
             return self._check(value, ())
         except Invalid as exc:
@@ -206,6 +224,9 @@ class _Compiler:
                 return value
             details: list[Detail] = []
             for check_member, _ in compiled:
+                _trials.left -= 1
+                if _trials.left < 0:
+                    raise RecursionError
                 with collecting(details):
                     return check_member(value, loc)
             raise Invalid(details)

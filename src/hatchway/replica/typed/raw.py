@@ -27,7 +27,7 @@ class Text(Decoder):
 
     def decode(self, content_type: bytes | None, body: bytes) -> str:
         media_type = "text/plain" if content_type is None else payloads.media_type_of(content_type)
-        if media_type == "application/json":
+        if payloads.is_json(media_type):
             found = payloads.parse_json(body)
             if not isinstance(found, str):
                 raise invalid([{"loc": [], "msg": "Input should be a valid string", "type": "string_type"}])

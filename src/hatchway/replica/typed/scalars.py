@@ -155,7 +155,12 @@ def literal(choices: tuple[Any, ...]) -> tuple[Check, Schema]:
                 return choice
         raise wrong(loc, f"Input should be {shown}", "literal_error")
 
-    return check, {"enum": [choice.value if isinstance(choice, enum.Enum) else choice for choice in choices]}
+    return check, {"enum": [_as_json(choice) for choice in choices]}
+
+
+def _as_json(choice: Any) -> Any:
+    value = choice.value if isinstance(choice, enum.Enum) else choice
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
 def enumeration(cls: type[enum.Enum]) -> tuple[Check, Schema]:
