@@ -364,6 +364,7 @@ async def test_a_web_socket_is_passed_through(gateway: Running, replicas: Replic
     writer.write(b"ping")
     assert await reader.readexactly(4) == b"ping"
     writer.close()
+    assert (await served_by(gateway, 1))["iris"].answers == {("", 101): 1}
 
 
 @pytest.mark.parametrize("is_idempotent", [False, True])

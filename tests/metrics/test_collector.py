@@ -141,6 +141,12 @@ async def test_what_handlers_and_batches_count_carries_the_replicas_labels() -> 
     assert (await made.text()).count("# TYPE hatchway_batch_size histogram") == 1
 
 
+async def test_a_replica_cannot_speak_for_hatchway() -> None:
+    series = (MetricSeries("hatchway_requests_total", "counter", {"code": "200"}, 1e6),)
+    found = await scrape(collector(measures={"iris-1": Measures(0, 0, series=series)}, observe=lambda: [R1]))
+    assert [name for name in found if name.startswith("hatchway_requests_total")] == []
+
+
 async def test_a_name_that_two_apis_use_for_different_kinds_has_no_type() -> None:
     other = Replica("other-1", "other", "r2", "ready", "/run/2")
     measures = {

@@ -70,3 +70,13 @@ def test_a_sparkline_is_of_means_and_its_last_point_of_what_there_was_so_far() -
     assert len(found.requests_per_s) == POINTS
     assert found.requests_per_s[-3:] == (98, 99, 100)
     assert found.start == -(1 + (POINTS - 1) * STEPS_A_POINT) * STEP_S
+
+
+def test_a_sparkline_forgets_what_is_older_than_its_points_and_counts_what_was_not_written_as_nothing() -> None:
+    lines = Timelines(0)
+    lines.note(0, "iris", Traffic(requests_per_s=8.0), ONE)
+    lines.note((POINTS + 5) * STEPS_A_POINT, "iris", Traffic(requests_per_s=16.0, errors_per_s=8.0), ONE)
+    step = (POINTS + 7) * STEPS_A_POINT - 1
+    found = lines.sparklines(step, start=0.0)["iris"]
+    assert found.requests_per_s == (*(0.0 for _ in range(POINTS - 2)), 2.0, 0.0)
+    assert found.errors_per_s[-2] == 1.0

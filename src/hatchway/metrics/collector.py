@@ -29,6 +29,10 @@ from hatchway.spec.status import ApiStatus
 # kept for weeks; the timelines use all.
 TOLD = tuple(at for at, bound in enumerate(BOUNDS_S) if f"{bound:e}"[0] in "125" and f"{bound:e}"[2] == "0")
 
+# What replicas count for us; their handlers cannot name a metric so, but a process of theirs might try.
+OF_REPLICAS = frozenset({catalogue.BATCH_SIZE.name, catalogue.BATCH_WAIT.name})
+_RESERVED = "hatchway_"
+
 _STATM = Path("/proc/self/statm")
 
 Drift = Mapping[str, Mapping[str, float]]  # API -> field -> how far it is from its baseline, in thresholds
@@ -109,8 +113,8 @@ class Page:
 
     def named(self, series: MetricSeries) -> Family:
         """Where a replica's series belongs. A name that two APIs use for different kinds has no type."""
-        if (ours := self._ours.get(series.name)) is not None:
-            return ours
+        if series.name in OF_REPLICAS:
+            return self._ours[series.name]
         kind = series.kind if series.kind in ("counter", "gauge", "histogram") else "untyped"
         family = self.theirs.setdefault(series.name, Family(series.name, kind))  # type: ignore[arg-type]  # see above
         if family.kind != kind:
@@ -187,6 +191,8 @@ def write_series(page: Page, replicas: Iterable[Replica], measures: Mapping[str,
     for replica in replicas:
         found = measures.get(replica.id)
         for series in () if found is None else found.series:
+            if series.name.startswith(_RESERVED) and series.name not in OF_REPLICAS:
+                continue
             labels = [*_labels(replica), *series.tags.items()]
             if series.kind == "histogram":
                 cumulated = list(accumulate(series.buckets))
