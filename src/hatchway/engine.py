@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -21,6 +22,9 @@ from contextlib import contextmanager
 
 import uvloop
 
+from hatchway.alerts.clock import SystemClock
+from hatchway.alerts.sender import post
+from hatchway.alerts.watch import Sources, Watch
 from hatchway.backends.local import LocalBackend
 from hatchway.control_api.app import make_app
 from hatchway.control_api.plane import ShutdownMode
@@ -83,7 +87,22 @@ class Engine:
                 wall_clock=time.time,
             )
         )
-        self._plane = Plane(settings, self.controller, self.backend, self.gateway, blobs, self.shutdown.request)
+        self._alerts = Watch(
+            Sources(
+                settings=lambda: {api: spec.monitoring.alerts for api, spec in self.controller.specs().items()},
+                status=self.controller.get,
+                traffic=lambda api, window_s: None,
+                drift=lambda api: None,
+            ),
+            store,
+            post,
+            SystemClock(),
+            default_webhook=settings.alert_webhook,
+            machine=socket.gethostname(),
+        )
+        self._plane = Plane(
+            settings, self.controller, self.backend, self.gateway, blobs, self._alerts, self.shutdown.request
+        )
 
     def _on_change(self, api: str) -> None:
         """A replica or the gateway's view of an API changed."""
@@ -103,6 +122,7 @@ class Engine:
                 "backend": self.backend.run(),
                 "gateway": self.gateway.run(),
                 "controller": self.controller.run(),
+                "alerts": self._alerts.run(),
                 "control API": serve(make_app(self._plane), self.settings.engine_socket),
                 "shutdown": self.shutdown.wait(),
             }.items()
@@ -172,7 +192,7 @@ def main() -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True
     )
-    for noisy in ("httpx", "grpc", "uvicorn.error"):
+    for noisy in ("httpx", "grpc", "uvicorn.error"):  # httpx would also tell the addresses of webhooks
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         settings = Settings.from_environment(os.environ)

@@ -215,6 +215,8 @@ def _environment(settings: Settings) -> dict[str, str]:
         found["HATCHWAY_GATEWAY_PORT"] = str(settings.gateway_port)
     if settings.envoy is not None:
         found["HATCHWAY_ENVOY"] = settings.envoy
+    if settings.alert_webhook is not None:
+        found["HATCHWAY_ALERT_WEBHOOK"] = settings.alert_webhook
     return found
 
 

@@ -9,11 +9,13 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
 from hatchway import __version__
+from hatchway.alerts.watch import Watch
 from hatchway.backends import Backend
 from hatchway.control_api.plane import ShutdownMode
 from hatchway.controller.controller import Controller
 from hatchway.gateway.gateway import Gateway
 from hatchway.settings import Settings
+from hatchway.spec.alerts import AlertStatus, AlertTest
 from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.requests import ScaleRequest
 from hatchway.spec.status import (
@@ -32,13 +34,14 @@ from hatchway.store.blobs import Blobs
 class Plane:
     """Implements `control_api.plane.ControlPlane`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (the parts it is put together from)
         self,
         settings: Settings,
         controller: Controller,
         backend: Backend,
         gateway: Gateway,
         blobs: Blobs,
+        alerts: Watch,
         request_shutdown: Callable[[ShutdownMode, str | None], None],
     ) -> None:
         self._settings = settings
@@ -46,6 +49,7 @@ class Plane:
         self._backend = backend
         self._gateway = gateway
         self._blobs = blobs
+        self._alerts = alerts
         self._request_shutdown = request_shutdown
 
     async def deploy(self, request: DeployRequest, by: str) -> list[DeployResult]:
@@ -62,6 +66,12 @@ class Plane:
 
     def scaling(self, name: str) -> Sequence[ScalingStep]:
         return self._controller.scaling(name)
+
+    def alerts(self) -> Sequence[AlertStatus]:
+        return self._alerts.list()
+
+    async def test_alert(self, name: str) -> AlertTest:
+        return await self._alerts.test(name)
 
     async def start(self, name: str, by: str) -> ApiStatus:
         return await self._controller.start(name, by)

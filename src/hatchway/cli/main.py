@@ -20,6 +20,7 @@ from typing import ParamSpec
 import typer
 
 from hatchway.cli import (
+    alerts,
     delete,
     deploy,
     dev,
@@ -96,6 +97,7 @@ for _name, _module in {
     "logs": logs,
     "history": history,
     "why": why,
+    "alerts": alerts,
     "rollback": rollback,
     "restart": restart,
     "scale": scale,

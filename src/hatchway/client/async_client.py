@@ -34,6 +34,7 @@ from hatchway.client.progress import OnProgress, silent
 from hatchway.client.waiting import Waiting
 from hatchway.errors import DeployFailed, EngineUnavailable, HatchwayError, NotFound, PredictionFailed
 from hatchway.project import Project
+from hatchway.spec.alerts import AlertStatus, AlertTest
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
 
 T = TypeVar("T")
@@ -177,6 +178,14 @@ class AsyncClient:
     async def scaling(self, name: str) -> Sequence[ScalingStep]:
         """See `Client.scaling`."""
         return await self._send(calls.scaling(name))
+
+    async def alerts(self) -> Sequence[AlertStatus]:
+        """See `Client.alerts`."""
+        return await self._send(calls.alerts())
+
+    async def test_alert(self, name: str) -> AlertTest:
+        """See `Client.test_alert`."""
+        return await self._send(calls.test_alert(name))
 
     async def delete(self, name: str) -> ApiStatus:
         """See `Client.delete`."""

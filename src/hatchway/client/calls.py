@@ -12,6 +12,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from hatchway.client.connection import ANSWER_TIMEOUT_S, raise_for
 from hatchway.client.events import Deleted, Events, log_line
+from hatchway.spec.alerts import AlertStatus, AlertTest
 from hatchway.spec.requests import RollbackRequest, ScaleRequest
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
 
@@ -93,6 +94,14 @@ def history(name: str) -> Call[list[HistoryEntry]]:
 
 def scaling(name: str) -> Call[list[ScalingStep]]:
     return Call("GET", _api(name, "/scaling"), many(ScalingStep))
+
+
+def alerts() -> Call[list[AlertStatus]]:
+    return Call("GET", "/v1/alerts", many(AlertStatus))
+
+
+def test_alert(name: str) -> Call[AlertTest]:
+    return Call("POST", _api(name, "/alerts/test"), one(AlertTest))
 
 
 def delete(name: str) -> Call[ApiStatus]:

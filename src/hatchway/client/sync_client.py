@@ -21,6 +21,7 @@ from hatchway.client.unix_http import UnixHttp
 from hatchway.client.waiting import Waiting
 from hatchway.errors import DeployFailed, EngineUnavailable, HatchwayError, NotFound, PredictionFailed
 from hatchway.project import Project
+from hatchway.spec.alerts import AlertStatus, AlertTest
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
 
 T = TypeVar("T")
@@ -175,6 +176,14 @@ class Client:
     def scaling(self, name: str) -> Sequence[ScalingStep]:
         """What the autoscaler decided and why, the newest first. Raises NotFound."""
         return self._http.send(calls.scaling(name))
+
+    def alerts(self) -> Sequence[AlertStatus]:
+        """Alerts that go on, of all APIs."""
+        return self._http.send(calls.alerts())
+
+    def test_alert(self, name: str) -> AlertTest:
+        """Post a message for trying to the webhook of an API. Raises NotFound, Conflict when it has none."""
+        return self._http.send(calls.test_alert(name))
 
     def delete(self, name: str) -> ApiStatus:
         """Stop an API and forget it. Returns at once; `watch` ends when it is gone. Raises NotFound."""

@@ -107,10 +107,16 @@ class Endpoints:
     async def scaling(self, request: Request) -> Response:
         return _answers(self._plane.scaling(request.path_params["name"]))
 
+    async def alerts(self, request: Request) -> Response:
+        return _answers(self._plane.alerts())
+
     async def openapi(self, request: Request) -> Response:
         return JSONResponse(openapi_document())
 
     # --- writing -----------------------------------------------------------------------------------------
+    async def test_alert(self, request: Request) -> Response:
+        return _answer(await self._plane.test_alert(request.path_params["name"]))
+
     async def start(self, request: Request) -> Response:
         return _answer(await self._plane.start(request.path_params["name"], _by(request)))
 

@@ -13,6 +13,7 @@ from hatchway.controller.rollbacks import Rollbacks
 from hatchway.controller.scaling import Scaler
 from hatchway.controller.status import Reachability, View, to_entry, to_status, to_step
 from hatchway.controller.verbs import Verbs
+from hatchway.spec.api import RealtimeApi
 from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.masking import masked
 from hatchway.spec.requests import ScaleRequest
@@ -71,6 +72,10 @@ class Controller:
     def get(self, name: str) -> ApiStatus:
         """Raises NotFound."""
         return self._status(self._verbs.find(name))
+
+    def specs(self) -> Mapping[str, RealtimeApi]:
+        """What is wanted of each API, with variables filled in; from memory."""
+        return self._reconciler.specs()
 
     def history(self, name: str) -> Sequence[HistoryEntry]:
         """What was done to the API, the newest first. Raises NotFound."""
