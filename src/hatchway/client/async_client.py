@@ -15,7 +15,7 @@ import httpx
 
 from hatchway.client import calls
 from hatchway.client.absence import PATIENCE_S, Absence
-from hatchway.client.calls import Call, Stream
+from hatchway.client.calls import Call, DriftReport, Stream
 from hatchway.client.connection import (
     ANSWER_TIMEOUT_S,
     HOST,
@@ -36,6 +36,7 @@ from hatchway.errors import DeployFailed, EngineUnavailable, HatchwayError, NotF
 from hatchway.project import Project
 from hatchway.spec.alerts import AlertStatus, AlertTest
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
+from hatchway.spec.timeline import Sparkline, Timeline
 
 T = TypeVar("T")
 
@@ -178,6 +179,18 @@ class AsyncClient:
     async def scaling(self, name: str) -> Sequence[ScalingStep]:
         """See `Client.scaling`."""
         return await self._send(calls.scaling(name))
+
+    async def timeline(self, name: str, window_s: float = 900) -> Timeline:
+        """See `Client.timeline`."""
+        return await self._send(calls.timeline(name, window_s))
+
+    async def timelines(self) -> dict[str, Sparkline]:
+        """See `Client.timelines`."""
+        return await self._send(calls.timelines())
+
+    async def drift(self, name: str) -> DriftReport:
+        """See `Client.drift`."""
+        return await self._send(calls.drift(name))
 
     async def alerts(self) -> Sequence[AlertStatus]:
         """See `Client.alerts`."""

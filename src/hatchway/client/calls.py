@@ -14,7 +14,8 @@ from hatchway.client.connection import ANSWER_TIMEOUT_S, raise_for
 from hatchway.client.events import Deleted, Events, log_line
 from hatchway.spec.alerts import AlertStatus, AlertTest
 from hatchway.spec.requests import RollbackRequest, ScaleRequest
-from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
+from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status, Wire
+from hatchway.spec.timeline import Sparkline, Timeline
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -48,6 +49,23 @@ class Stream(Generic[T_co]):
     read: Callable[[str], T_co | None]
     params: Mapping[str, str]
     is_endless: bool
+
+
+class FieldVerdict(Wire):
+    verdict: str
+    explanation: str = ""
+
+
+class WatchedField(Wire):
+    name: str
+    drift: FieldVerdict | None = None
+
+
+class DriftReport(Wire):
+    """What `/v1/apis/{name}/monitoring` says of drift; it says more of the fields."""
+
+    verdict: str
+    fields: tuple[WatchedField, ...] = ()
 
 
 def one(model: type[M]) -> Callable[[bytes], M]:
@@ -94,6 +112,18 @@ def history(name: str) -> Call[list[HistoryEntry]]:
 
 def scaling(name: str) -> Call[list[ScalingStep]]:
     return Call("GET", _api(name, "/scaling"), many(ScalingStep))
+
+
+def timeline(name: str, window_s: float) -> Call[Timeline]:
+    return Call("GET", _api(name, f"/timeline?window={age(window_s)}"), one(Timeline))
+
+
+def timelines() -> Call[dict[str, Sparkline]]:
+    return Call("GET", "/v1/timelines", TypeAdapter(dict[str, Sparkline]).validate_json)
+
+
+def drift(name: str) -> Call[DriftReport]:
+    return Call("GET", _api(name, "/monitoring?window=1h"), one(DriftReport))
 
 
 def alerts() -> Call[list[AlertStatus]]:

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from hatchway.client import calls
 from hatchway.client.absence import PATIENCE_S, Absence
-from hatchway.client.calls import Call
+from hatchway.client.calls import Call, DriftReport
 from hatchway.client.connection import identity, is_listening, locate
 from hatchway.client.following import Feed, LogFeed, WatchFeed
 from hatchway.client.model_checks import MayTrust, may_trust
@@ -23,6 +23,7 @@ from hatchway.errors import DeployFailed, EngineUnavailable, HatchwayError, NotF
 from hatchway.project import Project
 from hatchway.spec.alerts import AlertStatus, AlertTest
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
+from hatchway.spec.timeline import Sparkline, Timeline
 
 T = TypeVar("T")
 
@@ -176,6 +177,18 @@ class Client:
     def scaling(self, name: str) -> Sequence[ScalingStep]:
         """What the autoscaler decided and why, the newest first. Raises NotFound."""
         return self._http.send(calls.scaling(name))
+
+    def timeline(self, name: str, window_s: float = 900) -> Timeline:
+        """How an API was over the last while, an hour at most, step by step. Raises NotFound."""
+        return self._http.send(calls.timeline(name, window_s))
+
+    def timelines(self) -> dict[str, Sparkline]:
+        """Requests of each API that was not at rest, in few points."""
+        return self._http.send(calls.timelines())
+
+    def drift(self, name: str) -> DriftReport:
+        """Whether live data of an API differs from its baseline, by field. Raises NotFound."""
+        return self._http.send(calls.drift(name))
 
     def alerts(self) -> Sequence[AlertStatus]:
         """Alerts that go on, of all APIs."""
