@@ -162,6 +162,7 @@ def a_shell(folder: Path) -> Iterator[Shell]:
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HATCHWAY_HOME": str(home),
         "HATCHWAY_GATEWAY_PORT": "0",
+        "HATCHWAY_DASHBOARD_PORT": "0",
         "XDG_RUNTIME_DIR": str(runtime),
         "NO_COLOR": "1",
         "COLUMNS": "200",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hatchway.client import AsyncClient, Client, Prediction
     from hatchway.errors import (
+        AccessDenied,
         Conflict,
         DeployFailed,
         EngineUnavailable,
@@ -38,6 +39,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "hatchway.client": ("AsyncClient", "Client", "Prediction"),
     "hatchway.errors": (
+        "AccessDenied",
         "Conflict",
         "DeployFailed",
         "EngineUnavailable",
@@ -73,6 +75,7 @@ __all__ = [  # noqa: RUF022 (the clients first)
     "ReplicaStatus",
     "Status",
     "HatchwayError",
+    "AccessDenied",
     "Conflict",
     "DeployFailed",
     "EngineUnavailable",

@@ -23,18 +23,22 @@ from contextlib import contextmanager
 import uvloop
 
 from hatchway.alerts.clock import SystemClock
+from hatchway.alerts.facts import to_traffic
 from hatchway.alerts.sender import post
 from hatchway.alerts.watch import Sources, Watch
 from hatchway.backends.local import LocalBackend
 from hatchway.control_api.app import make_app
+from hatchway.control_api.listener import Listener
 from hatchway.control_api.plane import ShutdownMode
-from hatchway.control_api.serving import serve
+from hatchway.control_api.serving import Beside, serve
 from hatchway.controller.changes import Changes
 from hatchway.controller.controller import Controller
 from hatchway.controller.reconcile import World
 from hatchway.errors import Conflict, HatchwayError
 from hatchway.gateway.gateway import Gateway
+from hatchway.gateway.served import Served
 from hatchway.keeper import EXIT_CANNOT_START, EXIT_HANDOVER
+from hatchway.metrics.metrics import Metrics
 from hatchway.plane import Plane
 from hatchway.settings import Settings
 from hatchway.store.blobs import Blobs
@@ -72,7 +76,8 @@ class Engine:
         self.shutdown = Shutdown()
         blobs = Blobs(settings.blobs_dir)
         self.backend = LocalBackend(settings, self._on_change)
-        self.gateway = Gateway(settings, self._on_change, self._on_wanted)
+        self.gateway = Gateway(settings, self._on_change, self._on_wanted, self._on_end)
+        self.listener = Listener(settings)
         self._changes = Changes()
         self.controller = Controller(
             World(
@@ -87,11 +92,13 @@ class Engine:
                 wall_clock=time.time,
             )
         )
+        self._store = store
+        self.metrics = Metrics(self.gateway, self.backend, store, self.controller.wanted, self.controller.list)
         self._alerts = Watch(
             Sources(
                 settings=lambda: {api: spec.monitoring.alerts for api, spec in self.controller.specs().items()},
                 status=self.controller.get,
-                traffic=lambda api, window_s: None,
+                traffic=lambda api, window_s: to_traffic(self.metrics.timeline(api, window_s)),
                 drift=lambda api: None,
             ),
             store,
@@ -101,7 +108,15 @@ class Engine:
             machine=socket.gethostname(),
         )
         self._plane = Plane(
-            settings, self.controller, self.backend, self.gateway, blobs, self._alerts, self.shutdown.request
+            settings,
+            self.controller,
+            self.backend,
+            self.gateway,
+            blobs,
+            self.metrics,
+            self._alerts,
+            self.shutdown.request,
+            self.listener,
         )
 
     def _on_change(self, api: str) -> None:
@@ -113,8 +128,13 @@ class Engine:
         """Requests wait for an API that has no replica."""
         self.controller.wake(api)
 
+    def _on_end(self, served: Served) -> None:
+        """An Envoy has ended."""
+        self.metrics.ended(served)
+
     async def run(self) -> int:
         """Live until asked to end. Returns the exit code for the keeper."""
+        self.listener.open()
         await self._adopt()
         tasks = [
             asyncio.create_task(part, name=name)
@@ -123,7 +143,8 @@ class Engine:
                 "gateway": self.gateway.run(),
                 "controller": self.controller.run(),
                 "alerts": self._alerts.run(),
-                "control API": serve(make_app(self._plane), self.settings.engine_socket),
+                "metrics": self.metrics.run(),
+                "control API": serve(make_app(self._plane), self.settings.engine_socket, self._beside()),
                 "shutdown": self.shutdown.wait(),
             }.items()
         ]
@@ -139,11 +160,15 @@ class Engine:
         return await self._end()
 
     async def _adopt(self) -> None:
+        self.metrics.restore([record.name for record in self._store.apis()])
         async with asyncio.TaskGroup() as group:
             group.create_task(self.backend.adopt(), name="adopt replicas")
             group.create_task(self.gateway.start(), name="adopt Envoy")
         self.controller.prime()
         log.info("engine %d serves %s at %s", os.getpid(), self.settings.home, self.gateway.url)
+
+    def _beside(self) -> Beside:
+        return Beside(self.listener.socket, self.listener.app(make_app(self._plane, accepts_paths=False)))
 
     async def _end(self) -> int:
         if self.shutdown.mode == "down":

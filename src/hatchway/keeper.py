@@ -213,6 +213,8 @@ def _environment(settings: Settings) -> dict[str, str]:
     found = {"HATCHWAY_HOME": str(settings.home), "HATCHWAY_HOST": settings.host}
     if settings.gateway_port is not None:
         found["HATCHWAY_GATEWAY_PORT"] = str(settings.gateway_port)
+    if settings.dashboard_port is not None:
+        found["HATCHWAY_DASHBOARD_PORT"] = str(settings.dashboard_port)
     if settings.envoy is not None:
         found["HATCHWAY_ENVOY"] = settings.envoy
     if settings.alert_webhook is not None:

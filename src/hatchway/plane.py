@@ -11,14 +11,18 @@ from pathlib import Path
 from hatchway import __version__
 from hatchway.alerts.watch import Watch
 from hatchway.backends import Backend
+from hatchway.control_api.listener import Listener
 from hatchway.control_api.plane import ShutdownMode
+from hatchway.control_api.trials import Trials
 from hatchway.controller.controller import Controller
 from hatchway.gateway.gateway import Gateway
+from hatchway.metrics.metrics import Metrics
 from hatchway.settings import Settings
 from hatchway.spec.alerts import AlertStatus, AlertTest
 from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.requests import ScaleRequest
 from hatchway.spec.status import (
+    Address,
     ApiStatus,
     DeployResult,
     EngineStatus,
@@ -28,6 +32,9 @@ from hatchway.spec.status import (
     ScalingStep,
     Status,
 )
+from hatchway.spec.summary import Summaries
+from hatchway.spec.timeline import Sparkline, Timeline
+from hatchway.spec.trial import TrialAnswer, TrialRequest
 from hatchway.store.blobs import Blobs
 
 
@@ -41,8 +48,10 @@ class Plane:
         backend: Backend,
         gateway: Gateway,
         blobs: Blobs,
+        metrics: Metrics,
         alerts: Watch,
         request_shutdown: Callable[[ShutdownMode, str | None], None],
+        listener: Listener,
     ) -> None:
         self._settings = settings
         self._controller = controller
@@ -50,7 +59,10 @@ class Plane:
         self._gateway = gateway
         self._blobs = blobs
         self._alerts = alerts
+        self._metrics = metrics
         self._request_shutdown = request_shutdown
+        self._listener = listener
+        self._trials = Trials()
 
     async def deploy(self, request: DeployRequest, by: str) -> list[DeployResult]:
         return list(await self._controller.deploy(request, by))
@@ -73,6 +85,16 @@ class Plane:
     async def test_alert(self, name: str) -> AlertTest:
         return await self._alerts.test(name)
 
+    def timeline(self, name: str, window_s: float) -> Timeline:
+        self._controller.get(name)
+        return self._metrics.timeline(name, window_s)
+
+    def timelines(self) -> Mapping[str, Sparkline]:
+        return self._metrics.sparklines()
+
+    async def metrics(self) -> str:
+        return await self._metrics.text()
+
     async def start(self, name: str, by: str) -> ApiStatus:
         return await self._controller.start(name, by)
 
@@ -94,6 +116,12 @@ class Plane:
     def watch(self, name: str) -> AsyncIterator[ApiStatus]:
         return self._controller.watch(name)
 
+    def watch_all(self) -> AsyncIterator[Summaries]:
+        return self._controller.watch_all()
+
+    async def try_out(self, name: str, trial: TrialRequest) -> TrialAnswer:
+        return await self._trials.send(self._controller.get(name).endpoint, trial)
+
     async def status(self) -> Status:
         home = self._settings.home
         return Status(
@@ -102,7 +130,12 @@ class Plane:
             home=str(home),
             apis=dict(Counter(status.status for status in self._controller.list())),
             disk_bytes=await asyncio.to_thread(disk_bytes, home),
+            dashboard=Address(url=self._listener.url),
+            metrics=Address(url=f"{self._listener.url}/metrics"),
         )
+
+    def dashboard_link(self) -> str:
+        return self._listener.link()
 
     def logs(
         self, name: str, *, replica: str | None, since: float | None, request_id: str | None, follow: bool

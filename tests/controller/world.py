@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hatchway.backends import Replica, Workload
+from hatchway.backends import Measures, Replica, Workload
 from hatchway.controller.changes import Changes
 from hatchway.controller.controller import Controller
 from hatchway.controller.reconcile import Reconciler, World
@@ -61,6 +61,9 @@ class FakeBackend:
 
     def observe(self, api: str | None = None) -> Sequence[Replica]:
         return [replica for replica in self.replicas.values() if api is None or replica.api == api]
+
+    async def measure(self) -> Mapping[str, Measures]:
+        return {}
 
     async def drain(self, replica_id: str, *, for_good: bool = False) -> None:
         self.become(replica_id, "draining", resumable=not for_good)

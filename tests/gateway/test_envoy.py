@@ -156,7 +156,9 @@ def test_envoy_takes_all_of_it_as_a_static_configuration(tmp_path: Path) -> None
     command = [str(find_envoy(None)), "--mode", "validate", "--config-path", str(path), "--log-level", "warning"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    assert "deprecated" not in result.stderr
+    # The one setting that is known to be: what takes its place is in no release of xds-protos.
+    others = [line for line in result.stderr.splitlines() if "access_loggers.stats.v3.Config.stat_prefix" not in line]
+    assert "eprecated" not in "".join(others)
 
 
 def static_bootstrap(table: RouteTable) -> Json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 
 import httpx
@@ -15,6 +15,7 @@ from hatchway.errors import GatewayError
 from hatchway.gateway.envoy import DEAD_MANS_SWITCH_S, Limits
 from hatchway.gateway.gateway import Gateway
 from hatchway.gateway.routes import Endpoint, RouteTable
+from hatchway.gateway.served import Tally
 from hatchway.settings import Settings
 from hatchway.spec.api import Cors
 from tests.gateway.conftest import Replicas, Running, a_route, echo, resident_mib, running
@@ -466,11 +467,56 @@ async def test_a_draining_endpoint_gets_no_new_request_and_finishes_what_it_has(
     assert await gateway.gateway.in_flight() == {old.address: 0, new.address: 0}
 
 
-async def test_answers_are_counted_by_api_and_code(gateway: Running, replicas: Replicas) -> None:
-    await gateway.serve(a_route("iris", await replicas.start()), a_route("none"))
-    for path in ("/iris", "/iris/a", "/none"):
+async def served_by(gateway: Running, count: int) -> Mapping[str, Tally]:
+    """What has been counted once so many requests are over: Envoy counts one a moment after its answer."""
+    async with asyncio.timeout(10):
+        while True:
+            served = await gateway.gateway.served()
+            if sum(tally.total for tally in served.by_api.values()) >= count:
+                return served.by_api
+
+
+async def test_requests_are_counted_by_api_revision_and_code_whoever_answers(
+    gateway: Running, replicas: Replicas
+) -> None:
+    replica = await replicas.start()
+    small = replace(a_route("iris", replica), max_body_bytes=10)
+    of_revision = replace(small, endpoints=(Endpoint(replica.address, revision="r1"),))
+    await gateway.serve(of_revision, a_route("none"))
+    for path in ("/iris", "/iris/a", "/none", "/unknown"):
         await gateway.client.get(path)
-    assert await gateway.gateway.answers() == {"iris": {200: 2}, "none": {503: 1}}
+    await gateway.client.post("/iris", content=b"x" * 11)
+    found = await served_by(gateway, 5)
+    assert {api: tally.answers for api, tally in found.items()} == {
+        "iris": {("r1", 200): 2, ("", 413): 1},
+        "none": {("", 503): 1},
+        "": {("", 404): 1},
+    }
+    assert found["iris"].microseconds > 0
+
+
+async def test_a_caller_that_leaves_is_counted_once_and_without_a_status(gateway: Running, replicas: Replicas) -> None:
+    async def never(request: Request) -> None:
+        await asyncio.Event().wait()
+
+    replica = await replicas.start(never)
+    await gateway.serve(a_route("iris", replica))
+    asked = asyncio.create_task(gateway.client.get("/iris"))
+    await replica.has_seen.wait()
+    asked.cancel()
+    assert (await served_by(gateway, 1))["iris"].answers == {("", 0): 1}
+
+
+async def test_a_request_that_two_replicas_were_tried_for_counts_once(gateway: Running, replicas: Replicas) -> None:
+    async def full(request: Request) -> None:
+        await request.respond(503, x_hatchway_overloaded="1")
+
+    await gateway.serve(a_route("iris", await replicas.start(full), await replicas.start()))
+    for _ in range(20):
+        assert (await gateway.client.get("/iris")).status_code == 200
+    found = await served_by(gateway, 20)
+    assert found["iris"].answers == {("", 200): 20}
+    assert found["iris"].retries > 0
 
 
 async def test_http_2_with_prior_knowledge_is_spoken(gateway: Running, replicas: Replicas) -> None:

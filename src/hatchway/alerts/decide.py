@@ -34,8 +34,8 @@ class Rule:
 class Traffic:
     """What was answered in the last `covered_s` seconds, which are at most the rule's window."""
 
-    requests: float
-    errors: float
+    requests: int
+    errors: int
     covered_s: float
 
 
@@ -155,10 +155,10 @@ def _errors(rule: Rule, traffic: Traffic | None) -> Verdict:
     if traffic is None:
         return None
     over = _span(rule.window_s)
-    if traffic.requests < 1:
+    if not traffic.requests:
         return Resolve(f"no requests in the last {over}") if _covers(traffic, rule) else None
     share = traffic.errors / traffic.requests
-    told = f"{_percent(share)} of {traffic.requests:.0f} requests in the last {over} were answered with 5xx"
+    told = f"{_percent(share)} of {traffic.requests} requests in the last {over} were answered with 5xx"
     if share > rule.error_rate and traffic.requests >= rule.min_requests:
         return Raise(f"{told}; the limit is {_percent(rule.error_rate)}")
     if share <= rule.error_rate * CALM_SHARE and _covers(traffic, rule):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from hatchway.alerts.decide import Facts, Failure, Traffic
 from hatchway.spec.status import ApiStatus, ReplicaStatus
+from hatchway.spec.timeline import Timeline
 
 LOOPING = ("CrashLoop", "OutOfMemory")  # reasons of replicas that end again and again
 
@@ -25,9 +26,14 @@ def to_facts(api: ApiStatus, traffic: Traffic | None, drift: Mapping[str, str] |
     )
 
 
-def to_traffic(step_s: float, requests_per_s: Sequence[float], errors_per_s: Sequence[float]) -> Traffic:
-    """Counts from the columns of a timeline."""
-    return Traffic(sum(requests_per_s) * step_s, sum(errors_per_s) * step_s, len(requests_per_s) * step_s)
+def to_traffic(timeline: Timeline) -> Traffic:
+    """Counts from rates: nearly exact, for a step is never exactly as long as it should be.
+
+    A timeline begins with the engine at the earliest, so it is known how much of a window was seen.
+    """
+    requests = round(sum(timeline.requests_per_s) * timeline.step_s)
+    errors = round(sum(timeline.errors_per_s) * timeline.step_s)
+    return Traffic(requests, errors, covered_s=len(timeline.requests_per_s) * timeline.step_s)
 
 
 def _failure(api: ApiStatus) -> Failure | None:

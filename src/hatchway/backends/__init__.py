@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from hatchway.contract import MetricSeries
 from hatchway.spec.api import Compute, RealtimeApi
 from hatchway.spec.revision import Interpreter
 from hatchway.spec.status import LogLine, ReplicaState, StartKind
@@ -52,12 +53,32 @@ class Replica:
     rss_bytes: int | None = None
     in_flight: int = 0
     queued: int = 0
+    refused: int = 0  # since its start: tries for which its queue was full
     slots: int | None = None  # requests it works on at a time; None: it has not said yet
     handler: str = ""  # what runs, for people
     start: StartKind = ""  # how its process was started
     start_reason: str = ""  # why it was spawned and not forked
     final: bool = False  # failed for good: starting it again would fail again
     resumable: bool = False  # it drains, and that may still be taken back
+
+
+@dataclass(frozen=True)
+class GpuUse:
+    """One GPU that a replica has reserved, whoever uses it."""
+
+    uuid: str
+    memory_bytes: int
+    busy_ratio: float
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What a replica uses and counts, with all processes it started."""
+
+    cpu_s: float
+    pss_bytes: int
+    gpus: tuple[GpuUse, ...] = ()
+    series: tuple[MetricSeries, ...] = ()  # nothing when it does not answer
 
 
 class Backend(Protocol):
@@ -84,6 +105,10 @@ class Backend(Protocol):
 
     def observe(self, api: str | None = None) -> Sequence[Replica]:
         """All replicas there are, or those of one API, from memory: cheap enough for every reconcile."""
+        ...
+
+    async def measure(self) -> Mapping[str, Measures]:
+        """What replicas use and count now, by id. It asks each of them: for every 15 seconds, not for every look."""
         ...
 
     async def drain(self, replica_id: str, *, for_good: bool = False) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SPARK_WIDTHS = (40, 20, 10)  # the widest that fits
 NOW_S = 10.0  # of a rate that is called the present one
+ERRORS_S = 300.0  # over which errors are counted
 BAD_ERROR_SHARE = 0.01
 VERDICT_STYLES = {"ok": "green", "drift": "bold yellow"}
 HEADERS = ("NAME", "STATUS", "REPLICAS", "REQUESTS/S", "", "P95", "5XX", "DRIFT", "REVISION", "REASON")
@@ -61,9 +62,12 @@ def rate_now(timeline: Sparkline | Timeline | None) -> float:
 
 
 def error_share(timeline: Sparkline | Timeline | None) -> float | None:
-    """Of the requests of the whole timeline; None when there were none."""
-    requests = sum(timeline.requests_per_s) if timeline is not None else 0.0
-    return None if timeline is None or not requests else sum(timeline.errors_per_s) / requests
+    """Of the requests of the last minutes; None when there were none."""
+    if timeline is None:
+        return None
+    steps = max(1, round(ERRORS_S / timeline.step_s))
+    requests = sum(timeline.requests_per_s[-steps:])
+    return sum(timeline.errors_per_s[-steps:]) / requests if requests else None
 
 
 def error_cell(share: float | None) -> Cell:

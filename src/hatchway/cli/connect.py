@@ -53,12 +53,17 @@ def engine(out: Output, settings: Settings | None = None) -> Client:
 
 
 def announce_port(client: Client, settings: Settings, out: Output) -> None:
-    """Say so when the gateway is not where everybody looks for it first."""
-    from hatchway.settings import DEFAULT_GATEWAY_PORT
+    """Say so when the gateway or the dashboard is not where everybody looks for it first."""
+    from hatchway.settings import DEFAULT_DASHBOARD_PORT, DEFAULT_GATEWAY_PORT
 
-    port = client.status().gateway.port
+    status = client.status()
+    port = status.gateway.port
     if settings.gateway_port is None and port != DEFAULT_GATEWAY_PORT:
         out.note(f"note: the gateway listens on port {port}, because port {DEFAULT_GATEWAY_PORT} was taken")
+    if status.dashboard is None or settings.dashboard_port is not None:
+        return
+    if not status.dashboard.url.endswith(f":{DEFAULT_DASHBOARD_PORT}"):
+        out.note(f"note: the dashboard is at {status.dashboard.url}, because port {DEFAULT_DASHBOARD_PORT} was taken")
 
 
 def engine_if_used(out: Output) -> Client | None:

@@ -21,6 +21,7 @@ import typer
 
 from hatchway.cli import (
     alerts,
+    dashboard,
     delete,
     deploy,
     dev,
@@ -98,6 +99,7 @@ for _name, _module in {
     "history": history,
     "why": why,
     "alerts": alerts,
+    "dashboard": dashboard,
     "rollback": rollback,
     "restart": restart,
     "scale": scale,

@@ -17,6 +17,7 @@ def status(output: FormatOption = Format.table) -> None:
     """Show the engine, the gateway and the disk used."""
     from hatchway import keeper
     from hatchway.client import Client
+    from hatchway.spec.status import Status
 
     out = Output.open(output)
     settings = settings_here()
@@ -27,7 +28,7 @@ def status(output: FormatOption = Format.table) -> None:
             if keeper.is_anything_left(settings):
                 out.note("processes of it are left; hatchway up takes them over, hatchway down ends them")
         else:
-            out.data({"engine": None, "gateway": None, "home": str(settings.home), "apis": {}, "disk_bytes": {}})
+            out.data({**dict.fromkeys(Status.model_fields), "home": str(settings.home), "apis": {}, "disk_bytes": {}})
         return
     has_lost_home = keeper.has_lost_home(settings)
     if not has_lost_home:  # starting would make the home anew
@@ -49,6 +50,7 @@ def show(out: Output, found: Status) -> None:
     rows: list[list[str | Cell]] = [
         ["engine", Cell("running", "green"), f"pid {found.engine.pid}, version {found.engine.version}"],
         ["gateway", found.gateway.url, gateway],
+        ["dashboard", found.dashboard.url if found.dashboard else "none", "open it with: hatchway dashboard"],
         ["APIs", apis, ""],
         ["home", found.home, disk],
     ]

@@ -22,7 +22,7 @@ def up(
         bool, typer.Option("--foreground", help="Stay here until Ctrl-C; for systemd and containers.")
     ] = False,
     host: Annotated[
-        str | None, typer.Option(help="Address the gateway listens on; 0.0.0.0 opens it to the network.")
+        str | None, typer.Option(help="Address the gateway and the dashboard listen on; 0.0.0.0 opens them.")
     ] = None,
     port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="Port of the gateway; 0 = any free one. Default: 8484.")

@@ -222,6 +222,10 @@ class AsyncClient:
         """See `Client.prune`."""
         return await self._send(calls.prune())
 
+    async def dashboard_link(self) -> str:
+        """See `Client.dashboard_link`."""
+        return await self._send(calls.dashboard_link())
+
     async def shut_down(self, mode: Literal["down", "restart", "handover"] = "down", python: str | None = None) -> None:
         """See `Client.shut_down`."""
         await self._send(calls.shut_down(mode, python))

@@ -146,6 +146,10 @@ def shut_down(mode: str, python: str | None) -> Call[None]:
     return Call("POST", "/v1/shutdown", lambda _: None, json={"mode": mode, "python": python})
 
 
+def dashboard_link() -> Call[str]:
+    return Call("POST", "/v1/dashboard/links", lambda body: str(json.loads(body)["url"]))
+
+
 def watch(name: str, *, logs: bool, since_s: float) -> Stream[ApiStatus | LogLine | Deleted]:
     """`since_s`: with log lines that are so old already."""
     params = {"logs": "1", "since": age(since_s)} if logs else {}

@@ -36,13 +36,18 @@ def is_listening(path: Path) -> bool:
         return True
 
 
-def identity() -> dict[str, str]:
-    """The header that says who we are, for the history of what was done."""
+def user_here() -> str:
+    """user@host."""
     try:
         user = getpass.getuser()
     except (OSError, KeyError):  # a user id without an entry in the list of users
         user = str(os.getuid())
-    return {HEADER_BY: quote(f"{user}@{socket.gethostname()}", safe="@")}
+    return f"{user}@{socket.gethostname()}"
+
+
+def identity() -> dict[str, str]:
+    """The header that says who we are, for the history of what was done."""
+    return {HEADER_BY: quote(user_here(), safe="@")}
 
 
 def too_late() -> TimedOut:

@@ -223,6 +223,10 @@ class Client:
         """Remove what no API needs. Returns the bytes freed, by folder of the home."""
         return self._http.send(calls.prune())
 
+    def dashboard_link(self) -> str:
+        """A link that lets one browser into the dashboard, once, within ten minutes."""
+        return self._http.send(calls.dashboard_link())
+
     def shut_down(self, mode: Literal["down", "restart", "handover"] = "down", python: str | None = None) -> None:
         """End everything, or only the engine, for another to take over."""
         self._http.send(calls.shut_down(mode, python))

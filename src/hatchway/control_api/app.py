@@ -24,36 +24,43 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hatchway.control_api.operations import (
+    METRICS_TYPE,
     OPERATIONS,
     Answer,
     BlobHashes,
     BlobPaths,
+    DashboardLink,
     MissingBlobs,
     ShutdownRequest,
     openapi_document,
 )
 from hatchway.control_api.plane import ControlPlane, ShutdownMode
-from hatchway.control_api.serving import serve
+from hatchway.control_api.serving import Beside, serve
 from hatchway.control_api.streams import Stream, as_events, as_lines
 from hatchway.errors import HatchwayError, InvalidSpec, UsageError
 from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.requests import HEADER_BY, RollbackRequest, ScaleRequest
+from hatchway.spec.trial import TrialRequest
 from hatchway.spec.values import Wrong, parse_duration
 from hatchway.store.trees import check_manifest
 
-__all__ = ["ControlPlane", "ShutdownMode", "make_app", "serve"]
+__all__ = ["Beside", "ControlPlane", "ShutdownMode", "make_app", "serve"]
 
 log = logging.getLogger(__name__)
 
 MAX_JSON_BYTES = 64 * 1024 * 1024  # the manifest of some 300,000 files
 PROBLEMS_SHOWN = 10
+DEFAULT_WINDOW_S = 15 * 60.0  # of a timeline
 LONGEST_BY = 200  # characters of user@host that are kept
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
 def make_app(plane: ControlPlane, *, accepts_paths: bool = True) -> Starlette:
-    """The application. `accepts_paths`: a blob may be named by its path here; only on a socket of this user's own."""
+    """The application.
+
+    `accepts_paths`: files and programs may be named by their path; only on a socket of this user's own.
+    """
     endpoints = Endpoints(plane, accepts_paths=accepts_paths)
     return Starlette(
         routes=[Route(one.path, getattr(endpoints, one.name), methods=[one.method]) for one in OPERATIONS],
@@ -89,6 +96,14 @@ class Endpoints:
             sources.append(as_events("log", lines))
         return Stream(sources, media_type="text/event-stream", keep_alive=b": alive\n\n")
 
+    async def watch_apis(self, request: Request) -> Response:
+        events = as_events("apis", self._plane.watch_all())
+        return Stream([events], media_type="text/event-stream", keep_alive=b": alive\n\n")
+
+    async def try_api(self, request: Request) -> Response:
+        trial = await _body(request, TrialRequest)
+        return _answer(await self._plane.try_out(request.path_params["name"], trial))
+
     async def logs(self, request: Request) -> Response:
         name, query = request.path_params["name"], request.query_params
         self._plane.get(name)
@@ -109,6 +124,17 @@ class Endpoints:
 
     async def alerts(self, request: Request) -> Response:
         return _answers(self._plane.alerts())
+
+    async def timeline(self, request: Request) -> Response:
+        window_s = _age(request, "window") or DEFAULT_WINDOW_S
+        return _answer(self._plane.timeline(request.path_params["name"], window_s))
+
+    async def timelines(self, request: Request) -> Response:
+        content = TypeAdapter(dict[str, Any]).dump_json(dict(self._plane.timelines()))
+        return Response(content, media_type="application/json")
+
+    async def metrics(self, request: Request) -> Response:
+        return Response(await self._plane.metrics(), media_type=METRICS_TYPE)
 
     async def openapi(self, request: Request) -> Response:
         return JSONResponse(openapi_document())
@@ -161,8 +187,13 @@ class Endpoints:
     async def prune(self, request: Request) -> Response:
         return JSONResponse(await self._plane.prune())
 
+    async def dashboard_link(self, request: Request) -> Response:
+        return _answer(DashboardLink(url=self._plane.dashboard_link()))
+
     async def shutdown(self, request: Request) -> Response:
         asked = await _body(request, ShutdownRequest)
+        if asked.mode == "handover" and not self._accepts_paths:
+            raise UsageError("a handover names a program of this machine, on the engine's own socket only")
         self._plane.request_shutdown(asked.mode, asked.python)
         return _answer(Answer())
 
@@ -247,13 +278,19 @@ def _by(request: Request) -> str:
 
 def _since(request: Request) -> float | None:
     """`?since=10m`, an age, as seconds since the epoch."""
-    written = request.query_params.get("since")
+    age_s = _age(request, "since")
+    return None if age_s is None else time.time() - age_s
+
+
+def _age(request: Request, name: str) -> float | None:
+    """In seconds; None when it is not given."""
+    written = request.query_params.get(name)
     if not written:
         return None
     try:
-        return time.time() - parse_duration(written)
+        return parse_duration(written)
     except Wrong:
-        raise UsageError(f"since={written[:40]} is not an age", hint="write it like 30s, 10m or 2h") from None
+        raise UsageError(f"{name}={written[:40]} is not an age", hint="write it like 30s, 10m or 2h") from None
 
 
 def _to_path(encoded: str) -> Path:

@@ -14,7 +14,11 @@ from hatchway.spec.alerts import AlertStatus, AlertTest
 from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.requests import HEADER_BY, RollbackRequest, ScaleRequest
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
+from hatchway.spec.summary import Summaries
+from hatchway.spec.timeline import Sparkline, Timeline
+from hatchway.spec.trial import TrialAnswer, TrialRequest
 
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MAX_BLOB_PATHS = 1000  # in one request
 
 
@@ -49,6 +53,12 @@ class Answer(Body):
     """Nothing more to say than that it was done."""
 
     ok: bool = True
+
+
+class DashboardLink(Body):
+    """Lets one browser in, once, within ten minutes."""
+
+    url: str
 
 
 class ErrorBody(Body):
@@ -94,6 +104,22 @@ OPERATIONS = (
         ApiStatus,
         query=(("logs", "1: with new log lines"), *_LOG_FILTERS),
         media_type="text/event-stream",
+    ),
+    Operation(
+        "watch_apis",
+        "GET",
+        "/v1/watch",
+        "Server-sent events: `apis` (Summaries), all APIs now, and then those that changed; `error`",
+        Summaries,
+        media_type="text/event-stream",
+    ),
+    Operation(
+        "try_api",
+        "POST",
+        "/v1/apis/{name}/request",
+        "Send one request to an API through the gateway; bounded in size and time",
+        TrialAnswer,
+        TrialRequest,
     ),
     Operation(
         "logs",
@@ -152,6 +178,15 @@ OPERATIONS = (
         "What the autoscaler decided and why, newest first",
         tuple[ScalingStep, ...],
     ),
+    Operation(
+        "timeline",
+        "GET",
+        "/v1/apis/{name}/timeline",
+        "How an API was over the last while, step by step",
+        Timeline,
+        query=(("window", "how far back: 15m, by default, or 1h at most"),),
+    ),
+    Operation("timelines", "GET", "/v1/timelines", "Requests of each API that was not at rest", dict[str, Sparkline]),
     Operation("delete", "DELETE", "/v1/apis/{name}", "Stop an API and forget it", ApiStatus),
     Operation("missing_blobs", "POST", "/v1/blobs/missing", "Which files must be uploaded", MissingBlobs, BlobHashes),
     Operation(
@@ -166,6 +201,8 @@ OPERATIONS = (
     Operation("deploy", "POST", "/v1/deploy", "Make these APIs as described", tuple[DeployResult, ...], DeployRequest),
     Operation("prune", "POST", "/v1/prune", "Remove what no API needs; bytes freed by folder", dict[str, int]),
     Operation("shutdown", "POST", "/v1/shutdown", "End the engine", Answer, ShutdownRequest),
+    Operation("dashboard_link", "POST", "/v1/dashboard/links", "A link that lets one browser in", DashboardLink),
+    Operation("metrics", "GET", "/metrics", "All metrics, as Prometheus reads them", str, media_type=METRICS_TYPE),
     Operation("openapi", "GET", "/v1/openapi.json", "This document"),
 )
 

@@ -10,6 +10,9 @@ from hatchway.spec.alerts import AlertStatus, AlertTest
 from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.requests import ScaleRequest
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
+from hatchway.spec.summary import Summaries
+from hatchway.spec.timeline import Sparkline, Timeline
+from hatchway.spec.trial import TrialAnswer, TrialRequest
 
 ShutdownMode = Literal["down", "restart", "handover"]
 
@@ -46,6 +49,14 @@ class ControlPlane(Protocol):
         """Post a message for trying to the webhook of an API. Raises NotFound, Conflict."""
         ...
 
+    def timeline(self, name: str, window_s: float) -> Timeline:
+        """How an API was over the last while. Raises NotFound."""
+        ...
+
+    def timelines(self) -> Mapping[str, Sparkline]:
+        """The same in short, of every API that was not at rest."""
+        ...
+
     async def start(self, name: str, by: str) -> ApiStatus: ...
 
     async def stop(self, name: str, by: str) -> ApiStatus: ...
@@ -68,7 +79,26 @@ class ControlPlane(Protocol):
         """The status now and whenever it changed; ends when the API is gone. Raises NotFound."""
         ...
 
+    def watch_all(self) -> AsyncIterator[Summaries]:
+        """Every API in a few words, and then what changed of them; never ends."""
+        ...
+
+    async def try_out(self, name: str, trial: TrialRequest) -> TrialAnswer:
+        """Send one request to the API through the gateway.
+
+        Raises NotFound, UsageError, Conflict, GatewayError, TimedOut.
+        """
+        ...
+
     async def status(self) -> Status: ...
+
+    async def metrics(self) -> str:
+        """All metrics, as Prometheus reads them: its text format."""
+        ...
+
+    def dashboard_link(self) -> str:
+        """An address that lets one browser in, once."""
+        ...
 
     def logs(
         self, name: str, *, replica: str | None, since: float | None, request_id: str | None, follow: bool

@@ -1,4 +1,7 @@
-"""Serves the control API on the engine's unix socket, inside the engine's loop, until cancelled."""
+"""Serves the control API on the engine's unix socket, in the engine's loop, until cancelled; beside it, the TCP port.
+
+One server for both sockets: each server wakes the machine ten times a second.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,11 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hatchway.errors import StorageError
 
@@ -25,7 +29,15 @@ class _Server(uvicorn.Server):
         return nullcontext()
 
 
-async def serve(app: ASGIApp, path: Path) -> None:
+@dataclass(frozen=True)
+class Beside:
+    """A second socket, that listens already, and what answers there."""
+
+    listener: socket.socket
+    app: ASGIApp
+
+
+async def serve(app: ASGIApp, path: Path, beside: Beside | None = None) -> None:
     """Answer on a socket that only this user can open (0600), from before the first wait until cancelled.
 
     A socket file that is there already is replaced: the engine's lock says that nobody answers on it any more.
@@ -33,16 +45,33 @@ async def serve(app: ASGIApp, path: Path) -> None:
     """
     with _listening(path) as listener:
         config = uvicorn.Config(
-            app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=LAST_ANSWERS_S
+            _by_socket(app, path, beside) if beside else app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            timeout_graceful_shutdown=LAST_ANSWERS_S,
         )
         server = _Server(config)
-        serving = asyncio.create_task(server.serve(sockets=[listener]), name="control API")
+        serving = asyncio.create_task(
+            server.serve(sockets=[listener, beside.listener] if beside else [listener]), name="control API"
+        )
         try:
             await asyncio.shield(serving)
         except asyncio.CancelledError:
             server.should_exit = True
             await serving
             raise
+
+
+def _by_socket(app: ASGIApp, path: Path, beside: Beside) -> ASGIApp:
+    """Only what came in by the unix socket is this user's without a doubt."""
+
+    async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
+        chosen = app if scope.get("server") == (str(path), None) else beside.app
+        await chosen(scope, receive, send)
+
+    return dispatch
 
 
 @contextmanager

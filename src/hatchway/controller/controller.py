@@ -12,12 +12,14 @@ from hatchway.controller.reconcile import Reconciler, World
 from hatchway.controller.rollbacks import Rollbacks
 from hatchway.controller.scaling import Scaler
 from hatchway.controller.status import Reachability, View, to_entry, to_status, to_step
+from hatchway.controller.summaries import follow
 from hatchway.controller.verbs import Verbs
 from hatchway.spec.api import RealtimeApi
 from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.masking import masked
 from hatchway.spec.requests import ScaleRequest
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, ScalingStep
+from hatchway.spec.summary import Summaries
 from hatchway.store.sqlite import ApiRecord, RevisionRecord
 
 RESYNC_S = 10.0
@@ -77,6 +79,10 @@ class Controller:
         """What is wanted of each API, with variables filled in; from memory."""
         return self._reconciler.specs()
 
+    def wanted(self) -> Mapping[str, int]:
+        """How many replicas each API should have now; one that is stopped is missing."""
+        return self._scaler.numbers()
+
     def history(self, name: str) -> Sequence[HistoryEntry]:
         """What was done to the API, the newest first. Raises NotFound."""
         self._verbs.find(name)
@@ -99,6 +105,10 @@ class Controller:
             if status != last:
                 last = status
                 yield status
+
+    def watch_all(self) -> AsyncIterator[Summaries]:
+        """Every API in a few words, and then what changed of them; never ends."""
+        return follow(self._world.changes, self.list, self.get)
 
     # --- writing -----------------------------------------------------------------------------------------
     async def deploy(self, request: DeployRequest, by: str = "") -> Sequence[DeployResult]:

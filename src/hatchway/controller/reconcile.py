@@ -262,14 +262,14 @@ class Reconciler:
         self._is_told = True
 
     def _to_route(self, wish: Wish, reachable: frozenset[str], memory: Memory) -> Route:
-        addresses = {replica.id: replica.address for replica in self._world.backend.observe(wish.spec.name)}
+        replicas = {replica.id: replica for replica in self._world.backend.observe(wish.spec.name)}
         return Route(
             api=wish.spec.name,
             endpoint=wish.spec.endpoint,
             endpoints=tuple(
-                Endpoint(addresses[replica_id], is_draining=replica_id not in reachable)
+                Endpoint(replica.address, is_draining=replica_id not in reachable, revision=replica.revision)
                 for replica_id in sorted(reachable | memory.drains.keys())
-                if replica_id in addresses
+                if (replica := replicas.get(replica_id)) is not None
             ),
             timeout_s=wish.spec.handler.timeout,
             stream_idle_timeout_s=wish.spec.networking.stream_idle_timeout,

@@ -85,6 +85,10 @@ class Scaler:
         state = self._states.get(api)
         return None if state is None or state.decision is None else state.decision.replicas
 
+    def numbers(self) -> Mapping[str, int]:
+        """Of all APIs that are followed: how many each should have now."""
+        return {api: state.decision.replicas for api, state in self._states.items() if state.decision is not None}
+
     def follow(self, api: str, subject: Subject) -> None:
         """Scale the API from now on, within these bounds."""
         state = self._states.get(api)

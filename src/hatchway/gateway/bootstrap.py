@@ -6,6 +6,8 @@ import hashlib
 import json
 from typing import Any
 
+from hatchway.gateway.served import stats_config
+
 _TYPES = "type.googleapis.com/"
 _ADS = "ads"
 
@@ -34,6 +36,9 @@ def make_bootstrap(home_hash: str, *, admin_socket: str, ads_socket: str) -> dic
             "lds_config": ads,
             "cds_config": ads,
         },
+        "stats_config": stats_config(),
+        # Histograms lag behind by this. The default is 5 s; all the time it costs Envoy 0.1 % of a core at 200 APIs.
+        "stats_flush_interval": "2s",
         "static_resources": {"clusters": [_ads_cluster(ads_socket)]},
         # Envoy warns at each start when nothing bounds its connections; the limit on open files does.
         "overload_manager": {

@@ -25,6 +25,7 @@ from hatchway.contract import (
 )
 from hatchway.gateway.activator.terms import Terms
 from hatchway.gateway.routes import Endpoint, Route, RouteTable
+from hatchway.gateway.served import HELD, ORIGIN, REVISION, access_log
 from hatchway.spec.api import Cors
 
 Json = dict[str, Any]
@@ -43,7 +44,6 @@ RETRY_BODY_BYTES = _MIB
 MAX_RETRIES = 5
 # The replica enforces handler.timeout; Envoy cuts in this much later, should the replica be frozen.
 DEAD_MANS_SWITCH_S = 5.0
-_ORIGIN = "origin"  # of an endpoint, in its metadata
 # Envoy's own limits stay out of the way: admission is the replica's.
 _UNLIMITED = 1_000_000
 
@@ -180,6 +180,7 @@ def _paths_upwards(endpoint: str) -> Iterable[str]:
 def _make_routes(route: Route) -> list[Json]:
     """The declared length is checked first; then the endpoint itself, and what lies below it, lose the prefix."""
     extras: Json = {
+        "name": route.api,  # under which its requests are counted
         "request_headers_to_add": [
             # Always, also where nothing is held: else a client could say it, in the moment before a route is changed.
             _header(HEADER_API, _terms(route)),
@@ -188,7 +189,7 @@ def _make_routes(route: Route) -> list[Json]:
             _header(HEADER_MAX_BODY, str(route.max_body_bytes)),
         ],
         # The endpoint's own word, so that no handler can claim it and Envoy's own answers do not have it.
-        "response_headers_to_add": [_header(HEADER_ORIGIN, f"%UPSTREAM_METADATA({_ORIGIN}:{_ORIGIN})%")],
+        "response_headers_to_add": [_header(HEADER_ORIGIN, f"%UPSTREAM_METADATA({ORIGIN}:{ORIGIN})%")],
     }
     if route.cors is not None:
         extras["typed_per_filter_config"] = {"envoy.filters.http.cors": _cors_policy(route.cors)}
@@ -220,6 +221,7 @@ def _refuse_large(route: Route) -> list[Json]:
     length = {"name": "content-length", "range_match": {"start": route.max_body_bytes + 1, "end": 2**63 - 1}}
     message = f"the body is larger than the {route.max_body_bytes} bytes this API accepts"
     plain: Json = {
+        "name": route.api,
         "match": {**_on_or_below(route.endpoint), "headers": [length]},
         "direct_response": {"status": 413, "body": {"inline_string": message}},
     }
@@ -390,7 +392,7 @@ def make_assignment(api: str, endpoints: Iterable[Endpoint], activator: str | No
     so that the activator gets nothing while one lives and everything when none does, without a word from us.
     """
     by_address = sorted(endpoints, key=lambda each: each.address)
-    replicas: Json = {"lb_endpoints": [_lb_endpoint(each, "replica") for each in by_address]}
+    replicas: Json = {"lb_endpoints": [_lb_endpoint(each, "replica", each.revision) for each in by_address]}
     assignment: Json = {
         "@type": _TYPES + "envoy.config.endpoint.v3.ClusterLoadAssignment",
         "cluster_name": cluster_name(api),
@@ -398,17 +400,17 @@ def make_assignment(api: str, endpoints: Iterable[Endpoint], activator: str | No
     }
     if activator is not None:
         assignment["endpoints"].append(
-            {"priority": 1, "lb_endpoints": [_lb_endpoint(Endpoint(activator), "activator")]}
+            {"priority": 1, "lb_endpoints": [_lb_endpoint(Endpoint(activator), "activator", HELD)]}
         )
         assignment["policy"] = {"overprovisioning_factor": 100_000}
     return assignment
 
 
-def _lb_endpoint(endpoint: Endpoint, origin: str) -> Json:
+def _lb_endpoint(endpoint: Endpoint, origin: str, revision: str) -> Json:
     """A draining endpoint stays listed, so that its in-flight count can still be read."""
     document: Json = {
         "endpoint": {"address": {"pipe": {"path": endpoint.address}}},
-        "metadata": {"filter_metadata": {_ORIGIN: {_ORIGIN: origin}}},
+        "metadata": {"filter_metadata": {ORIGIN: {ORIGIN: origin, REVISION: revision}}},
     }
     if endpoint.is_draining:
         document["health_status"] = "DRAINING"
@@ -485,6 +487,7 @@ def _connection_manager(limits: Limits) -> Json:
         },
         "upgrade_configs": [{"upgrade_type": "websocket"}],
         "local_reply_config": _local_replies(),
+        "access_log": access_log(),
         "http_filters": [
             {
                 "name": "envoy.filters.http.cors",

@@ -16,23 +16,26 @@ from hatchway.gateway.activator_process import ActivatorProcess
 from hatchway.gateway.ads import AdsServer
 from hatchway.gateway.demand import Demand
 from hatchway.gateway.envoy import Limits, Resources, make_resources
-from hatchway.gateway.ports import choose_port, ip_address
+from hatchway.gateway.ports import choose_port, ip_address, to_url
 from hatchway.gateway.process import DRAIN_TIMEOUT_S, EnvoyProcess
 from hatchway.gateway.routes import RouteTable
+from hatchway.gateway.served import Served
 from hatchway.gateway.shared import Shared
-from hatchway.gateway.stats import Requests
+from hatchway.gateway.stats import Load, Requests
 from hatchway.settings import Settings
 
 log = logging.getLogger(__name__)
 
 IN_FLIGHT_SPACING_S = 0.05  # half of the time after which an API that drains looks again
+SERVED_SPACING_S = 0.2
 
 
 class Gateway:
     """One per home.
 
     `on_change(api)` is called when an API becomes settled or refused, or stops being so; `on_wanted(api)` when requests
-    begin to wait for an API without a replica, and once more after a restart of the engine if they still do.
+    begin to wait for an API without a replica, and once more after a restart of the engine if they still do;
+    `on_end` with what an Envoy has served when it is ended.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class Gateway:
         settings: Settings,
         on_change: Callable[[str], None],
         on_wanted: Callable[[str], None] = lambda api: None,
+        on_end: Callable[[Served], None] = lambda served: None,
         *,
         limits: Limits | None = None,
     ) -> None:
@@ -47,8 +51,10 @@ class Gateway:
         self._limits = limits
         self._host = ip_address(settings.host)
         self._port = 0
-        self._process = EnvoyProcess(settings)
+        self._process = EnvoyProcess(settings, on_end)
         self._in_flight = Shared(self._process.admin.in_flight, spacing_s=IN_FLIGHT_SPACING_S)
+        self._served = Shared(self._process.served, spacing_s=SERVED_SPACING_S)
+        self._load: Load | None = None
         self._activator = ActivatorProcess(settings)
         self._demand = Demand(settings.activator_reports_socket, on_wanted)
         self._ads = AdsServer(on_change)
@@ -72,8 +78,7 @@ class Gateway:
     @property
     def url(self) -> str:
         """Where a client on this machine reaches it, without a slash at the end."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)
-        return f"http://[{host}]:{self._port}" if ":" in host else f"http://{host}:{self._port}"
+        return to_url(self._host, self._port)
 
     def rejection(self, api: str) -> str | None:
         """Why Envoy refused the newest configuration of the API; the last good one stays in place."""
@@ -153,11 +158,20 @@ class Gateway:
 
     async def requests(self) -> dict[str, Requests]:
         """API -> its requests: in flight and held now, and in all. Raises GatewayError."""
-        return await self._process.admin.requests()
+        try:
+            self._load = await self._process.admin.load()
+        except GatewayError:
+            self._load = None
+            raise
+        return dict(self._load.by_api)
 
-    async def answers(self) -> dict[str, dict[int, int]]:
-        """API -> HTTP status -> answers since Envoy started. Raises GatewayError."""
-        return await self._process.admin.answers()
+    def load(self) -> Load | None:
+        """What `requests` found last, a second ago at most for as long as the autoscaler asks. None: nobody knows."""
+        return self._load
+
+    async def served(self) -> Served:
+        """What the Envoy that runs now has served, as of now. Raises GatewayError."""
+        return await self._served.get()
 
     async def _watch_listener(self) -> None:
         while True:

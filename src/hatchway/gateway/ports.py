@@ -1,20 +1,34 @@
-"""Which port the gateway takes: the one that was set, else the remembered one, else the default or the next free."""
+"""Which port a server takes: the one that was set, else the remembered one, else the default or the next free."""
 
 from __future__ import annotations
 
 import ipaddress
 import socket
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from hatchway.errors import GatewayError, StorageError
-from hatchway.settings import DEFAULT_GATEWAY_PORT
+from hatchway.settings import DEFAULT_DASHBOARD_PORT, DEFAULT_GATEWAY_PORT
 
 _TRIED_AFTER_DEFAULT = 100
+_BACKLOG = 128
 
 
-def choose_port(host: str, setting: int | None, remembered: Path) -> int:
+@dataclass(frozen=True)
+class Purpose:
+    """What a port is for: its default, and the variable that sets another one."""
+
+    default: int
+    variable: str
+
+
+GATEWAY = Purpose(DEFAULT_GATEWAY_PORT, "HATCHWAY_GATEWAY_PORT")
+DASHBOARD = Purpose(DEFAULT_DASHBOARD_PORT, "HATCHWAY_DASHBOARD_PORT")
+
+
+def choose_port(host: str, setting: int | None, remembered: Path, purpose: Purpose = GATEWAY) -> int:
     """A port that can be bound now; what was chosen freely is written to `remembered`.
 
     Raises GatewayError when the port that was set is taken, or none is free.
@@ -23,12 +37,12 @@ def choose_port(host: str, setting: int | None, remembered: Path) -> int:
         if not is_free(host, setting):
             raise GatewayError(
                 f"port {setting} on {host} is taken{_by_whom(setting)}",
-                hint="end that process, or set HATCHWAY_GATEWAY_PORT to another port (0 = any free one)",
+                hint=f"end that process, or set {purpose.variable} to another port (0 = any free one)",
             )
         return setting
     port = _read(remembered)
     if port is None or not is_free(host, port):
-        port = _any_free(host) if setting == 0 else _next_free(host)
+        port = _any_free(host) if setting == 0 else _next_free(host, purpose)
     _write(remembered, port)
     return port
 
@@ -45,8 +59,26 @@ def ip_address(host: str) -> str:
         ) from None
 
 
+def listen(host: str, setting: int | None, remembered: Path, purpose: Purpose) -> socket.socket:
+    """A socket that listens on the port of `choose_port`. Raises GatewayError when somebody takes it meanwhile."""
+    port = choose_port(host, setting, remembered, purpose)
+    try:
+        listener = _bound(host, port)
+    except OSError as exc:
+        raise GatewayError(f"cannot listen on {host}:{port}: {exc.strerror}", hint="try again") from exc
+    listener.listen(_BACKLOG)
+    listener.setblocking(False)
+    return listener
+
+
+def to_url(host: str, port: int) -> str:
+    """Where a client on this machine reaches a server that listens there, without a slash at the end."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def is_free(host: str, port: int) -> bool:
-    """Whether Envoy could listen there. Raises GatewayError when the address is not this machine's."""
+    """Whether a server could listen there. Raises GatewayError when the address is not this machine's."""
     try:
         with _bound(host, port):
             return True
@@ -75,13 +107,13 @@ def _any_free(host: str) -> int:
         return int(probe.getsockname()[1])
 
 
-def _next_free(host: str) -> int:
-    for port in range(DEFAULT_GATEWAY_PORT, DEFAULT_GATEWAY_PORT + _TRIED_AFTER_DEFAULT):
+def _next_free(host: str, purpose: Purpose) -> int:
+    for port in range(purpose.default, purpose.default + _TRIED_AFTER_DEFAULT):
         if is_free(host, port):
             return port
     raise GatewayError(
-        f"no port from {DEFAULT_GATEWAY_PORT} to {DEFAULT_GATEWAY_PORT + _TRIED_AFTER_DEFAULT - 1} is free",
-        hint="set HATCHWAY_GATEWAY_PORT to another port (0 = any free one)",
+        f"no port from {purpose.default} to {purpose.default + _TRIED_AFTER_DEFAULT - 1} is free",
+        hint=f"set {purpose.variable} to another port (0 = any free one)",
     )
 
 

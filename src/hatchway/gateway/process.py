@@ -14,12 +14,14 @@ import logging
 import os
 import resource
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from hatchway.contract import PROCESS_VARIABLE
 from hatchway.errors import GatewayError
 from hatchway.gateway.bootstrap import bootstrap_hash, make_bootstrap
 from hatchway.gateway.companion import Companion, end, write_file
+from hatchway.gateway.served import Served
 from hatchway.gateway.stats import Admin
 from hatchway.processes import Command, Identity, Mark, find_marked, is_alive, reap, spawn
 from hatchway.settings import Settings
@@ -34,10 +36,11 @@ _POLL_S = 0.02
 
 
 class EnvoyProcess:
-    """One Envoy at a time."""
+    """One Envoy at a time. `on_end` is told what one has served when it is ended, after its last request."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, on_end: Callable[[Served], None] = lambda served: None) -> None:
         self._settings = settings
+        self._on_end = on_end
         self._companion = Companion("Envoy", settings.logs_dir / "envoy.log", settings.gateway_dir / "envoy.json")
         self._port = 0
         self.admin = Admin(settings.admin_socket)
@@ -45,6 +48,14 @@ class EnvoyProcess:
     @property
     def pid(self) -> int | None:
         return self._companion.pid
+
+    async def served(self) -> Served:
+        """What the one that runs now has served. Raises GatewayError."""
+        before = self._companion.identity
+        by_api = await self.admin.served()
+        if before is None or before != self._companion.identity:
+            raise GatewayError("Envoy was started again while it was asked what it has served")
+        return Served(_name(before), by_api)
 
     # --- finding one -------------------------------------------------------------------------------------
     def adopt(self) -> int | None:
@@ -137,6 +148,8 @@ class EnvoyProcess:
                 await self.admin.drain()
                 while await self.admin.downstream_in_flight():  # noqa: ASYNC110  # another process has no event for it
                     await asyncio.sleep(_POLL_S)
+        with contextlib.suppress(GatewayError):
+            self._on_end(Served(_name(identity), await self.admin.served()))
         await end(identity)
 
     # --- files -------------------------------------------------------------------------------------------
@@ -153,6 +166,10 @@ class EnvoyProcess:
         path = self._settings.gateway_dir / "bootstrap.json"
         write_file(path, json.dumps(self._bootstrap(), indent=1))
         return path
+
+
+def _name(identity: Identity) -> str:
+    return f"{identity.pid}:{identity.start_time}"
 
 
 def find_envoy(setting: str | None) -> Path:

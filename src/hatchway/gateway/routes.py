@@ -14,6 +14,7 @@ class Endpoint:
 
     address: str  # path of a unix socket
     is_draining: bool = False
+    revision: str = ""  # that it runs, for those who count
 
 
 @dataclass(frozen=True)

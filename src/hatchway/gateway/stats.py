@@ -1,4 +1,4 @@
-"""What Envoy counts, read from its admin socket: requests in flight at each endpoint, answers of each API by code."""
+"""What Envoy counts, read from its admin socket: requests in flight at each endpoint, those of each API, answers."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import asyncio
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hatchway.errors import GatewayError
 from hatchway.gateway.envoy import CLUSTER_PREFIX
+from hatchway.gateway.served import FILTER, Tally, read_served
 
 _TIMEOUT_S = 5.0
 # Envoy writes the cluster's name into a statistic with "_" for ":".
 _STAT_PREFIX = "cluster." + CLUSTER_PREFIX.replace(":", "_")
-_ANSWERS = re.compile(re.escape(_STAT_PREFIX) + r"([^.\s]+)\.upstream_rq_(\d{3}): (\d+)")
+_COMPLETED = "http.gateway.downstream_rq_completed"
 _LOADS = re.compile(re.escape(_STAT_PREFIX) + r"([^.\s]+)\.upstream_rq_(active|total): (\d+)")
 
 
@@ -26,6 +27,14 @@ class Requests:
 
     in_flight: int = 0
     total: int = 0
+
+
+@dataclass(frozen=True)
+class Load:
+    """All requests at one moment."""
+
+    by_api: Mapping[str, Requests] = field(default_factory=dict)  # one that never had any may be missing
+    completed: int = 0  # requests that are over since Envoy started, whoever answered them
 
 
 class Admin:
@@ -54,21 +63,21 @@ class Admin:
             totals[address] = totals.get(address, 0) + active
         return totals
 
-    async def answers(self) -> dict[str, dict[int, int]]:
-        """API -> HTTP status -> answers since Envoy started."""
-        text = await self._get(f"/stats?usedonly&filter=^{re.escape(_STAT_PREFIX)}.*upstream_rq_[0-9]*$")
-        totals: dict[str, dict[int, int]] = {}
-        for name, status, count in _ANSWERS.findall(text):
-            totals.setdefault(name, {})[int(status)] = int(count)
-        return totals
+    async def served(self) -> dict[str, Tally]:
+        """API -> its requests that are over, since Envoy started; "" for those of no API."""
+        return read_served(await self._get(f"/stats?usedonly&histogram_buckets=cumulative&filter={FILTER}"))
 
-    async def requests(self) -> dict[str, Requests]:
-        """API -> its requests; one that never had any may be missing. Cheap enough for every second."""
-        text = await self._get(f"/stats?usedonly&filter=^{re.escape(_STAT_PREFIX)}[^.]*.upstream_rq_(active|total)$")
+    async def load(self) -> Load:
+        """What is under way. Cheap enough for every second."""
+        text = await self._get(
+            f"/stats?usedonly&filter=^({re.escape(_STAT_PREFIX)}[^.]*.upstream_rq_(active|total)|{_COMPLETED})$"
+        )
         found: defaultdict[str, dict[str, int]] = defaultdict(dict)
         for name, what, count in _LOADS.findall(text):
             found[name][what] = int(count)
-        return {name: Requests(counts.get("active", 0), counts.get("total", 0)) for name, counts in found.items()}
+        by_api = {name: Requests(counts.get("active", 0), counts.get("total", 0)) for name, counts in found.items()}
+        completed = text.partition(f"{_COMPLETED}: ")[2].partition("\n")[0]
+        return Load(by_api, int(completed or 0))
 
     async def _get(self, path: str) -> str:
         return await self._call("GET", path)

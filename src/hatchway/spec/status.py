@@ -153,6 +153,10 @@ class GatewayStatus(Wire):
     url: str
 
 
+class Address(Wire):
+    url: str
+
+
 class Status(Wire):
     """`status -o json`."""
 
@@ -161,6 +165,8 @@ class Status(Wire):
     home: str
     apis: dict[str, int]  # how many APIs there are in each phase
     disk_bytes: dict[str, int]  # by folder of the home
+    dashboard: Address | None = None  # None: an engine that has none yet
+    metrics: Address | None = None  # where Prometheus reads them
 
 
 class LogLine(Wire):

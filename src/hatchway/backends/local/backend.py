@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from pathlib import Path
 
 import hatchway
-from hatchway.backends import Replica, Workload
+from hatchway.backends import Measures, Replica, Workload
 from hatchway.backends.local import control
 from hatchway.backends.local.adoption import adopt_slots
 from hatchway.backends.local.bytecode import find_stale
@@ -23,6 +23,7 @@ from hatchway.backends.local.capacity import Needs
 from hatchway.backends.local.environments import Environments
 from hatchway.backends.local.life import end, kill, live, refresh
 from hatchway.backends.local.logs import ApiLogs, Wanted
+from hatchway.backends.local.measuring import measure
 from hatchway.backends.local.memory import rss_bytes
 from hatchway.backends.local.shortage import Crowd, find_shortage
 from hatchway.backends.local.slots import Slot, SlotFolder, make_id
@@ -125,6 +126,9 @@ class LocalBackend:
 
     def observe(self, api: str | None = None) -> Sequence[Replica]:
         return [slot.to_replica() for slot in self._world.slots.values() if api is None or slot.api == api]
+
+    async def measure(self) -> Mapping[str, Measures]:
+        return await measure(list(self._world.slots.values()))
 
     async def drain(self, replica_id: str, *, for_good: bool = False) -> None:
         slot = self._world.slots.get(replica_id)

@@ -7,10 +7,12 @@ import json
 
 from hatchway.contract import (
     CONTROL_DRAIN,
+    CONTROL_METRICS,
     CONTROL_MODULES,
     CONTROL_READY,
     CONTROL_RESUME,
     CONTROL_STATS,
+    MetricSeries,
     ReplicaStats,
 )
 
@@ -43,6 +45,15 @@ async def read_modules(socket_path: str, *, timeout_s: float = 5.0) -> tuple[str
     status, body = await _ask(socket_path, f"GET {CONTROL_MODULES}", timeout_s=timeout_s)
     try:
         return tuple(json.loads(body)["modules"]) if status == 200 else ()
+    except (ValueError, KeyError, TypeError) as exc:
+        raise Unanswered(f"{socket_path} answered something else: {exc}") from exc
+
+
+async def read_metrics(socket_path: str, *, timeout_s: float = 2.0) -> tuple[MetricSeries, ...]:
+    """What the replica measures. Raises Unanswered."""
+    status, body = await _ask(socket_path, f"GET {CONTROL_METRICS}", timeout_s=timeout_s)
+    try:
+        return tuple(MetricSeries(**series) for series in json.loads(body)["metrics"]) if status == 200 else ()
     except (ValueError, KeyError, TypeError) as exc:
         raise Unanswered(f"{socket_path} answered something else: {exc}") from exc
 

@@ -6,9 +6,11 @@ Devices are named by UUID, which stays the same when a driver numbers them anew.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
+
+from hatchway.backends import GpuUse
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,33 @@ def choose(wanted: int, devices: Iterable[Device], reserved: Iterable[str]) -> t
 def variables(uuids: tuple[str, ...]) -> Mapping[str, str]:
     """What a replica's environment says of its devices. None reserved hides all of them."""
     return {"CUDA_VISIBLE_DEVICES": ",".join(uuids)}
+
+
+def read_use(uuids: Collection[str]) -> tuple[GpuUse, ...]:
+    """How busy these are now; nothing of those that the driver does not know or will not tell. Blocks for some ms."""
+    if not uuids:
+        return ()
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return ()
+    try:
+        return tuple(use for uuid in sorted(uuids) if (use := _use_of(uuid)) is not None)
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _use_of(uuid: str) -> GpuUse | None:
+    import pynvml
+
+    try:
+        handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
+        used = int(pynvml.nvmlDeviceGetMemoryInfo(handle).used)
+        return GpuUse(uuid, used, pynvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100)
+    except pynvml.NVMLError:
+        return None
 
 
 def _ask_nvml() -> tuple[Device, ...]:

@@ -74,7 +74,7 @@ def account(slot: Slot, code: int | None, world: Surroundings) -> None:
         [*slot.exits, restarts.Exit(now, code, None if slot.ready_since is None else now - slot.ready_since)]
     )
     slot.process = slot.ready_since = slot.rss_bytes = slot.killed_for = None
-    slot.in_flight = slot.queued = 0
+    slot.in_flight = slot.queued = slot.refused = 0
     slot.devices = ()
     slot.reason, slot.message = reason, message
     _clean_up_process(slot)
@@ -157,6 +157,7 @@ async def refresh(slot: Slot, world: Surroundings) -> None:
     was_busy = slot.in_flight + slot.queued > 0
     slot.answered_at, slot.handler = world.monotonic(), stats.handler
     slot.in_flight, slot.queued, slot.slots = stats.in_flight, stats.queued, stats.max_concurrency
+    slot.refused = stats.refused
     if slot.state == "draining" and was_busy and stats.in_flight + stats.queued == 0:
         world.on_change(slot.api)
 

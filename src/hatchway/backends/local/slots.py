@@ -152,6 +152,7 @@ class Slot:
     rss_bytes: int | None = None
     in_flight: int = 0
     queued: int = 0
+    refused: int = 0
     slots: int | None = None
     handler: str = ""
     start: StartKind = ""
@@ -247,6 +248,7 @@ class Slot:
             rss_bytes=self.rss_bytes,
             in_flight=self.in_flight,
             queued=self.queued,
+            refused=self.refused,
             slots=self.slots,
             handler=self.handler,
             start=self.start,

@@ -1,0 +1,68 @@
+"""Counts, timelines and the answer to Prometheus of one engine, put together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from hatchway.backends import Backend
+from hatchway.gateway.gateway import Gateway
+from hatchway.gateway.served import Served
+from hatchway.metrics.collector import Collector, Drift, Sources, no_drift
+from hatchway.metrics.counts import Counts, Facts
+from hatchway.metrics.sampling import Sampler
+from hatchway.spec.status import ApiStatus
+from hatchway.spec.timeline import Sparkline, Timeline
+
+
+class Metrics:
+    """`wanted` says how many replicas each API should have, `statuses` how all APIs are, `drift` what drifts."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        backend: Backend,
+        facts: Facts,
+        wanted: Callable[[], Mapping[str, int]],
+        statuses: Callable[[], Sequence[ApiStatus]],
+        drift: Callable[[], Drift] = no_drift,
+    ) -> None:
+        self._counts = Counts(gateway.served, facts)
+        self._sampler = Sampler(self._counts, gateway, backend.observe, wanted, time.monotonic, time.time)
+        self._collector = Collector(
+            Sources(
+                counts=self._counts,
+                load=gateway.load,
+                waiting=gateway.waiting,
+                wanted=wanted,
+                statuses=statuses,
+                observe=backend.observe,
+                measure=backend.measure,
+                drift=drift,
+            )
+        )
+
+    def restore(self, apis: Sequence[str]) -> None:
+        """Take up what a former engine counted, before the gateway starts."""
+        self._counts.restore(apis)
+
+    def ended(self, served: Served) -> None:
+        """An Envoy has ended after having served this much."""
+        self._counts.take(served)
+        self._counts.save()
+
+    async def run(self) -> None:
+        """Look at every API until cancelled."""
+        await self._sampler.run()
+
+    async def text(self) -> str:
+        """All metrics, as Prometheus reads them."""
+        return await self._collector.text()
+
+    def timeline(self, api: str, window_s: float) -> Timeline:
+        """Of one API, the window that ends now."""
+        return self._sampler.timeline(api, window_s)
+
+    def sparklines(self) -> Mapping[str, Sparkline]:
+        """Of all APIs that were not at rest."""
+        return self._sampler.sparklines()
