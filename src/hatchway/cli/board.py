@@ -135,7 +135,7 @@ def _row(board: Board, api: ApiStatus, spark_width: int) -> list[str | Cell]:
         Cell(api.name, "bold"),
         status_cell(api.status),
         Cell(f"{counts.ready}/{counts.desired}", "yellow" if counts.ready < counts.desired else ""),
-        Cell(sparkline(spark.requests_per_s if spark is not None else (), spark_width), "cyan"),
+        "" if spark is None else Cell(sparkline(spark.requests_per_s, spark_width), "cyan"),
         format_rate(rate_now(spark)) if spark is not None else "",
         "" if p95 is None else format_ms(p95),
         error_cell(error_share(spark)),

@@ -65,11 +65,11 @@ def _slice(left: float) -> str:
 
 
 def round_up(value: float) -> float:
-    """The next of 1, 2, 5, 10, 20, ... so that a scale is easy to read and seldom moves."""
+    """The next of 1, 2, 3, 4, 6, 8, 10, 20, ... so that a scale is easy to read and seldom moves."""
     if value <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
-    return next((step * power for step in (1, 2, 5) if value <= step * power * (1 + 1e-9)), 10 * power)
+    return next((step * power for step in (1, 2, 3, 4, 6, 8) if value <= step * power * (1 + 1e-9)), 10 * power)
 
 
 def bar(share: float, width: int) -> str:

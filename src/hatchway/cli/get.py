@@ -51,12 +51,13 @@ def get(
         str | None,
         typer.Argument(metavar="[NAME]", help="Name of an API. Default: list them all.", autocompletion=complete_api),
     ] = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow changes until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it live until Ctrl-C.")] = False,
     output: FormatOption = Format.table,
 ) -> None:
     """List the APIs, or show everything about one.
 
-    Of one API: status and reason, replicas, revisions, and how to call it.
+    Of one API: status and reason, replicas, revisions, and how to call it. With --watch the terminal shows it live,
+    with requests, latencies, drift, scaling and the log; a pipe gets a line, or a JSON object, for each change.
     """
     out = Output.open(output)
     if name is None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 WIDE = 120  # characters: then three charts stand side by side, else two
 CHART_HEIGHTS = (8, 4)  # on a terminal of at least TALL lines, and on a smaller one
 TALL = 40
+SMALLEST_WITH_CHARTS = 18  # lines
 GAP = "  "
 LEAST_LOG_LINES = 4
 BAR_WIDTH = 20
@@ -124,7 +125,7 @@ class Plot:
 
 
 def _charts(timeline: Timeline | None, size: Size) -> Iterator[Text]:
-    if timeline is None or not timeline.requests_per_s:
+    if timeline is None or not timeline.requests_per_s or size.height < SMALLEST_WITH_CHARTS:
         return
     plots = [
         Plot("requests/s", timeline.requests_per_s, mean, format_rate, "cyan"),
@@ -185,9 +186,11 @@ def _drift(page: Page, width: int) -> list[Text]:
 
 
 def _scaling(page: Page, width: int, now: float) -> list[Text]:
+    """The newest decision and those that moved something; `hatchway why` has them all."""
     rows: list[list[str | Cell]] = [
         [Cell(format_age(step.at, now), "dim"), Cell(step.message, "bold" if step.before != step.replicas else "")]
-        for step in page.steps
+        for index, step in enumerate(page.steps)
+        if index == 0 or step.before != step.replicas
     ]
     return aligned(rows, width, "  ") if rows else []
 
@@ -201,10 +204,16 @@ def _log(lines: Sequence[LogLine], width: int, room: int) -> list[Text]:
 
 
 def _log_line(line: LogLine) -> Text:
-    message = "".join(printable([line.message.split("\n")[0]]))
+    message = "".join(printable([_gist(line.message)]))
     return to_text(
         Cell(f"  {line.time[11:19]} {line.replica} ", "dim"), Cell(message, LEVEL_STYLES.get(line.level, ""))
     )
+
+
+def _gist(message: str) -> str:
+    """The line of a message that says most: of a traceback the last one."""
+    lines = message.strip().splitlines() or [""]
+    return lines[-1] if lines[0].startswith("Traceback (") else lines[0]
 
 
 def _without_empty_columns(rows: Sequence[Sequence[str | Cell]]) -> list[list[str | Cell]]:

@@ -14,7 +14,7 @@ from hatchway.client.connection import ANSWER_TIMEOUT_S, raise_for
 from hatchway.client.events import Deleted, Events, log_line
 from hatchway.spec.alerts import AlertStatus, AlertTest
 from hatchway.spec.requests import RollbackRequest, ScaleRequest
-from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status, Wire
+from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
 from hatchway.spec.timeline import Sparkline, Timeline
 
 T = TypeVar("T")
@@ -51,17 +51,17 @@ class Stream(Generic[T_co]):
     is_endless: bool
 
 
-class FieldVerdict(Wire):
+class FieldVerdict(BaseModel):
     verdict: str
     explanation: str = ""
 
 
-class WatchedField(Wire):
+class WatchedField(BaseModel):
     name: str
     drift: FieldVerdict | None = None
 
 
-class DriftReport(Wire):
+class DriftReport(BaseModel):
     """What `/v1/apis/{name}/monitoring` says of drift; it says more of the fields."""
 
     verdict: str
