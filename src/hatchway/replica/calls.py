@@ -155,8 +155,8 @@ class Call(Exchange):
             self.refuse()
 
     def client_left(self) -> None:
-        if not self._app.gate.withdraw(self) and self._task is not None:
-            self._task.cancel()
+        if not self._app.gate.withdraw(self):
+            self._stop()
 
     def _answer_other_verb(self) -> None:
         methods = self._app.handler.methods
@@ -182,8 +182,15 @@ class Call(Exchange):
         if not is_running:
             self._app.counts.requests += 1
         self.answer_error(504, "timeout", f"the request timed out{waited}")
-        if is_running and self._task is not None:
+        if is_running:
+            self._stop()
+
+    def _stop(self) -> None:
+        """Nobody waits for the answer any more."""
+        if self._task is not None:
             self._task.cancel()
+        elif self.batch is not None:
+            self.batch.caller_gone()
 
     def refuse(self) -> None:
         self._app.counts.refused += 1
