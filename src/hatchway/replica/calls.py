@@ -251,6 +251,8 @@ class Call(Exchange):
     async def answer_and_leave_follow_up(self) -> None:
         """Returns when the follow-up has its turn: until then it keeps the slot of its call."""
         self.give()
+        if self._follow_up is None:
+            return
         has_started = self._app.workers.loop.create_future()
         self._leave_follow_up(lambda: has_started.set_result(None))
         await has_started
@@ -411,6 +413,8 @@ class Call(Exchange):
         return render(result, self.fields.get(_ACCEPT, b""))
 
     def _give(self, answer: Answer) -> None:
+        if self.answered or self.gone:
+            self._follow_up = None  # of a result that nobody got, and that will be asked for again
         if not self.answered:  # by the timeout
             self.failed = answer.status >= 500
             self.answer(answer.status, answer.content_type, answer.body, answer.extra)
