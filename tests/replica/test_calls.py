@@ -524,11 +524,12 @@ def test_a_length_that_a_response_states_holds() -> None:
             return Response("body", headers={"content-length": "2", "transfer-encoding": "chunked", "x-mine": payload})
     """
 
-    def asked(status: int, length: str, *pieces: str) -> bytes:
-        body = json.dumps([status, length, pieces]).encode()
-        return replica.raw(http_post(body) + http_post(b'[200, "2", ["ok"]]'))
+    with a_replica(handler) as running:
 
-    with a_replica(handler) as replica:
+        def asked(status: int, length: str, *pieces: str) -> bytes:
+            body = json.dumps([status, length, pieces]).encode()
+            return running.raw(http_post(body) + http_post(b'[200, "2", ["ok"]]'))
+
         for received in (
             asked(200, "4", "ab", "cd"),
             asked(200, "", "abcd"),
@@ -543,14 +544,14 @@ def test_a_length_that_a_response_states_holds() -> None:
             assert received.count(b"HTTP/1.1 ") == 1  # cut: nobody can tell where the next one begins
         assert asked(200, "3, 4", "abc").startswith(b"HTTP/1.1 500")
         assert asked(200, "-1", "abc").startswith(b"HTTP/1.1 500")
-        log = "".join(replica.messages(level="ERROR"))
+        log = "".join(running.messages(level="ERROR"))
         assert "the response is longer than its content-length" in log
         assert "the response ends 1 bytes before its content-length" in log
         assert "the content-length of the response is not one number" in log
-        whole = replica.request("PUT", body=b'"1"', headers={"content-type": "application/json"})
+        whole = running.request("PUT", body=b'"1"', headers={"content-type": "application/json"})
         assert (whole.body, whole.headers["content-length"]) == (b"body", "4")
         assert "transfer-encoding" not in whole.headers
-        split = replica.request("PUT", body=b'"a\\r\\nset-cookie: b"', headers={"content-type": "application/json"})
+        split = running.request("PUT", body=b'"a\\r\\nset-cookie: b"', headers={"content-type": "application/json"})
         assert (split.status, split.headers.get("set-cookie")) == (500, None)
 
 

@@ -29,7 +29,8 @@ class Batch:
         self._method = method
         self._calls = calls
         self._context = app.context.copy()
-        self._context.run(current_request_id.set, calls[0].request_id if len(calls) == 1 else None)
+        self._request_id = calls[0].request_id if len(calls) == 1 else None
+        self._context.run(current_request_id.set, self._request_id)
         self._task: asyncio.Task[None] | None = None
         self._thread_id: int | None = None
         self._is_over = False  # the method has returned: what follows is nobody's to cancel
@@ -134,10 +135,12 @@ class Batch:
         joined = {}
         for call in self._calls:
             if call.failure is None:
+                current_request_id.set(call.request_id)  # for what validators log
                 try:
                     joined[call] = call.arguments()
                 except BaseException as exc:  # noqa: BLE001 (as above; validators are the user's code, too)
                     call.failure = exc
+        current_request_id.set(self._request_id)
         return joined
 
     def _groups(self, joined: dict[Call, dict[str, Any]]) -> list[list[Call]]:
