@@ -235,15 +235,24 @@ class Listener:
         for connection in list(self.connections):
             connection.close_if_idle()
 
-    def cut_unfinished_requests(self) -> None:
-        """Give up on clients that began to send a request and did not end it."""
+    async def wait_empty(self, grace_s: float) -> None:
+        """Returns when every connection is closed.
+
+        Those that are idle each time when `grace_s` is over are closed: they may have come after the last look. Clients
+        that began to send a request and did not end it are given up.
+        """
+        while self.connections:
+            try:
+                async with asyncio.timeout(grace_s):
+                    await self._empty.wait()
+            except TimeoutError:
+                self.close_idle()
+                self._cut_unfinished_requests()
+
+    def _cut_unfinished_requests(self) -> None:
         for connection in list(self.connections):
             if connection.is_only_receiving:
                 connection.cut()
-
-    async def wait_empty(self) -> None:
-        """Returns when every connection is closed."""
-        await self._empty.wait()
 
     def opened(self, connection: Connection) -> None:
         self.connections.add(connection)
