@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -21,6 +22,10 @@ from contextlib import contextmanager
 
 import uvloop
 
+from hatchway.alerts.clock import SystemClock
+from hatchway.alerts.facts import to_traffic
+from hatchway.alerts.sender import post
+from hatchway.alerts.watch import Sources, Watch
 from hatchway.backends.local import LocalBackend
 from hatchway.control_api.app import make_app
 from hatchway.control_api.listener import Listener
@@ -90,6 +95,19 @@ class Engine:
         )
         self._store = store
         self.metrics = Metrics(self.gateway, self.backend, store, self.controller.wanted, self.controller.list)
+        self._alerts = Watch(
+            Sources(
+                settings=lambda: {api: spec.monitoring.alerts for api, spec in self.controller.specs().items()},
+                status=self.controller.get,
+                traffic=lambda api, window_s: to_traffic(self.metrics.timeline(api, window_s)),
+                drift=lambda api: None,
+            ),
+            store,
+            post,
+            SystemClock(),
+            default_webhook=settings.alert_webhook,
+            machine=socket.gethostname(),
+        )
         self._plane = Plane(
             settings,
             self.controller,
@@ -97,6 +115,7 @@ class Engine:
             self.gateway,
             blobs,
             self.metrics,
+            self._alerts,
             self.shutdown.request,
             self.listener,
         )
@@ -124,6 +143,7 @@ class Engine:
                 "backend": self.backend.run(),
                 "gateway": self.gateway.run(),
                 "controller": self.controller.run(),
+                "alerts": self._alerts.run(),
                 "metrics": self.metrics.run(),
                 "control API": serve(make_app(self._plane), self.settings.engine_socket, self._beside()),
                 "shutdown": self.shutdown.wait(),
@@ -222,7 +242,7 @@ def main() -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True
     )
-    for noisy in ("httpx", "grpc", "uvicorn.error"):
+    for noisy in ("httpx", "grpc", "uvicorn.error"):  # httpx would also tell the addresses of webhooks
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         settings = Settings.from_environment(os.environ)

@@ -217,6 +217,8 @@ def _environment(settings: Settings) -> dict[str, str]:
         found["HATCHWAY_DASHBOARD_PORT"] = str(settings.dashboard_port)
     if settings.envoy is not None:
         found["HATCHWAY_ENVOY"] = settings.envoy
+    if settings.alert_webhook is not None:
+        found["HATCHWAY_ALERT_WEBHOOK"] = settings.alert_webhook
     return found
 
 

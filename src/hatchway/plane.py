@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hatchway import __version__
+from hatchway.alerts.watch import Watch
 from hatchway.backends import Backend
 from hatchway.control_api.listener import Listener
 from hatchway.control_api.plane import ShutdownMode
@@ -18,6 +19,7 @@ from hatchway.controller.controller import Controller
 from hatchway.gateway.gateway import Gateway
 from hatchway.metrics.metrics import Metrics
 from hatchway.settings import Settings
+from hatchway.spec.alerts import AlertStatus, AlertTest
 from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.logs import LogQuery
 from hatchway.spec.requests import ScaleRequest
@@ -55,6 +57,7 @@ class Plane:
         gateway: Gateway,
         blobs: Blobs,
         metrics: Metrics,
+        alerts: Watch,
         request_shutdown: Callable[[ShutdownMode, str | None], None],
         listener: Listener,
     ) -> None:
@@ -63,6 +66,7 @@ class Plane:
         self._backend = backend
         self._gateway = gateway
         self._blobs = blobs
+        self._alerts = alerts
         self._metrics = metrics
         self._request_shutdown = request_shutdown
         self._listener = listener
@@ -83,6 +87,12 @@ class Plane:
 
     def scaling(self, name: str) -> Sequence[ScalingStep]:
         return self._controller.scaling(name)
+
+    def alerts(self) -> Sequence[AlertStatus]:
+        return self._alerts.list()
+
+    async def test_alert(self, name: str) -> AlertTest:
+        return await self._alerts.test(name)
 
     def timeline(self, name: str, window_s: float) -> Timeline:
         self._controller.get(name)

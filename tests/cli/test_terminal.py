@@ -88,8 +88,31 @@ def test_watching_redraws_and_ctrl_c_ends_it(cli: CommandLine) -> None:
         screen.read_until("NewsArrived")
         screen.process.send_signal(2)
         assert screen.read_to_the_end() == 130
-    assert "interrupted" in screen.seen
+    assert screen.seen.index("\x1b[?1049h") < screen.seen.index("starting")  # a screen of its own ...
+    assert screen.seen.index("\x1b[?1049l") < screen.seen.index("interrupted")  # ... that is gone before the note
     assert "Traceback" not in screen.seen
+
+
+def test_watching_the_list_follows_apis_that_come_and_go(cli: CommandLine) -> None:
+    cli.engine.change(an_api("iris"))
+    with terminal(cli, "get", "--watch") as screen:
+        screen.read_until("1 API")
+        cli.engine.change(an_api("text"))
+        screen.read_until("2 APIs")
+        screen.process.send_signal(2)
+        assert screen.read_to_the_end() == 130
+
+
+def test_an_api_that_is_deleted_ends_its_page(cli: CommandLine) -> None:
+    cli.engine.change(an_api("iris"))
+    with terminal(cli, "get", "iris", "--watch") as screen:
+        screen.read_until("iris")
+        cli.engine.change(gone="iris")
+        assert screen.read_to_the_end() == 0
+    assert "iris is deleted" in screen.seen
+    with terminal(cli, "get", "iris", "--watch") as screen:
+        assert screen.read_to_the_end() == 3
+    assert "\x1b[?1049h" not in screen.seen
 
 
 @pytest.mark.usefixtures("project")

@@ -15,6 +15,7 @@ from typing import Any
 from hatchway import __version__
 from hatchway.control_api.app import ShutdownMode, make_app, serve
 from hatchway.errors import Conflict, NotFound, UsageError
+from hatchway.spec.alerts import AlertStatus, AlertTest
 from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.logs import LogQuery
 from hatchway.spec.requests import ScaleRequest
@@ -77,6 +78,8 @@ class MemoryPlane:
         self.entries: list[HistoryEntry] = []
         self.steps: list[ScalingStep] = []
         self.stories: dict[str, RequestStory] = {}
+        self.raised: list[AlertStatus] = []
+        self.webhook_works = True
         self.logs_asked: list[dict[str, Any]] = []
         self.uploads: list[str] = []  # "stream SHA" or "path PATH"
         self.fails = False  # whether `status` finds what the engine did not expect
@@ -137,6 +140,14 @@ class MemoryPlane:
     def scaling(self, name: str) -> Sequence[ScalingStep]:
         self.get(name)
         return self.steps
+
+    def alerts(self) -> Sequence[AlertStatus]:
+        return self.raised
+
+    async def test_alert(self, name: str) -> AlertTest:
+        self.get(name)
+        receiver = "answered 200" if self.webhook_works else "cannot be reached"
+        return AlertTest(api=name, webhook="https://hooks.test/…", taken=self.webhook_works, receiver=receiver)
 
     def timeline(self, name: str, window_s: float) -> Timeline:
         self.get(name)

@@ -114,6 +114,16 @@ def test_a_request_past_its_timeout_is_504_at_once(path: str) -> None:
         replica.until(in_flight=0)
 
 
+def test_a_request_that_leaves_no_time_never_reaches_the_application() -> None:
+    with an_app() as replica:
+        for patience in ("0", "-1"):
+            answer = replica.post({}, "/predict", x_request_timeout=patience)
+            assert (answer.status, answer.error["kind"]) == (504, "timeout")
+        assert replica.stats().requests == 2
+        assert replica.post({}, "/predict").status == 200
+        assert replica.messages(message="predicting") == ["predicting"]
+
+
 def test_a_full_queue_answers_503() -> None:
     with (
         an_app(max_concurrency=1, max_queue_length=1) as replica,

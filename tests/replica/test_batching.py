@@ -166,6 +166,44 @@ def test_one_that_leaves_while_it_runs_does_not_disturb_the_others(source: str, 
             assert sorted(future.result().json() for future in others) == list(range(7))
 
 
+ENDLESS = """
+import asyncio
+
+class Handler:
+    async def handle_post(self, payload):
+        print("begun", len(payload))
+        try:
+            if "hold" in payload:
+                await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            print("cancelled")
+            raise
+        return payload
+"""
+
+
+def test_an_async_batch_is_cancelled_when_all_have_left() -> None:
+    body = json.dumps("hold").encode()
+    head = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+    with a_replica(ENDLESS, batch_max_size=2, batch_max_wait_s=60.0, timeout_s=0) as replica:
+        with replica.connect() as first, replica.connect() as second:
+            for sock in (first, second):
+                sock.sendall(head % len(body) + body)
+            replica.until(in_flight=2)
+        replica.until(in_flight=0)
+        assert replica.messages(stream="stdout") == ["begun 2", "cancelled"]
+        assert replica.messages(level="ERROR") == []
+
+
+def test_an_async_batch_is_cancelled_when_all_have_run_out_of_time() -> None:
+    with a_replica(ENDLESS, batch_max_size=2) as replica:
+        assert replica.post("hold", x_request_timeout="0.2").status == 504
+        replica.until(in_flight=0)
+        assert replica.post("next").text == "next"
+        assert replica.messages(stream="stdout") == ["begun 1", "cancelled", "begun 1"]
+        assert replica.messages(level="ERROR") == []
+
+
 def test_whose_time_is_up_gets_a_504_and_the_others_their_answers(source: str, fifo: str) -> None:
     with a_replica(source, batch_max_size=2, config={"fifo": fifo}) as replica, ThreadPoolExecutor(16) as pool:
         held = Held(replica, fifo, pool)

@@ -509,6 +509,52 @@ def test_starlette_responses_pass_through() -> None:
         assert replica.post("events").body == b'data: {"n":1}\n\ndata: {"n":2}\n\n'
 
 
+def test_a_length_that_a_response_states_holds() -> None:
+    handler = """
+    from starlette.responses import Response, StreamingResponse
+
+    class Handler:
+        def handle_post(self, payload):
+            status, length, pieces = payload
+            headers = {"transfer-encoding": "gzip", "connection": "upgrade"}
+            headers |= {"content-length": length} if length else {}
+            return StreamingResponse(iter(pieces), status, headers)
+
+        def handle_put(self, payload):
+            return Response("body", headers={"content-length": "2", "transfer-encoding": "chunked", "x-mine": payload})
+    """
+
+    with a_replica(handler) as running:
+
+        def asked(status: int, length: str, *pieces: str) -> bytes:
+            body = json.dumps([status, length, pieces]).encode()
+            return running.raw(http_post(body) + http_post(b'[200, "2", ["ok"]]'))
+
+        for received in (
+            asked(200, "4", "ab", "cd"),
+            asked(200, "", "abcd"),
+            asked(304, "4", "abcd"),
+            asked(204, "", "x"),
+        ):
+            assert received.count(b"HTTP/1.1 ") == 2  # what follows is an answer of its own
+            assert received.endswith(b"content-length: 2\r\n\r\nok")
+            assert b"gzip" not in received
+            assert b"upgrade" not in received
+        for received in (asked(200, "3", "ab", "cd"), asked(200, "5", "ab", "cd")):
+            assert received.count(b"HTTP/1.1 ") == 1  # cut: nobody can tell where the next one begins
+        assert asked(200, "3, 4", "abc").startswith(b"HTTP/1.1 500")
+        assert asked(200, "-1", "abc").startswith(b"HTTP/1.1 500")
+        log = "".join(running.messages(level="ERROR"))
+        assert "the response is longer than its content-length" in log
+        assert "the response ends 1 bytes before its content-length" in log
+        assert "the content-length of the response is not one number" in log
+        whole = running.request("PUT", body=b'"1"', headers={"content-type": "application/json"})
+        assert (whole.body, whole.headers["content-length"]) == (b"body", "4")
+        assert "transfer-encoding" not in whole.headers
+        split = running.request("PUT", body=b'"a\\r\\nset-cookie: b"', headers={"content-type": "application/json"})
+        assert (split.status, split.headers.get("set-cookie")) == (500, None)
+
+
 def test_forms_become_starlettes_form_data() -> None:
     handler = """
     async def predict(payload):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hatchway.replica.connection import Exchange, Listener
 from tests.replica.running import Running, a_replica, read_all
 
 HANDLER = """
@@ -211,3 +215,36 @@ def test_no_input_hangs_crashes_or_is_a_500(replica: Running, parts: list[bytes]
     assert b"HTTP/1.1 500" not in received
     assert replica.process.poll() is None
     replica.until(in_flight=0)
+
+
+# --- the end of a replica ------------------------------------------------------------------------------------
+class _Held(Exchange):
+    """Answered when the test says so."""
+
+    begun: ClassVar[asyncio.Queue[_Held]] = asyncio.Queue()
+
+    def begin(self) -> None:
+        self.begun.put_nowait(self)
+
+
+async def test_who_comes_late_or_never_ends_a_request_does_not_keep_a_replica_that_goes(tmp_path: Path) -> None:
+    listener = Listener(_Held, max_body_bytes=100)
+    path = str(tmp_path / "s")
+    server = await asyncio.get_running_loop().create_unix_server(listener.connect, path)
+    begun, half = b"GET /1 HTTP/1.1\r\nhost: x\r\n\r\n", b"GET /2 HTTP/1.1\r\nhost"
+    listener.close_idle()
+    reader, writer = await asyncio.open_unix_connection(path)  # connected after the last look
+    running, other = await asyncio.open_unix_connection(path)
+    other.write(begun + half)
+    held = await _Held.begun.get()
+    closing = asyncio.create_task(listener.wait_empty(0.05))
+    assert await reader.read() == b""
+    assert not closing.done()  # a request runs, and is waited for however long it takes
+    held.answer(200, b"", b"done")
+    async with asyncio.timeout(20):
+        with suppress(ConnectionResetError):
+            assert (await running.read()).endswith(b"done")  # what was begun behind it is given up
+        await closing
+    writer.close()
+    other.close()
+    server.close()

@@ -139,3 +139,29 @@ def test_it_does_not_run_when_there_was_no_answer_to_follow() -> None:
         replica.until(in_flight=0)
         replica.post("note", x_request_id="later")
         assert until_said(replica, "noted")["request_id"] == "later"
+
+
+def test_it_does_not_run_for_a_caller_who_was_told_of_the_timeout_or_has_left(tmp_path: Path) -> None:
+    fifo = a_fifo(tmp_path)
+    source = f"""
+    import time
+
+    def predict(payload, request):
+        if payload == "slow":
+            open({fifo!r}).read()
+        while payload == "left" and not request.client_gone:
+            time.sleep(0.001)
+        return "answered", lambda: print("after", payload)
+    """
+    request = b'POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 6\r\n\r\n"left"'
+    with a_replica(source, max_concurrency=1) as replica:
+        assert replica.post("slow", x_request_timeout="0.2").status == 504
+        release(fifo, "go")
+        replica.until(in_flight=0)
+        with replica.connect() as sock:
+            sock.sendall(request)
+            replica.until(in_flight=1)
+        replica.until(in_flight=0)
+        assert replica.post("quick").status == 200
+        until_said(replica, "after quick")
+        assert replica.messages(stream="stdout") == ["after quick"]

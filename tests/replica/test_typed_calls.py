@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import PIL.Image
@@ -183,3 +184,37 @@ def test_an_annotation_that_cannot_be_resolved_ends_the_replica_and_names_its_pl
     assert words.reason == "BadSignature"
     assert "class Handler: handle_post (handler.py:5)" in words.message
     assert "pd.DataFrame" in words.message
+
+
+NOTING = """
+import pydantic
+
+class Item(pydantic.BaseModel):
+    text: str
+
+    @pydantic.field_validator("text")
+    @classmethod
+    def note(cls, text):
+        print("validated", text[:5])
+        return text
+
+class Handler:
+    async def handle_post(self, payload: {annotation}):
+        return {answer}
+"""
+
+
+@pytest.mark.parametrize("size", [10, 100_000], ids=["in the loop", "in a thread"])
+@pytest.mark.parametrize("batch", [None, 4], ids=["alone", "in a batch"])
+def test_what_a_validator_prints_is_known_by_its_request(size: int, batch: int | None) -> None:
+    source = NOTING.format(
+        annotation="Item" if batch is None else "list[Item]", answer="1" if batch is None else "[1] * len(payload)"
+    )
+    with a_replica(source, batch_max_size=batch, batch_max_wait_s=60.0 if batch else 0.0) as replica:
+        with ThreadPoolExecutor(4) as pool:
+            sent = [
+                pool.submit(replica.post, {"text": f"text{n}" + "x" * size}, x_request_id=f"id{n}") for n in range(4)
+            ]
+            assert [one.result().status for one in sent] == [200] * 4
+        said = {record["message"]: record.get("request_id") for record in replica.records(stream="stdout")}
+        assert said == {f"validated text{n}": f"id{n}" for n in range(4)}

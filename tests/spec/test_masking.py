@@ -36,3 +36,13 @@ def test_a_literal_dollar_brace_stays_escaped() -> None:
     spec = parse_document(document, {})
     assert spec.handler.config == {"template": "${name}"}
     assert masked(spec, document)["handler"]["config"] == {"template": "$${name}"}
+
+
+def test_of_a_webhook_that_is_written_out_only_the_host_shows() -> None:
+    document = a_document(monitoring={"alerts": {"webhook": "https://ada:pw@hooks.slack.com/services/T0/B0/hunter2"}})
+    spec = parse_document(document, {})
+    assert masked(spec, document)["monitoring"]["alerts"]["webhook"] == "https://hooks.slack.com/…"
+    assert "hunter2" not in repr(spec)
+    document = a_document(monitoring={"alerts": {"webhook": "${URL}"}})
+    spec = parse_document(document, {"URL": "https://hooks.slack.com/services/T0/B0/hunter2"})
+    assert masked(spec, document)["monitoring"]["alerts"]["webhook"] == "${URL}"

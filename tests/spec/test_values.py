@@ -13,11 +13,14 @@ from hatchway.spec.values import (
     Wrong,
     byte_size,
     cores,
+    duration,
     flag,
     format_bytes,
     format_duration,
+    format_rate,
     parse_bytes,
     parse_duration,
+    rate,
     read_scalar,
     share,
     typed,
@@ -178,3 +181,27 @@ def test_numbers_that_json_cannot_carry_are_refused(text: str) -> None:
 
 def test_variables_anywhere_in_free_values_take_the_type_they_look_like() -> None:
     assert typed({"a": [Filled("1"), "1"], "b": Filled("yes")}) == {"a": [1, "1"], "b": True}
+
+
+@pytest.mark.parametrize(("written", "found"), [("5%", 0.05), ("0.5%", 0.005), ("100%", 1), (0.1, 0.1), (0, 0), (1, 1)])
+def test_a_rate_is_a_percentage_or_a_share_of_one(written: Any, found: float) -> None:
+    assert rate.read(written) == found
+    assert rate.read(format_rate(found)) == found
+
+
+@pytest.mark.parametrize("written", [5, "5", "101%", "-1%", "5 %", "%", -0.1, True, None, "1e1%"])
+def test_what_is_no_rate_is_refused(written: Any) -> None:
+    with pytest.raises(Wrong):
+        rate.read(written)
+
+
+def test_a_rate_is_written_as_a_percentage() -> None:
+    assert [format_rate(rate) for rate in (0.05, 0.005, 0.0, 1.0, 0.1)] == ["5%", "0.5%", "0%", "100%", "10%"]
+
+
+def test_a_duration_may_have_an_upper_bound() -> None:
+    rule = duration("10s", "1h")
+    assert rule.read("1h") == 3600
+    assert "from 10s to 1h" in rule.says
+    with pytest.raises(Wrong):
+        rule.read("61m")

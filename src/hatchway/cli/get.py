@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import compress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hatchway.cli.board import board_lines
 from hatchway.cli.connect import engine_if_used, engine_of, settings_here
 from hatchway.cli.curl import curl_line
 from hatchway.cli.example import example_of
+from hatchway.cli.looks import BoardLooks, PageLooks, again_and_again
 from hatchway.cli.names import api_name, complete_api
 from hatchway.cli.output import (
     Cell,
@@ -24,11 +27,15 @@ from hatchway.cli.output import (
     status_cell,
     to_text,
 )
-from hatchway.cli.watch import every_list, every_state, show_changes
+from hatchway.cli.page import page_lines
+from hatchway.cli.screen import is_screen, show
+from hatchway.cli.watch import every_list, every_state, print_changes
+from hatchway.errors import NotFound
 
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from hatchway.client import Client
     from hatchway.spec.status import ApiStatus, ScaledStatus
 
 EXAMPLES = ("hatchway get", "hatchway get iris", "hatchway get iris --watch", "hatchway get iris -o json")
@@ -44,12 +51,13 @@ def get(
         str | None,
         typer.Argument(metavar="[NAME]", help="Name of an API. Default: list them all.", autocompletion=complete_api),
     ] = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow changes until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it live until Ctrl-C.")] = False,
     output: FormatOption = Format.table,
 ) -> None:
     """List the APIs, or show everything about one.
 
-    Of one API: status and reason, replicas, revisions, and how to call it.
+    Of one API: status and reason, replicas, revisions, and how to call it. With --watch the terminal shows it live,
+    with requests, latencies, drift, scaling and the log; a pipe gets a line, or a JSON object, for each change.
     """
     out = Output.open(output)
     if name is None:
@@ -65,9 +73,7 @@ def show_list(out: Output, *, watch: bool) -> None:
         return
     with client:
         if watch:
-            show_changes(
-                out, every_list(client, settings_here().engine_socket), lambda apis, now: list_lines(out, apis, now)
-            )
+            watch_list(out, client)
         else:
             print_list(out, client.list())
 
@@ -75,10 +81,28 @@ def show_list(out: Output, *, watch: bool) -> None:
 def show_one(out: Output, name: str, *, watch: bool) -> None:
     with engine_of(name, out) as client:
         if watch:
-            show_changes(out, every_state(client, name), lambda apis, now: all_details(out, apis, now))
-            out.note(f"{name} is deleted")
+            watch_one(out, client, name)
         else:
             print_one(out, client.get(name))
+
+
+def watch_list(out: Output, client: Client) -> None:
+    socket = settings_here().engine_socket
+    if is_screen(out):
+        show(out, again_and_again(BoardLooks(client).look, socket), board_lines)
+    else:
+        print_changes(out, every_list(client, socket))
+
+
+def watch_one(out: Output, client: Client, name: str) -> None:
+    """Until the API is gone. Raises NotFound when it never was."""
+    if not is_screen(out):
+        print_changes(out, every_state(client, name))
+    else:
+        client.get(name)
+        with suppress(NotFound):
+            show(out, again_and_again(PageLooks(client, name).look, settings_here().engine_socket), page_lines)
+    out.note(f"{name} is deleted")
 
 
 def print_list(out: Output, apis: Sequence[ApiStatus]) -> None:
@@ -124,11 +148,6 @@ def list_lines(out: Output, apis: Sequence[ApiStatus], now: float) -> list[Text]
         ]
         rows.append([*row, api.reason] if reasons else row)
     return out.table_lines(headers, rows, expendable=EXPENDABLE)
-
-
-def all_details(out: Output, apis: Sequence[ApiStatus], now: float) -> Iterator[Text]:
-    for api in apis:
-        yield from detail_lines(out, api, now)
 
 
 def detail_lines(out: Output, api: ApiStatus, now: float, example: object = None) -> Iterator[Text]:

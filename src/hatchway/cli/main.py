@@ -20,6 +20,7 @@ from typing import ParamSpec
 import typer
 
 from hatchway.cli import (
+    alerts,
     dashboard,
     delete,
     deploy,
@@ -98,6 +99,7 @@ for _name, _module in {
     "logs": logs,
     "history": history,
     "why": why,
+    "alerts": alerts,
     "dashboard": dashboard,
     "metrics": metrics,
     "rollback": rollback,

@@ -15,7 +15,7 @@ import httpx
 
 from hatchway.client import calls
 from hatchway.client.absence import PATIENCE_S, Absence
-from hatchway.client.calls import Call, LogFilters, Stream
+from hatchway.client.calls import Call, DriftReport, LogFilters, Stream
 from hatchway.client.connection import (
     ANSWER_TIMEOUT_S,
     HOST,
@@ -34,8 +34,10 @@ from hatchway.client.progress import OnProgress, silent
 from hatchway.client.waiting import Waiting
 from hatchway.errors import DeployFailed, EngineUnavailable, HatchwayError, NotFound, PredictionFailed
 from hatchway.project import Project
+from hatchway.spec.alerts import AlertStatus, AlertTest
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
 from hatchway.spec.story import RequestStory
+from hatchway.spec.timeline import Sparkline, Timeline
 
 T = TypeVar("T")
 
@@ -188,6 +190,26 @@ class AsyncClient:
     async def story(self, request_id: str) -> RequestStory:
         """See `Client.story`."""
         return await self._send(calls.request(request_id))
+
+    async def timeline(self, name: str, window_s: float = 900) -> Timeline:
+        """See `Client.timeline`."""
+        return await self._send(calls.timeline(name, window_s))
+
+    async def timelines(self) -> dict[str, Sparkline]:
+        """See `Client.timelines`."""
+        return await self._send(calls.timelines())
+
+    async def drift(self, name: str) -> DriftReport:
+        """See `Client.drift`."""
+        return await self._send(calls.drift(name))
+
+    async def alerts(self) -> Sequence[AlertStatus]:
+        """See `Client.alerts`."""
+        return await self._send(calls.alerts())
+
+    async def test_alert(self, name: str) -> AlertTest:
+        """See `Client.test_alert`."""
+        return await self._send(calls.test_alert(name))
 
     async def delete(self, name: str) -> ApiStatus:
         """See `Client.delete`."""

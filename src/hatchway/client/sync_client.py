@@ -11,7 +11,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from hatchway.client import calls
 from hatchway.client.absence import PATIENCE_S, Absence
-from hatchway.client.calls import Call, LogFilters
+from hatchway.client.calls import Call, DriftReport, LogFilters
 from hatchway.client.connection import identity, is_listening, locate
 from hatchway.client.following import Feed, LogFeed, WatchFeed
 from hatchway.client.model_checks import MayTrust, may_trust
@@ -21,8 +21,10 @@ from hatchway.client.unix_http import UnixHttp
 from hatchway.client.waiting import Waiting
 from hatchway.errors import DeployFailed, EngineUnavailable, HatchwayError, NotFound, PredictionFailed
 from hatchway.project import Project
+from hatchway.spec.alerts import AlertStatus, AlertTest
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
 from hatchway.spec.story import RequestStory
+from hatchway.spec.timeline import Sparkline, Timeline
 
 T = TypeVar("T")
 
@@ -187,6 +189,26 @@ class Client:
     def story(self, request_id: str) -> RequestStory:
         """What became of the request with this x-request-id. Raises NotFound."""
         return self._http.send(calls.request(request_id))
+
+    def timeline(self, name: str, window_s: float = 900) -> Timeline:
+        """How an API was over the last while, an hour at most, step by step. Raises NotFound."""
+        return self._http.send(calls.timeline(name, window_s))
+
+    def timelines(self) -> dict[str, Sparkline]:
+        """Requests of each API that was not at rest, in few points."""
+        return self._http.send(calls.timelines())
+
+    def drift(self, name: str) -> DriftReport:
+        """Whether live data of an API differs from its baseline, by field. Raises NotFound."""
+        return self._http.send(calls.drift(name))
+
+    def alerts(self) -> Sequence[AlertStatus]:
+        """Alerts that go on, of all APIs."""
+        return self._http.send(calls.alerts())
+
+    def test_alert(self, name: str) -> AlertTest:
+        """Post a message for trying to the webhook of an API. Raises NotFound, Conflict when it has none."""
+        return self._http.send(calls.test_alert(name))
 
     def delete(self, name: str) -> ApiStatus:
         """Stop an API and forget it. Returns at once; `watch` ends when it is gone. Raises NotFound."""

@@ -117,6 +117,9 @@ class Endpoints:
     async def scaling(self, request: Request) -> Response:
         return _answers(self._plane.scaling(request.path_params["name"]))
 
+    async def alerts(self, request: Request) -> Response:
+        return _answers(self._plane.alerts())
+
     async def timeline(self, request: Request) -> Response:
         window_s = _age(request, "window") or DEFAULT_WINDOW_S
         return _answer(self._plane.timeline(request.path_params["name"], window_s))
@@ -135,6 +138,9 @@ class Endpoints:
         return JSONResponse(openapi_document())
 
     # --- writing -----------------------------------------------------------------------------------------
+    async def test_alert(self, request: Request) -> Response:
+        return _answer(await self._plane.test_alert(request.path_params["name"]))
+
     async def start(self, request: Request) -> Response:
         return _answer(await self._plane.start(request.path_params["name"], _by(request)))
 

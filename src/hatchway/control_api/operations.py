@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from hatchway import __version__
 from hatchway.control_api.plane import ShutdownMode
+from hatchway.spec.alerts import AlertStatus, AlertTest
 from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.requests import HEADER_BY, RollbackRequest, ScaleRequest
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
@@ -140,6 +141,10 @@ OPERATIONS = (
         media_type="application/x-ndjson",
     ),
     Operation("request", "GET", "/v1/requests/{id}", "What became of the request with this x-request-id", RequestStory),
+    Operation("alerts", "GET", "/v1/alerts", "Alerts that go on, of all APIs", tuple[AlertStatus, ...]),
+    Operation(
+        "test_alert", "POST", "/v1/apis/{name}/alerts/test", "Post a message for trying to the webhook", AlertTest
+    ),
     Operation("start", "POST", "/v1/apis/{name}/start", "Run what was stopped, or try again what failed", ApiStatus),
     Operation("stop", "POST", "/v1/apis/{name}/stop", "Let the replicas drain and end; keep the API", ApiStatus),
     Operation(

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
+from hatchway.spec.alerts import AlertStatus, AlertTest
 from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.logs import LogQuery
 from hatchway.spec.requests import ScaleRequest
@@ -40,6 +41,14 @@ class ControlPlane(Protocol):
 
     def scaling(self, name: str) -> Sequence[ScalingStep]:
         """What the autoscaler decided, the newest first. Raises NotFound."""
+        ...
+
+    def alerts(self) -> Sequence[AlertStatus]:
+        """Those that go on, by API."""
+        ...
+
+    async def test_alert(self, name: str) -> AlertTest:
+        """Post a message for trying to the webhook of an API. Raises NotFound, Conflict."""
         ...
 
     def timeline(self, name: str, window_s: float) -> Timeline:

@@ -14,6 +14,7 @@ from hatchway.controller.scaling import Scaler
 from hatchway.controller.status import Reachability, View, to_entry, to_status, to_step
 from hatchway.controller.summaries import follow
 from hatchway.controller.verbs import Verbs
+from hatchway.spec.api import RealtimeApi
 from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.masking import masked
 from hatchway.spec.requests import ScaleRequest
@@ -73,6 +74,10 @@ class Controller:
     def get(self, name: str) -> ApiStatus:
         """Raises NotFound."""
         return self._status(self._verbs.find(name))
+
+    def specs(self) -> Mapping[str, RealtimeApi]:
+        """What is wanted of each API, with variables filled in; from memory."""
+        return self._reconciler.specs()
 
     def wanted(self) -> Mapping[str, int]:
         """How many replicas each API should have now; one that is stopped is missing."""

@@ -99,6 +99,10 @@ class Reconciler:
             self._specs[key] = parse_document(record.document, values)
         return self._specs[key]
 
+    def specs(self) -> dict[str, RealtimeApi]:
+        """The newest spec of each API, from memory."""
+        return {name: spec for (name, _), spec in self._specs.items()}
+
     def has_seen(self, record: ApiRecord) -> bool:
         """Whether the newest edit was acted on. Before that, memory and gateway speak of the one before it."""
         return self._observed.get(record.name) == record.generation

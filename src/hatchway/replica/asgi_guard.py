@@ -128,7 +128,9 @@ class _Call:
             await self._too_large()
             return
         self.deadline = now + patience_s(fields.get(HEADER_TIMEOUT.encode(), b""), guard.gate.timeout_s)
-        if not guard.gate.enter(self, now):
+        if self.deadline <= now:
+            self.time_out(is_running=False)
+        elif not guard.gate.enter(self, now):
             self.refuse()
         elif guard.gate.admission.is_waiting(self):
             await self._wait_in_queue()

@@ -2,8 +2,8 @@
 
 What happens to one of them stays with it: a payload that cannot be read is answered 4xx and does not join, a caller
 who left or ran out of time is not answered, a result that is an exception is that caller's error. Only what the
-method itself raises, or a result of the wrong length, is everybody's. Where payloads are arrays that the method gets
-stacked, those of another shape run in a call of their own.
+method itself raises, or a result of the wrong length, is everybody's. An async method is cancelled once all callers
+have gone. Where payloads are arrays that the method gets stacked, those of another shape run in a call of their own.
 """
 
 from __future__ import annotations
@@ -31,11 +31,14 @@ class Batch:
         self._calls = calls
         self.size = len(calls)
         self._context = app.context.copy()
-        self._context.run(current_request_id.set, calls[0].request_id if len(calls) == 1 else None)
+        self._request_id = calls[0].request_id if len(calls) == 1 else None
+        self._context.run(current_request_id.set, self._request_id)
         if app.tracer is not None:
             self._enter_trace()
         self._task: asyncio.Task[None] | None = None
         self._thread_id: int | None = None
+        self._is_over = False  # the method has returned: what follows is nobody's to cancel
+        self._is_abandoned = False
         for call in calls:
             call.batch = self
         metrics = app.batch_metrics
@@ -54,6 +57,13 @@ class Batch:
 
     def stack(self) -> str:
         return stack_of(self._task, self._thread_id)
+
+    def caller_gone(self) -> None:
+        """One of them, left or told of the timeout. What runs in the loop for nobody any more is cancelled."""
+        is_needed = any(not call.gone and not call.answered for call in self._calls)
+        if self._task is not None and not is_needed and not self._is_over:
+            self._is_abandoned = True
+            self._task.cancel()
 
     # --- in a worker thread ------------------------------------------------------------------------------
     def execute(self) -> None:
@@ -109,8 +119,11 @@ class Batch:
             try:
                 results = self._method.function(**self._together(group, joined))
                 self._hand_out(group, await results if is_awaitable(results) else results)
-            except BaseException as exc:  # noqa: BLE001 (as above)
+            except BaseException as exc:
+                if self._is_abandoned:
+                    raise
                 _fail(group, exc)
+        self._is_over = True
         if any(call.has_follow_up for call in joined):
             await self._leave_follow_ups()
 
@@ -134,10 +147,12 @@ class Batch:
         joined = {}
         for call in self._calls:
             if call.failure is None:
+                current_request_id.set(call.request_id)  # for what validators log
                 try:
                     joined[call] = call.arguments()
                 except BaseException as exc:  # noqa: BLE001 (as above; validators are the user's code, too)
                     call.failure = exc
+        current_request_id.set(self._request_id)
         return joined
 
     def _groups(self, joined: dict[Call, dict[str, Any]]) -> list[list[Call]]:

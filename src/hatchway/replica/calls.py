@@ -169,8 +169,8 @@ class Call(Exchange):
     def client_left(self) -> None:
         if self._app.gate.withdraw(self):
             self._keep()
-        elif self._task is not None:
-            self._task.cancel()
+        else:
+            self._stop()
 
     def _answer_other_verb(self) -> None:
         methods = self._app.handler.methods
@@ -198,8 +198,15 @@ class Call(Exchange):
         if not is_running:
             self._app.counts.requests += 1
             self._keep()
-        elif self._task is not None:
+        else:
+            self._stop()
+
+    def _stop(self) -> None:
+        """Nobody waits for the answer any more."""
+        if self._task is not None:
             self._task.cancel()
+        elif self.batch is not None:
+            self.batch.caller_gone()
 
     def refuse(self) -> None:
         self._app.counts.refused += 1
@@ -294,6 +301,8 @@ class Call(Exchange):
     async def answer_and_leave_follow_up(self) -> None:
         """Returns when the follow-up has its turn: until then it keeps the slot of its call."""
         self.give()
+        if self._follow_up is None:
+            return
         has_started = self._app.workers.loop.create_future()
         self._leave_follow_up(lambda: has_started.set_result(None))
         await has_started
@@ -456,6 +465,8 @@ class Call(Exchange):
         return render(result, self.fields.get(_ACCEPT, b""))
 
     def _give(self, answer: Answer) -> None:
+        if self.answered or self.gone:
+            self._follow_up = None  # of a result that nobody got, and that will be asked for again
         if not self.answered:  # by the timeout
             self.failed = answer.status >= 500
             self.answer(answer.status, answer.content_type, answer.body, answer.extra)

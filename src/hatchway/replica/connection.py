@@ -8,6 +8,7 @@ subclass of `Exchange`: `begin` is called when its turn has come, `client_left` 
 from __future__ import annotations
 
 import asyncio
+import re
 import select
 import socket
 from collections import deque
@@ -27,6 +28,7 @@ LINGER_S = 2.0  # how long a refused client may go on sending before the connect
 
 ExtraHeaders = list[tuple[bytes, bytes]]
 
+_LINE_BREAKS = re.compile(rb"[\r\n\0]")
 _REQUEST_ID = HEADER_REQUEST_ID.encode()
 _ENDPOINT = HEADER_ENDPOINT.encode()
 _MAX_BODY = HEADER_MAX_BODY.encode()
@@ -38,11 +40,16 @@ class ClientGone(ConnectionError):
     """The client closed the connection while its answer was being streamed."""
 
 
+class BadResponse(ValueError):
+    """The headers of a response, or the length they state, cannot be sent as they are."""
+
+
 class Exchange:
     """One request and its one answer."""
 
     __slots__ = (
         "_connection",
+        "_unsent_bytes",
         "answered",
         "body",
         "ended",
@@ -122,22 +129,31 @@ class Exchange:
         self.answer_json(refusal.status, {"error": error | ({"details": refusal.details} if refusal.details else {})})
 
     def start_stream(self, status: int, headers: ExtraHeaders) -> None:
-        """The head of an answer whose body follows in pieces, by `write` and at last `end_stream`."""
+        """The head of an answer whose body follows in pieces, by `write` and at last `end_stream`.
+
+        A `content-length` holds: another length would have the client take the next answer for a part of this one, or
+        wait for ever. Raises BadResponse.
+        """
         if self.answered or self.gone:
             return
+        fields, length = split_framing(headers)
         self.answered = True
         self.status = status
-        sized = any(name == b"content-length" for name, _ in headers)
         has_body = status >= 200 and status not in (204, 304)
-        self.supports_chunks = self.supports_chunks and not sized and has_body
-        if has_body and not sized and not self.supports_chunks:
+        is_empty = self.is_head or not has_body
+        self._unsent_bytes = None if is_empty else length
+        self.supports_chunks = self.supports_chunks and length is None and has_body
+        if has_body and length is None and not self.supports_chunks:
             self.keep_alive = False  # HTTP/1.0: the end of the connection is the end of the body
+        self.is_head = is_empty  # from here on the same: no byte of a body is sent
         framing = b"transfer-encoding: chunked\r\n" if self.supports_chunks else b""
-        fields = b"".join([b"%b: %b\r\n" % header for header in headers])
-        self._connection.send(self._head(status) + fields + framing + b"\r\n")
+        if length is not None and status >= 200 and status != 204:
+            framing = b"content-length: %d\r\n" % length
+        lines = b"".join([b"%b: %b\r\n" % field for field in fields])
+        self._connection.send(self._head(status) + lines + framing + b"\r\n")
 
     async def write(self, piece: bytes) -> None:
-        """One piece of a stream; waits for a slow client. Raises ClientGone, also once the answer is over."""
+        """One piece of a stream; waits for a slow client. Raises BadResponse, ClientGone, also once it is over."""
         self._check_open()
         if piece and not self.is_head:
             self.sent_bytes += len(piece)
@@ -150,18 +166,24 @@ class Exchange:
             raise ClientGone
 
     def end_stream(self, last: bytes = b"") -> None:
-        """The end of the answer, after one last piece."""
+        """The end of the answer, after one last piece. Raises BadResponse."""
         if self.ended or self.gone:
             return
-        self.ended = True
         if last and not self.is_head:
             self.sent_bytes += len(last)
             self._connection.send(self._framed(last))
+        if self._unsent_bytes:
+            raise BadResponse(f"the response ends {self._unsent_bytes} bytes before its content-length")
+        self.ended = True
         if self.supports_chunks and not self.is_head:
             self._connection.send(b"0\r\n\r\n")
         self._connection.exchange_done(self)
 
     def _framed(self, piece: bytes) -> bytes:
+        if self._unsent_bytes is not None:
+            if len(piece) > self._unsent_bytes:
+                raise BadResponse("the response is longer than its content-length")
+            self._unsent_bytes -= len(piece)
         return b"%x\r\n%b\r\n" % (len(piece), piece) if self.supports_chunks else piece
 
     def abort(self) -> None:
@@ -221,15 +243,24 @@ class Listener:
         for connection in list(self.connections):
             connection.close_if_idle()
 
-    def cut_unfinished_requests(self) -> None:
-        """Give up on clients that began to send a request and did not end it."""
+    async def wait_empty(self, grace_s: float) -> None:
+        """Returns when every connection is closed.
+
+        Those that are idle each time when `grace_s` is over are closed: they may have come after the last look. Clients
+        that began to send a request and did not end it are given up.
+        """
+        while self.connections:
+            try:
+                async with asyncio.timeout(grace_s):
+                    await self._empty.wait()
+            except TimeoutError:
+                self.close_idle()
+                self._cut_unfinished_requests()
+
+    def _cut_unfinished_requests(self) -> None:
         for connection in list(self.connections):
             if connection.is_only_receiving:
                 connection.cut()
-
-    async def wait_empty(self) -> None:
-        """Returns when every connection is closed."""
-        await self._empty.wait()
 
     def opened(self, connection: Connection) -> None:
         self.connections.add(connection)
@@ -517,6 +548,23 @@ class _Refusal(Exchange):
 
     def begin(self) -> None:
         self.answer_error(self._status, self._kind, self._message)
+
+
+def split_framing(headers: ExtraHeaders) -> tuple[ExtraHeaders, int | None]:
+    """The fields that are the application's to say, and the length that it states. Raises BadResponse."""
+    fields, lengths = [], set()
+    for name, value in headers:
+        if _LINE_BREAKS.search(name) or _LINE_BREAKS.search(value):
+            raise BadResponse(f"the header {name!r} of the response has a line break in it")
+        if name == b"content-length":
+            lengths.add(value.strip())
+        elif name not in (b"transfer-encoding", b"connection"):  # ours
+            fields.append((name, value))
+    if not lengths:
+        return fields, None
+    if len(lengths) > 1 or not (length := lengths.pop()).isdigit():
+        raise BadResponse("the content-length of the response is not one number")
+    return fields, int(length)
 
 
 def request_id_of(given: bytes | None) -> str:

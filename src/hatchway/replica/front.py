@@ -167,10 +167,7 @@ class HandlerFront:
         self._server.close()
         self._listener.close_idle()
         await self.gate.wait_idle()
-        loop = asyncio.get_running_loop()
-        timer = loop.call_later(UNFINISHED_REQUEST_GRACE_S, self._listener.cut_unfinished_requests)
-        await self._listener.wait_empty()
-        timer.cancel()
+        await self._listener.wait_empty(UNFINISHED_REQUEST_GRACE_S)
         await self.gate.wait_idle()
         await self._app.follow_ups.wait_idle()
 

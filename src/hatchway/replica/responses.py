@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
-from hatchway.replica.connection import ClientGone, Exchange, ExtraHeaders
+from hatchway.replica.connection import ClientGone, Exchange, ExtraHeaders, split_framing
 from hatchway.replica.payloads import JSON
 from hatchway.replica.serialise import to_json
 from hatchway.replica.sse import EVENT_STREAM, encode_event, is_event
@@ -62,7 +62,7 @@ def needs_relay(result: Any) -> bool:
 
 
 def render(result: Any, accept: bytes = b"") -> Answer:
-    """The answer for a result that is neither a stream nor needs a relay. Raises NotSerialisable."""
+    """The answer for a result that is neither a stream nor needs a relay. Raises NotSerialisable, BadResponse."""
     if type(result) in _JSON_TYPES:
         return Answer(JSON, to_json(result))
     if isinstance(result, str):
@@ -71,7 +71,7 @@ def render(result: Any, accept: bytes = b"") -> Answer:
         return Answer(BYTES, bytes(result))
     if is_response(result):
         fields = [(bytes(name).lower(), bytes(value)) for name, value in result.raw_headers]
-        return Answer(b"", bytes(result.body), int(result.status_code), _without_length(fields))
+        return Answer(b"", bytes(result.body), int(result.status_code), split_framing(fields)[0])
     encoded = answers.encode(result, accept)
     return Answer(JSON, to_json(result)) if encoded is None else Answer(*encoded, extra=_BY_ACCEPT)
 
@@ -170,10 +170,6 @@ async def _as_async(items: Any) -> Any:
             yield item
     finally:
         items.close()
-
-
-def _without_length(fields: ExtraHeaders) -> ExtraHeaders:
-    return [field for field in fields if field[0] != b"content-length"]
 
 
 async def _encoded(items: AsyncIterator[Any], content_type: bytes) -> AsyncGenerator[bytes]:

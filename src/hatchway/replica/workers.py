@@ -15,6 +15,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextvars import copy_context
+from functools import partial
 from typing import Any, Protocol
 
 RUN_AHEAD_S = 0.0005
@@ -68,8 +70,11 @@ class Workers:
         self._wanted += 1
 
     async def call(self, function: Callable[[], Any]) -> Any:
-        """Run one function in a worker thread; returns or raises what it does, SystemExit included."""
-        task = _Call(function, self.loop.create_future())
+        """Run one function in a worker thread; returns or raises what it does, SystemExit included.
+
+        It sees the caller's context variables, so that what it logs is known by its request.
+        """
+        task = _Call(partial(copy_context().run, function), self.loop.create_future())
         self.submit(task)
         result, error = await task.future
         if error is not None:

@@ -23,10 +23,13 @@ from hatchway.spec.values import (
     flag,
     number,
     project_path,
+    rate,
+    secret,
     share,
     text,
     whole,
 )
+from hatchway.spec.webhooks import is_webhook
 
 MAX_NAME_CHARS = 42
 NAME_PATTERN = r"(?!b-)[a-z](?:[-a-z0-9]{0,40}[a-z0-9])?"
@@ -69,6 +72,7 @@ Endpoint = Annotated[
         r"(?=.{1,1000}\Z)/?[A-Za-z0-9_.~%+@:,;=!$&'()*-]+(?:/[A-Za-z0-9_.~%+@:,;=!$&'()*-]+)*/?",
     ),
 ]
+Webhook = Annotated[str, secret("the address of a webhook, such as https://hooks.example.com/...", is_webhook)]
 Flag = Annotated[bool, flag]
 Anything = Annotated[Any, anything]
 Cores = Annotated[float, cores]
@@ -356,6 +360,27 @@ class Networking(Part):
     )
 
 
+class Alerts(Part):
+    """`monitoring.alerts`: who is told when an API is in trouble (docs/alerts.md)."""
+
+    webhook: Webhook | None = Field(
+        default=None,
+        repr=False,
+        description="Where alerts are posted as JSON: an incoming webhook of Slack, Mattermost, Discord and others, or "
+        "a receiver of Alertmanager's webhooks. Its address is a secret: write `${ALERT_URL}`. By default "
+        "HATCHWAY_ALERT_WEBHOOK of the engine, if that is set.",
+    )
+    error_rate: Annotated[float, rate] = Field(
+        default=0.05, description="An alert when a larger share of the requests is answered with 5xx."
+    )
+    window: Annotated[float, duration("10s", "1h")] = Field(
+        default=300, description="The time over which that share is taken."
+    )
+    min_requests: Annotated[int, whole(1)] = Field(
+        default=20, description="With fewer requests in that time, their errors raise no alert."
+    )
+
+
 class Monitoring(Part):
     """`monitoring`: what is kept of inputs and outputs. Checked now; acted on by a later release."""
 
@@ -375,6 +400,7 @@ class Monitoring(Part):
     baseline: FilePath | None = Field(
         default=None, description="A file of training data in the project that live data is compared with."
     )
+    alerts: Alerts = Field(default=Alerts(), description="Who is told when the API is in trouble.")
 
 
 class RealtimeApi(Part):

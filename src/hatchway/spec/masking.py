@@ -5,15 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from hatchway.spec.api import RealtimeApi
+from hatchway.spec.webhooks import shown as shown_webhook
 
 
 def masked(spec: RealtimeApi, document: dict[str, Any]) -> dict[str, Any]:
     """`spec` as plain JSON data with all defaults, in the form of a document.
 
     Durations and quantities are written as in YAML ("30s", "512Mi"). Text that was written with a `${` shows as
-    it was written, so the result parses to the same spec with the same variables.
+    it was written, so the result parses to the same spec with the same variables; but for the address of a webhook
+    that was written out, of which only the host shows.
     """
     shown: dict[str, Any] = _overlay(spec.model_dump(mode="json", by_alias=True), document)
+    alerts = shown["monitoring"]["alerts"]
+    if alerts["webhook"] is not None and "${" not in alerts["webhook"]:
+        alerts["webhook"] = shown_webhook(alerts["webhook"])
     return shown
 
 

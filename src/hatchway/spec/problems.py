@@ -150,6 +150,8 @@ def _problem(error: ErrorDetails, shown: Callable[[Path], str | None]) -> Proble
     note = ""
     if kind == "rule":
         wanted, note = error["ctx"]["says"], error["ctx"]["note"]
+        if error["ctx"]["is_secret"] and instead is None:
+            got = "something else, which is not shown"
     elif kind in ("tuple_type", "list_type"):
         wanted, note = "a list", _as_list(error["input"])
     elif kind in ("model_type", "model_attributes_type", "dict_type"):

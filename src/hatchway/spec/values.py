@@ -42,11 +42,15 @@ class Wrong(Exception):
 
 @dataclass(frozen=True)
 class Rule:
-    """What one leaf accepts. `says` completes "must be ..."; `read` raises Wrong; `show` undoes `read`."""
+    """What one leaf accepts. `says` completes "must be ..."; `read` raises Wrong; `show` undoes `read`.
+
+    `is_secret`: no message tells a value that breaks the rule.
+    """
 
     says: str
     read: Callable[[Any], Any]
     show: Callable[[Any], Any] = lambda value: value
+    is_secret: bool = False
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(
@@ -58,7 +62,8 @@ class Rule:
         try:
             return self.read(value)
         except Wrong as wrong:
-            raise PydanticCustomError("rule", "must be {says}", {"says": self.says, "note": wrong.note}) from None
+            said = {"says": self.says, "note": wrong.note, "is_secret": self.is_secret}
+            raise PydanticCustomError("rule", "must be {says}", said) from None
 
 
 # --- scalars as YAML reads them ------------------------------------------------------------------------------
@@ -152,6 +157,18 @@ def text(says: str = "text", pattern: str | None = None, *, near: Callable[[str]
         return found
 
     return Rule(says, read)
+
+
+def secret(says: str, accepts: Callable[[str], bool]) -> Rule:
+    """Text that `accepts` takes and that no message tells."""
+
+    def read(value: Any) -> str:
+        found = _read_text(value)
+        if not accepts(found):
+            raise Wrong
+        return found
+
+    return Rule(says, read, is_secret=True)
 
 
 def choice(*values: str) -> Rule:
@@ -277,17 +294,18 @@ def format_duration(seconds: float) -> str:
     return "".join(parts) or "0s"
 
 
-def duration(minimum: str = "0s") -> Rule:
-    """A duration of at least `minimum`, held in seconds."""
-    least = parse_duration(minimum)
+def duration(minimum: str = "0s", maximum: str | None = None) -> Rule:
+    """A duration within bounds, both included, held in seconds."""
+    least, most = parse_duration(minimum), parse_duration(maximum or MAX_SECONDS)
 
     def read(value: Any) -> float:
         found = parse_duration(value)
-        if found < least:
+        if not least <= found <= most:
             raise Wrong
         return found
 
-    return Rule(f"a duration of at least {minimum}, such as 30s, 5m, 1h30m or 100ms", read, format_duration)
+    bounds = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
+    return Rule(f"a duration {bounds}, such as 30s, 5m, 1h30m or 100ms", read, format_duration)
 
 
 # --- quantities ----------------------------------------------------------------------------------------------
@@ -362,3 +380,25 @@ def _read_share(value: Any) -> int | str:
 
 
 share = Rule("a whole number of replicas of at least 0, or a percentage such as 25%", _read_share)
+
+
+# --- rates ---------------------------------------------------------------------------------------------------
+_PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,9})?)%")
+
+
+def _read_rate(value: Any) -> float:
+    if isinstance(value, str) and (match := _PERCENT.fullmatch(value)):
+        found = float(Decimal(match[1]) / 100)
+    else:
+        found = float(_read_number(value))
+    if not 0 <= found <= 1:
+        raise Wrong("write a percentage with its sign, such as 5%" if 1 < found <= 100 else "")
+    return found
+
+
+def format_rate(rate: float) -> str:
+    """A share of 1 as a percentage: 0.05 as `5%`."""
+    return f"{(Decimal(repr(rate)) * 100).normalize():f}%"
+
+
+rate = Rule("a percentage from 0% to 100%, such as 5%", _read_rate, format_rate)

@@ -50,15 +50,17 @@ async def start(slot: Slot, world: Surroundings) -> None:
     await _lay_out(slot, make_launch(slot, workload, runtime, _traces_socket(world)), world)
     while True:
         async with world.starting:
-            verdict = tenancy.admit(slot, world.slots.values(), world.hardware)
+            verdict = tenancy.admit(slot, world.slots.values(), world.hardware, world.census())
             if isinstance(verdict, Fits):
                 world.tell(slot, *before)
                 await _start_process(slot, workload, runtime, world)
+                world.end_census()
                 return
         if not verdict.ever:
             world.fail(slot, "NoCapacity", verdict.message)
             return
         if verdict.lacks_memory and await world.templates.make_room():
+            world.end_census()
             continue
         world.tell(slot, "NoCapacity", verdict.message)
         with contextlib.suppress(TimeoutError):
@@ -86,7 +88,7 @@ async def _prepare(slot: Slot, workload: Workload, world: Surroundings) -> Runti
 async def _take_turn(slot: Slot, world: Surroundings) -> None:
     """Returns when it is known what the slot's handler imports, or when the slot should help to find out."""
     slot.pioneer_since = None
-    cores = world.hardware.read().cores
+    cores = world.census().machine.cores
     while world.templates.recall(slot.api) is None:
         now = world.monotonic()
         pioneers = [other for other in world.slots.values() if other.api == slot.api and other.is_pioneering]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hatchway.backends.local.census import VALID_S, Census
 from hatchway.backends.local.cgroups import Cgroups
 from hatchway.backends.local.environments import Environments
 from hatchway.backends.local.launch import REPLICA_ROLE
@@ -36,12 +37,25 @@ class Surroundings:
     slots: dict[str, Slot] = field(default_factory=dict)
     room: asyncio.Event = field(default_factory=asyncio.Event)
     starting: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _census: Census | None = None
 
     def mark(self, slot: Slot) -> Mark:
         return Mark(self.settings.home_hash, REPLICA_ROLE, slot.id)
 
+    def census(self) -> Census:
+        """What the machine has and who uses it, as of a moment ago."""
+        now = self.monotonic()
+        if self._census is None or now - self._census.at > VALID_S:
+            self._census = Census(self.hardware.read, now)
+        return self._census
+
+    def end_census(self) -> None:
+        """Somebody moved in or out: whoever looks now looks anew."""
+        self._census = None
+
     def made_room(self) -> None:
         """Wake everyone who waits for capacity, or for somebody who was to go first."""
+        self.end_census()
         self.room.set()
         self.room = asyncio.Event()
 

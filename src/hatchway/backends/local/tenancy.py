@@ -7,10 +7,9 @@ from dataclasses import dataclass, field, replace
 
 from hatchway.backends.local import gpu
 from hatchway.backends.local.capacity import PYTHON_BYTES, DoesNotFit, Fits, Machine, Tenant, decide, read_machine
+from hatchway.backends.local.census import Census
 from hatchway.backends.local.cgroups import Cgroups, find
-from hatchway.backends.local.memory import pss_bytes, rss_bytes
 from hatchway.backends.local.slots import Slot
-from hatchway.processes import table, tree
 
 
 @dataclass(frozen=True)
@@ -25,10 +24,10 @@ class Hardware:
     find_cgroups: Callable[[str], Cgroups | None] = find
 
 
-def admit(slot: Slot, others: Iterable[Slot], hardware: Hardware) -> Fits | DoesNotFit:
+def admit(slot: Slot, others: Iterable[Slot], hardware: Hardware, census: Census) -> Fits | DoesNotFit:
     """Whether the slot's process may start now; if so, its GPUs are reserved in the slot."""
     running = [other for other in others if other is not slot and other.process is not None]
-    machine = hardware.read()
+    machine = census.machine
     chosen: tuple[str, ...] = ()
     if slot.needs.gpus:
         reserved = [uuid for other in running for uuid in other.devices]
@@ -36,24 +35,22 @@ def admit(slot: Slot, others: Iterable[Slot], hardware: Hardware) -> Fits | Does
         free = [device for device in there if device.uuid not in reserved]
         machine = replace(machine, gpus=len(there), free_gpus=len(free))
         chosen = gpu.choose(slot.needs.gpus, there, reserved) or ()
-    estimate = PYTHON_BYTES if slot.needs.memory_bytes is not None else estimate_bytes(slot, running)
-    verdict = decide(slot.needs, estimate, machine, [_to_tenant(other) for other in running])
+    estimate = PYTHON_BYTES if slot.needs.memory_bytes is not None else estimate_bytes(slot, running, census)
+    verdict = decide(slot.needs, estimate, machine, [_to_tenant(other, census) for other in running])
     slot.devices = chosen if isinstance(verdict, Fits) else ()
     return verdict
 
 
-def estimate_bytes(slot: Slot, running: Iterable[Slot]) -> int:
+def estimate_bytes(slot: Slot, running: Iterable[Slot], census: Census) -> int:
     """What a replica that declares no memory will use: as much as its largest sibling."""
     siblings = [other for other in running if other.api == slot.api and other.state == "ready"]
     same = [other for other in siblings if other.revision == slot.revision] or siblings
-    if not same:
-        return PYTHON_BYTES
-    processes = table()
-    return max(pss_bytes(tree(other.process.pid, processes)) for other in same if other.process is not None)
+    used = (census.pss_bytes(other.process.pid) for other in same if other.process is not None)
+    return max(used, default=PYTHON_BYTES)
 
 
-def _to_tenant(slot: Slot) -> Tenant:
-    used = 0 if slot.process is None else max(rss_bytes([slot.process.pid]), slot.rss_bytes or 0)
+def _to_tenant(slot: Slot, census: Census) -> Tenant:
+    used = 0 if slot.process is None else max(census.rss_bytes(slot.process.pid), slot.rss_bytes or 0)
     promised = slot.needs.memory_bytes
     if promised is None:
         promised = 0 if slot.ready_since is not None else PYTHON_BYTES

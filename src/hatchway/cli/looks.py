@@ -1,0 +1,158 @@
+"""What a live picture shows, as seen at one look, and looking again and again: over engines that come and go.
+
+Figures that cost the engine more than a glance are asked of a few APIs at each look, in turn.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from hatchway.errors import EngineUnavailable, HatchwayError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hatchway.client import Client
+    from hatchway.client.calls import DriftReport
+    from hatchway.spec.status import ApiStatus, LogLine, ScalingStep
+    from hatchway.spec.timeline import Sparkline, Timeline
+
+T = TypeVar("T")
+
+POLL_S = 1.0
+IN_TURN = 8  # APIs that are asked more at one look
+LIST_WINDOW_S = 60.0
+PAGE_WINDOW_S = 900.0
+LOG_LINES_KEPT = 200
+FIRST_LOG_S = 600.0  # how old the oldest log lines may be
+
+
+@dataclass(frozen=True)
+class Board:
+    """All APIs."""
+
+    apis: Sequence[ApiStatus] = ()
+    sparklines: Mapping[str, Sparkline] = field(default_factory=dict)
+    timelines: Mapping[str, Timeline] = field(default_factory=dict)  # of the last minute, as last asked
+    drift: Mapping[str, str] = field(default_factory=dict)  # verdicts, as last asked
+
+
+@dataclass(frozen=True)
+class Page:
+    """One API."""
+
+    api: ApiStatus
+    timeline: Timeline | None = None
+    steps: Sequence[ScalingStep] = ()
+    drift: DriftReport | None = None
+    lines: Sequence[LogLine] = ()
+
+
+def again_and_again(look: Callable[[], T], socket: Path) -> Iterator[T | None]:
+    """What `look` sees, again and again; None for a moment without an engine.
+
+    An engine that goes away is followed by another one. Raises EngineUnavailable.
+    """
+    from hatchway.client.absence import Absence
+    from hatchway.client.connection import is_listening
+
+    absence = Absence(socket)
+    while True:
+        try:
+            seen = look()
+        except EngineUnavailable as error:
+            while True:
+                yield None
+                time.sleep(absence.pause_s(error, time.monotonic()))
+                if is_listening(socket):
+                    break
+        else:
+            absence.end()
+            yield seen
+            time.sleep(POLL_S)
+
+
+class BoardLooks:
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._timelines: dict[str, Timeline] = {}
+        self._drift: dict[str, str] = {}
+        self._turn = 0
+
+    def look(self) -> Board:
+        apis = self._client.list()
+        sparklines = if_known(self._client.timelines) or {}
+        names = [api.name for api in apis]
+        for name in self._next([name for name in names if any(_requests(sparklines.get(name)))]):
+            timeline = if_known(lambda name=name: self._client.timeline(name, LIST_WINDOW_S))  # type: ignore[misc]
+            if timeline is not None:
+                self._timelines[name] = timeline
+        for name in self._next(names):
+            report = if_known(lambda name=name: self._client.drift(name))  # type: ignore[misc]
+            if report is not None:
+                self._drift[name] = report.verdict
+        self._turn += 1
+        return Board(apis, sparklines, dict(self._timelines), dict(self._drift))
+
+    def _next(self, names: Sequence[str]) -> Sequence[str]:
+        if len(names) <= IN_TURN:
+            return names
+        start = self._turn * IN_TURN % len(names)
+        return [*names, *names][start : start + IN_TURN]
+
+
+class PageLooks:
+    def __init__(self, client: Client, name: str) -> None:
+        from hatchway.client.following import LogPosition
+
+        self._client = client
+        self._name = name
+        self._position = LogPosition()
+        self._lines: list[LogLine] = []
+
+    def look(self) -> Page:
+        """Raises NotFound when the API is gone."""
+        api = self._client.get(self._name)
+        return Page(
+            api,
+            if_known(lambda: self._client.timeline(self._name, PAGE_WINDOW_S)),
+            if_known(lambda: self._client.scaling(self._name)) or (),
+            if_known(lambda: self._client.drift(self._name)),
+            self._read_on(),
+        )
+
+    def _read_on(self) -> Sequence[LogLine]:
+        """The newest log lines."""
+        from hatchway.client.calls import age
+
+        now = time.time()
+        since = now - FIRST_LOG_S if self._position.since is None else self._position.since
+        self._position.resume()
+        try:
+            for line in self._client.logs(self._name, since=age(now - since)):
+                if self._position.is_new(line):
+                    self._lines.append(line)
+        except EngineUnavailable:
+            raise
+        except HatchwayError:
+            return tuple(self._lines)
+        finally:
+            del self._lines[:-LOG_LINES_KEPT]
+        return tuple(self._lines)
+
+
+def if_known(ask: Callable[[], T]) -> T | None:
+    """The answer; None when the engine has none, because it is of another release or has nothing to tell."""
+    try:
+        return ask()
+    except EngineUnavailable:
+        raise
+    except HatchwayError:
+        return None
+
+
+def _requests(sparkline: Sparkline | None) -> Sequence[float]:
+    return sparkline.requests_per_s if sparkline is not None else ()
