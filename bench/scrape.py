@@ -31,6 +31,7 @@ WATCHED_S = 10.0
 API = """\
 - name: {name}
   handler: {{path: handler.py}}
+  compute: {{cpu: 0.1}}
   networking: {{max_body: 100}}
   autoscaling: {{min_replicas: {least}, max_replicas: 2, downscale_stabilization_period: 20s}}
 """
