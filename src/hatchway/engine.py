@@ -87,8 +87,7 @@ class Engine:
                 wall_clock=time.time,
             )
         )
-        self._store = store
-        self.metrics = Metrics(self.gateway, self.backend, store, self.controller.wanted, self.controller.list)
+        self.metrics = Metrics(self.gateway, self.backend, store, self.controller)
         self._plane = Plane(
             settings,
             self.controller,
@@ -140,7 +139,7 @@ class Engine:
         return await self._end()
 
     async def _adopt(self) -> None:
-        self.metrics.restore([record.name for record in self._store.apis()])
+        self.metrics.restore()
         async with asyncio.TaskGroup() as group:
             group.create_task(self.backend.adopt(), name="adopt replicas")
             group.create_task(self.gateway.start(), name="adopt Envoy")
