@@ -31,6 +31,7 @@ WATCHED_S = 10.0
 API = """\
 - name: {name}
   handler: {{path: handler.py}}
+  compute: {{cpu: 0.1}}
   networking: {{max_body: 100}}
   autoscaling: {{min_replicas: {least}, max_replicas: 2, downscale_stabilization_period: 20s}}
 """
@@ -105,6 +106,14 @@ def get(path: str, address: str) -> bytes:
     return found
 
 
+def refuse(name: str, address: str) -> None:
+    """One 413, which wakes no replica. Envoy would keep a connection that waits for its end for a second."""
+    connection = http.client.HTTPConnection(address)
+    connection.request("POST", f"/{name}", body=b"x" * 101)
+    assert connection.getresponse().status == 413
+    connection.close()
+
+
 def wait_until_settled(home: stage.Home, apis: int) -> None:
     """All are live or idle."""
     deadline = time.monotonic() + many.SETTLE_LIMIT_S
@@ -121,7 +130,7 @@ def ask_all(home: stage.Home, least: dict[str, int]) -> None:
     """413 of all, for which no replica is woken; of those that have one, 200 and 400 besides."""
     address = home.address
     for name, n in least.items():
-        stage.post(address, f"/{name}", b"x" * 101)
+        refuse(name, address)
         if n:
             stage.post(address, f"/{name}", b"{}")
             stage.post(address, f"/{name}", b"no json")
@@ -168,7 +177,7 @@ def watching(home: stage.Home, least: dict[str, int], engine: Engine) -> dict[st
     address, before, began = home.address, engine.cpu_s(), time.monotonic()
     while (passed := time.monotonic() - began) < WATCHED_S:
         for name in least:
-            stage.post(address, f"/{name}", b"x" * 101)
+            refuse(name, address)
         time.sleep(max(0.0, 1 - (time.monotonic() - began - passed)))
     seconds, after = time.monotonic() - began, engine.cpu_s()
     return {f"{name}, CPU, % of a core": [(after[name] - before[name]) / seconds * 100] for name in after}

@@ -93,8 +93,7 @@ class Engine:
                 wall_clock=time.time,
             )
         )
-        self._store = store
-        self.metrics = Metrics(self.gateway, self.backend, store, self.controller.wanted, self.controller.list)
+        self.metrics = Metrics(self.gateway, self.backend, store, self.controller)
         self._alerts = Watch(
             Sources(
                 settings=lambda: {api: spec.monitoring.alerts for api, spec in self.controller.specs().items()},
@@ -185,7 +184,7 @@ class Engine:
         ]
 
     async def _adopt(self) -> None:
-        self.metrics.restore([record.name for record in self._store.apis()])
+        self.metrics.restore()
         async with asyncio.TaskGroup() as group:
             group.create_task(self.backend.adopt(), name="adopt replicas")
             group.create_task(self.gateway.start(), name="adopt Envoy")

@@ -49,7 +49,8 @@ def collector(envoy: Envoy | None = None, measures: Mapping[str, Measures] | Non
         "load": lambda: None,
         "waiting": dict,
         "wanted": dict,
-        "statuses": list,
+        "apis": list,
+        "status": an_api,
         "observe": list,
         "measure": measure,
         "wall_clock": lambda: 5000.0,
@@ -102,7 +103,11 @@ async def test_an_api_is_told_by_its_status_revision_and_replicas() -> None:
         ReplicaStatus(id=str(n), pid=n, revision="r1", state=state, started_at=None, restarts=0, rss_bytes=None)
         for n, state in enumerate(states)
     )
-    found = await scrape(collector(statuses=lambda: [an_api(replica_list=replicas)], wanted=lambda: {"iris": 4}))
+    found = await scrape(
+        collector(
+            apis=lambda: ["iris"], status=lambda name: an_api(name, replica_list=replicas), wanted=lambda: {"iris": 4}
+        )
+    )
     assert found['hatchway_api_status{api="iris",status="live"}'] == "1"
     assert found['hatchway_api_revision{api="iris",revision="r1"}'] == "1"
     assert found['hatchway_replicas{api="iris",state="ready"}'] == "2"
@@ -171,7 +176,7 @@ async def test_labels_are_those_of_the_catalogue() -> None:
             envoy,
             {"iris-1": use},
             observe=lambda: [R1],
-            statuses=lambda: [an_api()],
+            apis=lambda: ["iris"],
             drift=lambda: {"iris": {"output": 0.5}},
         )
     )

@@ -9,6 +9,7 @@ import asyncio
 import resource
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 from hatchway import __version__
 from hatchway.backends import Measures, Replica
 from hatchway.contract import MetricSeries
-from hatchway.errors import GatewayError
+from hatchway.errors import GatewayError, NotFound
 from hatchway.gateway.served import BOUNDS_S, Tally
 from hatchway.gateway.stats import Load
 from hatchway.metrics import catalogue
@@ -51,7 +52,8 @@ class Sources:
     load: Callable[[], Load | None]
     waiting: Callable[[], Mapping[str, int]]
     wanted: Callable[[], Mapping[str, int]]
-    statuses: Callable[[], Sequence[ApiStatus]]
+    apis: Callable[[], Sequence[str]]
+    status: Callable[[str], ApiStatus]  # raises NotFound
     observe: Callable[[], Sequence[Replica]]
     measure: Callable[[], Awaitable[Mapping[str, Measures]]]
     drift: Callable[[], Drift] = no_drift
@@ -78,8 +80,7 @@ class Collector:
         write_requests(page, totals)
         await asyncio.sleep(0)
         write_under_way(page, sources.load(), sources.waiting(), replicas)
-        write_apis(page, sources.statuses(), sources.wanted())
-        await asyncio.sleep(0)
+        await self._write_apis(page)
         write_replicas(page, replicas, measures)
         write_series(page, replicas, measures)
         write_drift(page, sources.drift())
@@ -90,6 +91,14 @@ class Collector:
             parts.append(family.to_text())
             await asyncio.sleep(0)
         return "".join(parts)
+
+    async def _write_apis(self, page: Page) -> None:
+        """To find out how an API is takes a fifth of a millisecond."""
+        wanted = self._sources.wanted()
+        for name in self._sources.apis():
+            with suppress(NotFound):  # it was deleted since
+                write_api(page, self._sources.status(name), wanted.get(name, 0))
+            await asyncio.sleep(0)
 
     def _write_engine(self, page: Page, *, is_up: bool, took_s: float) -> None:
         usage = resource.getrusage(resource.RUSAGE_SELF)
@@ -155,18 +164,17 @@ def write_under_way(page: Page, load: Load | None, waiting: Mapping[str, int], r
         page[catalogue.HELD].add(held, labels)
 
 
-def write_apis(page: Page, statuses: Sequence[ApiStatus], wanted: Mapping[str, int]) -> None:
-    """How the APIs are."""
-    for status in statuses:
-        labels = [("api", status.name)]
-        page[catalogue.STATUS].add(1, [*labels, ("status", status.status)])
-        page[catalogue.REVISION].add(1, [*labels, ("revision", status.revision)])
-        page[catalogue.DESIRED].add(wanted.get(status.name, 0), labels)
-        counts = dict.fromkeys(("starting", "ready", "draining", "failed"), 0)
-        for replica in status.replica_list:
-            counts[replica.state] += 1
-        for state, count in counts.items():
-            page[catalogue.REPLICAS].add(count, [*labels, ("state", state)])
+def write_api(page: Page, status: ApiStatus, wanted: int) -> None:
+    """How one API is."""
+    labels = [("api", status.name)]
+    page[catalogue.STATUS].add(1, [*labels, ("status", status.status)])
+    page[catalogue.REVISION].add(1, [*labels, ("revision", status.revision)])
+    page[catalogue.DESIRED].add(wanted, labels)
+    counts = dict.fromkeys(("starting", "ready", "draining", "failed"), 0)
+    for replica in status.replica_list:
+        counts[replica.state] += 1
+    for state, count in counts.items():
+        page[catalogue.REPLICAS].add(count, [*labels, ("state", state)])
 
 
 def write_replicas(page: Page, replicas: Iterable[Replica], measures: Mapping[str, Measures]) -> None:
