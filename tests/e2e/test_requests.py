@@ -18,6 +18,8 @@ from hatchway.spec.story import RequestStory
 from tests.e2e.verbs import engine_socket, until
 from tests.shell import Shell, a_shell
 
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+
 HANDLER = """
 import time
 

@@ -9,9 +9,12 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.e2e.verbs import until
+from hatchway import Client
+from tests.e2e.verbs import engine_socket, until
 from tests.shell import Shell, a_shell
 from tests.tracing.receiver import Receiver, http_receiver
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 HANDLER = """
 import opentelemetry.trace
@@ -73,7 +76,8 @@ def shell(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Itera
 def ask(shell: Shell, api: str, trace_id: str, *, flags: str = "01", **headers: str) -> httpx.Response:
     """With a `traceparent` of the client's own, whose span is 00..01."""
     parent = f"00-{trace_id}-{1:016x}-{flags}"
-    url = f"{shell.gateway_url()}/{api}"
+    with Client(socket=engine_socket(shell)) as client:
+        url = client.get(api).endpoint
     return httpx.post(url, json={"a": 1}, headers={"traceparent": parent, **headers}, timeout=30)
 
 

@@ -51,7 +51,7 @@ class Receiver:
 
     def take(self, request: Any, headers: Mapping[str, str]) -> None:
         with self._changed:
-            self.spans += _spans(request)
+            self.spans += read_spans(request)
             self.headers.append({key.lower(): value for key, value in headers.items()})
             self._changed.notify_all()
 
@@ -128,7 +128,7 @@ def grpc_receiver() -> Iterator[Receiver]:
         server.stop(None).wait()
 
 
-def _spans(request: Any) -> list[Span]:
+def read_spans(request: Any) -> list[Span]:
     return [
         Span(
             name=span.name,

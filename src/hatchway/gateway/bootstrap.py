@@ -43,7 +43,16 @@ def make_bootstrap(home_hash: str, *, admin_socket: str, ads_socket: str, traces
         # The one for traces is there whether or not there are any, so that nothing has to be started anew for them.
         "static_resources": {"clusters": [_ads_cluster(ads_socket), _traces_cluster(traces_socket)]},
         "layered_runtime": {
-            "layers": [{"name": "hatchway", "static_layer": {"tracing.opentelemetry.flush_interval_ms": 1000}}]
+            "layers": [
+                {
+                    "name": "hatchway",
+                    "static_layer": {
+                        # Defaults: five spans or five seconds. So a busy gateway would post a thousand times a second.
+                        "tracing.opentelemetry.min_flush_spans": 256,
+                        "tracing.opentelemetry.flush_interval_ms": 1000,
+                    },
+                }
+            ]
         },
         # Envoy warns at each start when nothing bounds its connections; the limit on open files does.
         "overload_manager": {

@@ -105,14 +105,13 @@ def _tracing(settings: TraceSettings) -> Json:
         "@type": _TYPES + "envoy.config.trace.v3.OpenTelemetryConfig",
         "http_service": {"http_uri": {"uri": TRACES_URL, "cluster": TRACES_CLUSTER, "timeout": "2s"}},
         "service_name": settings.service_name or "hatchway-gateway",
+        "sampler": _sampler(settings),
     }
-    if not settings.honours_parent:
-        tracer["sampler"] = _sampler(settings.share)
     return {
         "tracing": {
             "provider": {"name": "envoy.tracers.opentelemetry", "typed_config": tracer},
-            # Of requests that come with a decision: the tracer follows it, or asks its sampler.
-            "random_sampling": {"value": 100 * settings.share if settings.honours_parent else 100},
+            # All are left to the sampler: with `pack_trace_reason` off a share that is given here has no effect.
+            "random_sampling": {"value": 100},
             "client_sampling": {"value": 0},  # a header of Envoy's own decides nothing
             "spawn_upstream_span": True,
             "operation": "%REQ(:METHOD)%",
@@ -129,11 +128,25 @@ def _tracing(settings: TraceSettings) -> Json:
     }
 
 
-def _sampler(share: float) -> Json:
-    kind = "envoy.extensions.tracers.opentelemetry.samplers.v3."
-    if share >= 1:
-        config: Json = {"@type": _TYPES + kind + "AlwaysOnSamplerConfig"}
-        return {"name": "envoy.tracers.opentelemetry.samplers.always_on", "typed_config": config}
-    percentage = {"numerator": round(share * 1_000_000), "denominator": "MILLION"}
-    config = {"@type": _TYPES + kind + "TraceIdRatioBasedSamplerConfig", "sampling_percentage": percentage}
-    return {"name": "envoy.tracers.opentelemetry.samplers.trace_id_ratio_based", "typed_config": config}
+def _sampler(settings: TraceSettings) -> Json:
+    """By the trace's id, so that others who go by the same share decide alike."""
+    if settings.share >= 1:
+        sampler = _extension("always_on", "AlwaysOnSamplerConfig")
+    else:
+        percentage = {"numerator": round(settings.share * 1_000_000), "denominator": "MILLION"}
+        sampler = _extension(
+            "trace_id_ratio_based", "TraceIdRatioBasedSamplerConfig", {"sampling_percentage": percentage}
+        )
+    if settings.honours_parent:
+        sampler = _extension("parent_based", "ParentBasedSamplerConfig", {"wrapped_sampler": sampler})
+    return sampler
+
+
+def _extension(name: str, kind: str, fields: Json | None = None) -> Json:
+    return {
+        "name": f"envoy.tracers.opentelemetry.samplers.{name}",
+        "typed_config": {
+            "@type": f"{_TYPES}envoy.extensions.tracers.opentelemetry.samplers.v3.{kind}",
+            **(fields or {}),
+        },
+    }

@@ -26,6 +26,7 @@ from envoy.extensions.request_id.uuid.v3 import uuid_pb2
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
 from envoy.extensions.tracers.opentelemetry.samplers.v3 import (
     always_on_sampler_pb2,
+    parent_based_sampler_pb2,
     trace_id_ratio_based_sampler_pb2,
 )
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
@@ -57,6 +58,7 @@ KNOWN_INSIDE_ANY = (
     opentelemetry_pb2,
     uuid_pb2,
     always_on_sampler_pb2,
+    parent_based_sampler_pb2,
     trace_id_ratio_based_sampler_pb2,
 )
 
