@@ -130,6 +130,7 @@ class TemplateLaunch:
     exits_file: str  # where it writes how its children ended
     modules: list[str]  # what it imports, in this order
     server_packages: str = ""  # as in Launch
+    opens_models: bool = False  # its replicas serve model files
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=1)

@@ -171,3 +171,9 @@ def test_an_older_python_is_told_apart(version: str) -> None:
         words = replica.last_words()
         assert words.reason == "OldPython"
         assert f"Python is {version}." in words.message
+
+
+def test_no_replica_waits_for_what_opens_model_files_but_those_that_serve_one() -> None:
+    loaded = "import hatchway.replica.lifecycle, sys; print([n for n in sys.modules if 'modelfiles' in n])"
+    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

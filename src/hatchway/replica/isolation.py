@@ -10,6 +10,7 @@ out the one that is loaded.
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -22,15 +23,24 @@ OUR_PACKAGES = ("hatchway", "httptools", "orjson", "uvloop")
 COMPILED_PACKAGES = ("httptools", "orjson", "uvloop")
 
 
+_hidden: dict[str, ModuleType] = {}
+
+
+def ours(name: str) -> ModuleType:
+    """A module of ours that only some replicas import: before `hide`, since nothing finds it afterwards."""
+    return _hidden.get(name) or importlib.import_module(name)
+
+
 def hide(server_packages: str) -> None:
     """Remove our modules from sys.modules and `server_packages` from sys.path."""
-    ours = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in OUR_PACKAGES}
-    for name in ours:
+    found = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in OUR_PACKAGES}
+    for name in found:
         del sys.modules[name]
+    _hidden.update(found)
     while server_packages in sys.path:
         sys.path.remove(server_packages)
     sys.path_importer_cache.pop(server_packages, None)
-    sys.meta_path.insert(0, SameFileFinder(ours))
+    sys.meta_path.insert(0, SameFileFinder(found))
 
 
 class SameFileFinder(MetaPathFinder):

@@ -21,10 +21,9 @@ from typing import Any, Protocol
 
 from hatchway.contract import Launch
 from hatchway.errors import LoadError
+from hatchway.replica import isolation
 from hatchway.replica.batching import Batching
 from hatchway.replica.metrics import MetricsClient
-from hatchway.replica.models.method import Predictions
-from hatchway.replica.models.opening import open_model
 from hatchway.replica.signature import (
     INIT_ARGUMENTS,
     METHOD_ARGUMENTS,
@@ -43,7 +42,6 @@ VERBS = {"handle_post": "POST", "handle_get": "GET", "handle_put": "PUT", "handl
 }
 SYNC_CONCURRENCY = 1
 ASYNC_CONCURRENCY = 64
-MODEL_BATCH = 32  # requests that a model file answers together at most, unless handler.batching says otherwise
 
 
 @dataclass(frozen=True)
@@ -87,45 +85,6 @@ class Buildable(Protocol):
     def build(self) -> Handler:
         """Takes as long as a model takes to load. Raises LoadError."""
         ...
-
-
-class ModelCandidate:
-    """A model file that is served as it is."""
-
-    is_async = False
-
-    def __init__(self, launch: Launch) -> None:
-        self._launch = launch
-
-    def build(self) -> Handler:
-        """Raises LoadError, see `open_model`."""
-        opened = open_model(self._launch)
-        model = opened.model
-        predictions = Predictions(model)
-        function = predictions if model.takes_batch else predictions.one
-        method = Method(
-            function,
-            ("payload",),
-            False,
-            input_schema=model.input_schema,
-            output_schema=model.output_schema,
-            example=model.example,
-        )
-        concurrency = self._launch.max_concurrency or SYNC_CONCURRENCY
-        description = f"{model.description} from {self._launch.model}"
-        batching = self._batching(takes_batch=model.takes_batch)
-        return Handler({"POST": method}, description, concurrency, opened.warning, batching)
-
-    def _batching(self, *, takes_batch: bool) -> Batching | None:
-        """By default, wherever the framework predicts many rows at once. Raises LoadError (BadSignature)."""
-        size = self._launch.batch_max_size
-        if takes_batch:
-            return Batching(size or MODEL_BATCH, self._launch.batch_max_wait_s)
-        if size is not None:
-            raise LoadError(
-                f"{self._launch.model} predicts one payload at a time", reason="BadSignature", hint="remove batching"
-            )
-        return None
 
 
 class Candidate:
@@ -218,7 +177,9 @@ class Candidate:
 def find(launch: Launch, metrics_client: MetricsClient) -> Buildable:
     """Import the handler's file and find the one handler in it, or the model's file. Raises LoadError."""
     if launch.model:
-        return ModelCandidate(launch)
+        serving: Any = isolation.ours("hatchway.replica.models.serving")
+        candidate: Buildable = serving.ModelCandidate(launch)
+        return candidate
     module, source = import_file(launch)
     target = _choose(module, source, launch)
     if not inspect.isclass(target):

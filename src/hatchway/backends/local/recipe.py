@@ -21,6 +21,7 @@ class Recipe:
     server_packages: str
     variables: Mapping[str, str] = field(repr=False)
     modules: tuple[str, ...] = ()
+    opens_models: bool = False  # its replicas serve model files, and need what of ours opens them
 
     def key(self, release: str = hatchway.__version__) -> str:
         """The same for the same recipe and release, as long as nothing was installed into the Python or removed."""
@@ -30,6 +31,7 @@ class Recipe:
             self.python.executable,
             self.python.version,
             self.server_packages,
+            self.opens_models,
             sorted(self.variables.items()),
             sorted(self.modules),  # in whichever order: a forked replica has them in another one
             [_mtime_ns(folder) for folder in self.python.library_folders],

@@ -138,6 +138,7 @@ def _recipe(workload: Workload, runtime: Runtime, world: Surroundings) -> Recipe
         runtime.server_packages,
         make_template_environment(world.environ, workload, runtime.python, world.settings.bytecode_dir),
         world.templates.recall(workload.api) or (),
+        opens_models=workload.spec.handler.model is not None,
     )
 
 

@@ -256,6 +256,7 @@ class Templates:
             exits_file=str(settings.exits_file),
             modules=list(recipe.modules),
             server_packages=recipe.server_packages,
+            opens_models=recipe.opens_models,
         )
         settings.templates_dir.mkdir(mode=0o700, exist_ok=True)
         launch_file = self._launch_file(template)
