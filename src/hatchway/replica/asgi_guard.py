@@ -13,18 +13,12 @@ from typing import Any
 
 import orjson
 
-from hatchway.contract import (
-    HEADER_ATTEMPT,
-    HEADER_OVERLOADED,
-    HEADER_REQUEST_ID,
-    HEADER_REVISION,
-    HEADER_TIMEOUT,
-    Launch,
-)
+from hatchway.contract import HEADER_REQUEST_ID, HEADER_REVISION, HEADER_TIMEOUT, Launch
 from hatchway.replica.calls import Counts, patience_s
 from hatchway.replica.connection import max_body_of, request_id_of, root_path_of
 from hatchway.replica.gate import Gate, Job, LoopSlots
 from hatchway.replica.logs import Log, current_request_id, format_exception
+from hatchway.replica.refusals import OVERLOADED, overload_headers, timed_out
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -174,10 +168,7 @@ class _Call:
         elif not self._is_cut_off:
             guard.counts.refused += 1
             wait_s = guard.gate.admission.retry_after_s(time.monotonic())
-            extra = [(b"retry-after", b"%d" % wait_s)]
-            if dict(self._scope["headers"]).get(HEADER_ATTEMPT.encode(), b"1") == b"1":
-                extra.append((HEADER_OVERLOADED.encode(), b"1"))  # another replica is tried once, not for ever
-            await self._answer_instead(503, "overloaded", "the API is busy; try again later", extra)
+            await self._answer_instead(*OVERLOADED, overload_headers(dict(self._scope["headers"]), wait_s))
 
     # --- running ---------------------------------------------------------------------------------------------
     async def _run(self) -> None:
@@ -239,9 +230,9 @@ class _Call:
 
     # --- answers in the application's place ------------------------------------------------------------------
     async def _timed_out(self) -> None:
-        waited = " while it waited for a free slot" if self._task is None else ""
-        self._guard.log.say("WARNING", f"the request timed out{waited}", self._request_id)
-        await self._answer_instead(504, "timeout", f"the request timed out{waited}")
+        status, kind, message = timed_out(is_running=self._task is not None)
+        self._guard.log.say("WARNING", message, self._request_id)
+        await self._answer_instead(status, kind, message)
 
     async def _too_large(self) -> None:
         limit = self._max_body_bytes
