@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import Queue
 from typing import Any
 
+import httpx
 import orjson
 import pytest
 
@@ -20,8 +21,14 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 WAIT_S = 60
 YAML = """
 name: echo
-handler: {path: handler.py}
-monitoring: {alerts: {webhook: "${ALERT_URL}"}}
+handler: {path: handler.py, function: predict}
+monitoring: {alerts: {webhook: "${ALERT_URL}", min_requests: 5}}
+"""
+GOOD = """
+def predict(payload):
+    if payload == "fail":
+        raise ValueError("as asked")
+    return payload
 """
 BROKEN = "raise RuntimeError('no such model')\n"
 
@@ -52,7 +59,7 @@ def test_an_api_in_trouble_tells_its_webhook_once(
     url, got = receiver
     (shell.folder / ".env").write_text(f"ALERT_URL={url}\n")
     write("hatchway.yaml", YAML)
-    good = (shell.folder / "handler.py").read_text()
+    write("handler.py", GOOD)
     deploy(shell)
     assert "answered 204" in shell.run("hatchway alerts echo --test").stdout
     assert got.get(timeout=WAIT_S)["alerts"][0]["labels"]["alertname"] == "Test"
@@ -72,12 +79,19 @@ def test_an_api_in_trouble_tells_its_webhook_once(
         (alert,) = shell.run("hatchway alerts -o json").json()
     kill_engine(shell)
 
-    (shell.folder / "handler.py").write_text(good + "\n# mended\n")
+    write("handler.py", GOOD + "\n# mended\n")
     deploy(shell)
     resolved = got.get(timeout=WAIT_S)  # and nothing was repeated in between
     assert resolved["status"] == "resolved"
     assert resolved["alerts"][0]["fingerprint"] == raised["alerts"][0]["fingerprint"]
     assert resolved["alerts"][0]["startsAt"] == raised["alerts"][0]["startsAt"]
+
+    url = shell.gateway_url() + "/echo"
+    for _ in range(5):
+        assert httpx.post(url, json="fail").status_code == 500
+    errors = got.get(timeout=WAIT_S)
+    assert errors["alerts"][0]["labels"]["alertname"] == "HighErrorRate"
+    assert "100% of 5 requests in the last 5 minutes" in errors["text"]
 
     told = [shell.run(command).stdout for command in ("hatchway get echo -o json", "hatchway history echo -o json")]
     assert "${ALERT_URL}" in told[0]

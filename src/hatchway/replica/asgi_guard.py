@@ -16,7 +16,6 @@ import orjson
 from hatchway.contract import (
     HEADER_ATTEMPT,
     HEADER_HELD,
-    HEADER_OVERLOADED,
     HEADER_REQUEST_ID,
     HEADER_REVISION,
     HEADER_TIMEOUT,
@@ -27,6 +26,7 @@ from hatchway.replica.connection import max_body_of, request_id_of, root_path_of
 from hatchway.replica.gate import Gate, Job, LoopSlots
 from hatchway.replica.logs import Log, current_request_id, format_exception
 from hatchway.replica.records import PATH_BYTES, SLOW_S, Record, Records
+from hatchway.replica.refusals import OVERLOADED, overload_headers, timed_out
 from hatchway.replica.tracing import Trace, Tracer, enter, trace_of
 
 Scope = MutableMapping[str, Any]
@@ -227,10 +227,7 @@ class _Call:
             self._outcome = "refused"
             guard.counts.refused += 1
             wait_s = guard.gate.admission.retry_after_s(time.monotonic())
-            extra = [(b"retry-after", b"%d" % wait_s)]
-            if dict(self._scope["headers"]).get(_ATTEMPT, b"1") == b"1":
-                extra.append((HEADER_OVERLOADED.encode(), b"1"))  # another replica is tried once, not for ever
-            await self._answer_instead(503, "overloaded", "the API is busy; try again later", extra)
+            await self._answer_instead(*OVERLOADED, overload_headers(self._fields, wait_s))
 
     # --- running ---------------------------------------------------------------------------------------------
     async def _run(self) -> None:
@@ -304,9 +301,9 @@ class _Call:
     # --- answers in the application's place ------------------------------------------------------------------
     async def _timed_out(self) -> None:
         self._outcome = "timed_out"
-        waited = " while it waited for a free slot" if self._task is None else ""
-        self._say("WARNING", f"the request timed out{waited}")
-        await self._answer_instead(504, "timeout", f"the request timed out{waited}")
+        status, kind, message = timed_out(is_running=self._task is not None)
+        self._say("WARNING", message)
+        await self._answer_instead(status, kind, message)
 
     async def _too_large(self) -> None:
         limit = self._max_body_bytes

@@ -20,7 +20,7 @@ from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from hatchway.contract import HEADER_ATTEMPT, HEADER_HELD, HEADER_OVERLOADED, HEADER_TIMEOUT
+from hatchway.contract import HEADER_ATTEMPT, HEADER_HELD, HEADER_TIMEOUT
 from hatchway.errors import RequestError
 from hatchway.replica import payloads
 from hatchway.replica.batching import BadBatch, FailedTogether
@@ -31,6 +31,7 @@ from hatchway.replica.loading import Handler, Method
 from hatchway.replica.logs import Log, current_request_id, format_exception
 from hatchway.replica.metrics import Histogram, Metrics
 from hatchway.replica.records import PATH_BYTES, SLOW_S, Record, Records
+from hatchway.replica.refusals import OVERLOADED, overload_headers, timed_out
 from hatchway.replica.requests import Headers, QueryParams, Request
 from hatchway.replica.responses import (
     JSON_LINES,
@@ -57,7 +58,6 @@ _T = TypeVar("_T")
 _ATTEMPT = HEADER_ATTEMPT.encode()
 _HELD = HEADER_HELD.encode()
 _TIMEOUT = HEADER_TIMEOUT.encode()
-_OVERLOADED = HEADER_OVERLOADED.encode()
 _CONTENT_TYPE = b"content-type"
 BATCH_SIZE_BOUNDS = tuple(2.0**exponent for exponent in range(11))  # 1 to 1024
 _ACCEPT = b"accept"
@@ -190,11 +190,11 @@ class Call(Exchange):
         self.start(self._run_in_loop())
 
     def time_out(self, *, is_running: bool) -> None:
-        waited = "" if is_running else " while it waited for a free slot"
-        self.say("WARNING", f"the request timed out{waited}")
+        status, kind, message = timed_out(is_running=is_running)
+        self.say("WARNING", message)
         self.failed = is_running
         self.outcome = "timed_out"
-        self.answer_error(504, "timeout", f"the request timed out{waited}")
+        self.answer_error(status, kind, message)
         if not is_running:
             self._app.counts.requests += 1
             self._keep()
@@ -210,12 +210,9 @@ class Call(Exchange):
 
     def refuse(self) -> None:
         self._app.counts.refused += 1
-        retry_after = str(self._app.gate.admission.retry_after_s(time.monotonic())).encode()
-        extra: ExtraHeaders = [(b"retry-after", retry_after)]
-        if self.fields.get(_ATTEMPT, b"1") == b"1":  # another replica is tried once, not for ever
-            extra.append((_OVERLOADED, b"1"))
+        wait_s = self._app.gate.admission.retry_after_s(time.monotonic())
         self.outcome = "refused"
-        self.answer_error(503, "overloaded", "the API is busy; try again later", extra)
+        self.answer_error(*OVERLOADED, overload_headers(self.fields, wait_s))
         self._keep()
 
     def stack(self) -> str:
