@@ -5,7 +5,7 @@ exact; the rest has a stated error:
 
 | known | by | error | at most |
 |---|---|---|---|
-| distribution of numbers, of lengths of texts | KLL, k = 200 | ranks within 1.33 % (99 %), exact up to 200 values | 5 kB each |
+| distribution of numbers, of lengths of texts | KLL, k = 200 | ranks within 1.33 % (99 %); exact up to 200 values | 5 kB |
 | how often each text occurs | frequent items, 64 slots | count within 5.5 % of all texts, exact up to 48 texts | 4 kB |
 | how often each number occurs | counted | exact, and given up for good beyond 32 different numbers | 2 kB |
 | how many different values | HyperLogLog, 1,024 slots | 3.3 % (one standard deviation) | 1.1 kB |
@@ -20,7 +20,7 @@ Which way values are taken:
   as they have no mean.
 - An integer and a float of the same value are the same number: clients write 3 and 3.0 for the same thing. Booleans
   are no numbers. A field may change its type at any time; `types` tells, and each type has its own sketch.
-- A text counts as a value if it has at most 64 characters; of longer ones only the length and that they differ are known.
+- A text counts as a value if it has at most 64 characters; of longer ones only length and difference are known.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ Column = Sequence[object] | NDArray[np.float64]
 Kind = Literal["numeric", "categorical", "text", "boolean", "other", "empty"]
 
 
-class BadSketch(ValueError):  # noqa: N818
+class BadSketch(ValueError):
     """Bytes that are no sketch, or one of another version."""
 
 
