@@ -316,6 +316,17 @@ class FieldSketch:
         if other._distinct is not None:
             self._merge_distinct(other._distinct.get_result(datasketches.HLL_8))
 
+    def as_lengths(self) -> FieldSketch:
+        """The field of the lengths of its strings; what is no string is missing there."""
+        made = FieldSketch()
+        made.count = made.missing = self.count
+        if self.texts is not None:
+            made.numeric = Numbers()
+            made.numeric.merge(self.texts.lengths)
+            made.missing -= made.numeric.count
+            made.types = {"number": made.numeric.count}
+        return made
+
     def to_bytes(self, with_texts: bool = True) -> bytes:
         """For `from_bytes`, of this or a later version.
 
