@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hatchway.monitoring.baseline import DAY_S, Traffic, Window
+from hatchway.monitoring.baseline import DAY_S, Traffic, Window, pool
 from hatchway.monitoring.drift import Rules
 from hatchway.monitoring.judging import Known, Look, Memory, look
+from hatchway.monitoring.persistence import Standing
 from hatchway.monitoring.sketches import FieldSketch
 from hatchway.monitoring.wobble import Wobble
 
@@ -139,6 +140,36 @@ def test_fifty_unchanged_fields_stay_quiet_for_a_seasonal_week_and_half_a_sigma_
     assert {name for name, told in changed[-1].report.fields.items() if told.verdict == "drift"} == {"f0"}
 
 
+def test_a_rhythm_that_training_data_cannot_know_is_evened_out_over_a_day() -> None:
+    data = Life(mean=rhythmic, rng=np.random.default_rng(8))
+    data.pass_windows(48)
+    life = Life(mean=rhythmic, data=pool(data.windows.values()))
+    quiet = life.pass_windows(5 * 24)
+    assert "drift" not in verdicts(quiet)
+    assert life.memory.rhythmic == {"f0"}
+    found = life.pass_windows(24, shift=0.5)
+    assert found[-1].report.verdict == "drift"
+    told = found[-1].report.fields["f0"]
+    assert told.explanation.endswith("of the values moved, over the last day")
+    assert told.n_current == 24 * 400
+
+
+def test_too_few_requests_for_an_hour_are_judged_over_a_day() -> None:
+    life = Life(n=12)
+    life.pass_windows(72)
+    assert "drift" not in verdicts(life.pass_windows(24))
+    found = life.pass_windows(24, shift=1.5)
+    assert found[-1].report.verdict == "drift"
+    assert found[-1].report.fields["f0"].n_current == 24 * 12
+
+
 def test_memory_survives_as_json() -> None:
-    memory = Memory("data", {}, frozenset({1.0}), {"f": {"values": Wobble(0.1, math.inf)}}, ("data", 1))
+    memory = Memory(
+        source="data",
+        standings={"f": Standing(True, 1)},
+        unclean_s=frozenset({1.0}),
+        wobbles={"f": {"values": Wobble(0.1, math.inf), "missing": Wobble(0.2, 23)}},
+        rhythmic=frozenset({"f"}),
+        learnt_of=("data", 1),
+    )
     assert Memory.from_json(memory.to_json()) == memory
