@@ -16,7 +16,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import uvloop
@@ -31,6 +31,8 @@ from hatchway.controller.reconcile import World
 from hatchway.errors import Conflict, HatchwayError
 from hatchway.gateway.gateway import Gateway
 from hatchway.keeper import EXIT_CANNOT_START, EXIT_HANDOVER
+from hatchway.monitoring.terms import Watched
+from hatchway.monitoring.watch import Watch
 from hatchway.plane import Plane
 from hatchway.settings import Settings
 from hatchway.store.blobs import Blobs
@@ -70,6 +72,7 @@ class Engine:
         self.backend = LocalBackend(settings, self._on_change)
         self.gateway = Gateway(settings, self._on_change, self._on_wanted)
         self._changes = Changes()
+        self.watch = Watch(settings, self._watched, self._changes.publish)
         self.controller = Controller(
             World(
                 store=store,
@@ -81,14 +84,20 @@ class Engine:
                 changes=self._changes,
                 monotonic=time.monotonic,
                 wall_clock=time.time,
+                monitoring=self.watch,
             )
         )
-        self._plane = Plane(settings, self.controller, self.backend, self.gateway, blobs, self.shutdown.request)
+        self._plane = Plane(
+            settings, self.controller, self.backend, self.gateway, blobs, self.shutdown.request, self.watch
+        )
 
     def _on_change(self, api: str) -> None:
         """A replica or the gateway's view of an API changed."""
         self.controller.nudge(api)
         self._changes.publish(api)
+
+    def _watched(self) -> Mapping[str, Watched]:
+        return self.controller.watched()
 
     def _on_wanted(self, api: str) -> None:
         """Requests wait for an API that has no replica."""
@@ -103,6 +112,7 @@ class Engine:
                 "backend": self.backend.run(),
                 "gateway": self.gateway.run(),
                 "controller": self.controller.run(),
+                "monitoring": self.watch.run(),
                 "control API": serve(make_app(self._plane), self.settings.engine_socket),
                 "shutdown": self.shutdown.wait(),
             }.items()
@@ -130,6 +140,7 @@ class Engine:
             log.info("going down: letting requests finish, then ending all processes")
             await self.gateway.stop(STOP_TIMEOUT_S)
             await self.backend.stop_all(kill_after_s=STOP_TIMEOUT_S)
+            await self.watch.stop()
             return 0
         log.info("going away; replicas and Envoy run on")
         if self.shutdown.mode == "handover" and self.shutdown.python is not None:

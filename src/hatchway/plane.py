@@ -13,8 +13,10 @@ from hatchway.backends import Backend
 from hatchway.control_api.plane import ShutdownMode
 from hatchway.controller.controller import Controller
 from hatchway.gateway.gateway import Gateway
+from hatchway.monitoring.watch import Watch
 from hatchway.settings import Settings
 from hatchway.spec.deploy import DeployRequest
+from hatchway.spec.monitoring import ApiVerdict, MonitoringReport
 from hatchway.spec.requests import ScaleRequest
 from hatchway.spec.status import (
     ApiStatus,
@@ -32,7 +34,7 @@ from hatchway.store.blobs import Blobs
 class Plane:
     """Implements `control_api.plane.ControlPlane`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (the parts of an engine)
         self,
         settings: Settings,
         controller: Controller,
@@ -40,6 +42,7 @@ class Plane:
         gateway: Gateway,
         blobs: Blobs,
         request_shutdown: Callable[[ShutdownMode, str | None], None],
+        watch: Watch,
     ) -> None:
         self._settings = settings
         self._controller = controller
@@ -47,6 +50,7 @@ class Plane:
         self._gateway = gateway
         self._blobs = blobs
         self._request_shutdown = request_shutdown
+        self._watch = watch
 
     async def deploy(self, request: DeployRequest, by: str) -> list[DeployResult]:
         return list(await self._controller.deploy(request, by))
@@ -99,6 +103,13 @@ class Plane:
     ) -> AsyncIterator[LogLine]:
         self._controller.get(name)
         return self._backend.logs(name, replica_id=replica, since=since, request_id=request_id, follow=follow)
+
+    async def monitoring(self, name: str, window_s: float) -> MonitoringReport:
+        self._controller.get(name)
+        return await self._watch.report(name, window_s)
+
+    def verdicts(self) -> Mapping[str, ApiVerdict]:
+        return self._watch.verdicts()
 
     async def prune(self) -> dict[str, int]:
         return dict(await self._controller.prune())

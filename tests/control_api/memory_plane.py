@@ -13,8 +13,9 @@ from typing import Any
 
 from hatchway import __version__
 from hatchway.control_api.app import ShutdownMode, make_app, serve
-from hatchway.errors import Conflict, NotFound, UsageError
+from hatchway.errors import Conflict, MonitoringError, NotFound, UsageError
 from hatchway.spec.deploy import DeployRequest
+from hatchway.spec.monitoring import ApiVerdict, MonitoringReport
 from hatchway.spec.requests import ScaleRequest
 from hatchway.spec.status import (
     ApiStatus,
@@ -69,6 +70,7 @@ class MemoryPlane:
         self.asked_by: list[str] = []
         self.entries: list[HistoryEntry] = []
         self.steps: list[ScalingStep] = []
+        self.report: MonitoringReport | None = None
         self.logs_asked: list[dict[str, Any]] = []
         self.uploads: list[str] = []  # "stream SHA" or "path PATH"
         self.fails = False  # whether `status` finds what the engine did not expect
@@ -125,6 +127,15 @@ class MemoryPlane:
     def history(self, name: str) -> Sequence[HistoryEntry]:
         self.get(name)
         return self.entries
+
+    async def monitoring(self, name: str, window_s: float) -> MonitoringReport:
+        self.get(name)
+        if self.report is None:
+            raise MonitoringError("no API is monitored yet")
+        return self.report.model_copy(update={"window_s": window_s})
+
+    def verdicts(self) -> Mapping[str, ApiVerdict]:
+        return {}
 
     def scaling(self, name: str) -> Sequence[ScalingStep]:
         self.get(name)

@@ -34,6 +34,7 @@ from hatchway.client.progress import OnProgress, silent
 from hatchway.client.waiting import Waiting
 from hatchway.errors import DeployFailed, EngineUnavailable, HatchwayError, NotFound, PredictionFailed
 from hatchway.project import Project
+from hatchway.spec.monitoring import MonitoringReport
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
 
 T = TypeVar("T")
@@ -177,6 +178,10 @@ class AsyncClient:
     async def scaling(self, name: str) -> Sequence[ScalingStep]:
         """See `Client.scaling`."""
         return await self._send(calls.scaling(name))
+
+    async def monitoring(self, name: str, *, window_s: float = 3600.0) -> MonitoringReport:
+        """See `Client.monitoring`."""
+        return await self._send(calls.monitoring(name, window_s))
 
     async def delete(self, name: str) -> ApiStatus:
         """See `Client.delete`."""

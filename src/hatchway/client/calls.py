@@ -12,6 +12,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from hatchway.client.connection import ANSWER_TIMEOUT_S, raise_for
 from hatchway.client.events import Deleted, Events, log_line
+from hatchway.spec.monitoring import MonitoringReport
 from hatchway.spec.requests import RollbackRequest, ScaleRequest
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
 
@@ -93,6 +94,10 @@ def history(name: str) -> Call[list[HistoryEntry]]:
 
 def scaling(name: str) -> Call[list[ScalingStep]]:
     return Call("GET", _api(name, "/scaling"), many(ScalingStep))
+
+
+def monitoring(name: str, window_s: float) -> Call[MonitoringReport]:
+    return Call("GET", _api(name, f"/monitoring?window={age(window_s)}"), one(MonitoringReport))
 
 
 def delete(name: str) -> Call[ApiStatus]:

@@ -21,6 +21,7 @@ from hatchway.client.unix_http import UnixHttp
 from hatchway.client.waiting import Waiting
 from hatchway.errors import DeployFailed, EngineUnavailable, HatchwayError, NotFound, PredictionFailed
 from hatchway.project import Project
+from hatchway.spec.monitoring import MonitoringReport
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
 
 T = TypeVar("T")
@@ -175,6 +176,13 @@ class Client:
     def scaling(self, name: str) -> Sequence[ScalingStep]:
         """What the autoscaler decided and why, the newest first. Raises NotFound."""
         return self._http.send(calls.scaling(name))
+
+    def monitoring(self, name: str, *, window_s: float = 3600.0) -> MonitoringReport:
+        """What the API was sent and answered in the last `window_s` seconds, and whether that differs from before.
+
+        Raises NotFound, MonitoringError.
+        """
+        return self._http.send(calls.monitoring(name, window_s))
 
     def delete(self, name: str) -> ApiStatus:
         """Stop an API and forget it. Returns at once; `watch` ends when it is gone. Raises NotFound."""

@@ -47,6 +47,7 @@ log = logging.getLogger(__name__)
 
 MAX_JSON_BYTES = 64 * 1024 * 1024  # the manifest of some 300,000 files
 PROBLEMS_SHOWN = 10
+DEFAULT_WINDOW_S = 3600.0  # of a monitoring report
 LONGEST_BY = 200  # characters of user@host that are kept
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -106,6 +107,10 @@ class Endpoints:
 
     async def scaling(self, request: Request) -> Response:
         return _answers(self._plane.scaling(request.path_params["name"]))
+
+    async def monitoring(self, request: Request) -> Response:
+        window_s = _duration(request, "window", DEFAULT_WINDOW_S)
+        return _answer(await self._plane.monitoring(request.path_params["name"], window_s))
 
     async def openapi(self, request: Request) -> Response:
         return JSONResponse(openapi_document())
@@ -241,13 +246,18 @@ def _by(request: Request) -> str:
 
 def _since(request: Request) -> float | None:
     """`?since=10m`, an age, as seconds since the epoch."""
-    written = request.query_params.get("since")
+    age_s = _duration(request, "since", -1.0)
+    return None if age_s < 0 else time.time() - age_s
+
+
+def _duration(request: Request, name: str, default_s: float) -> float:
+    written = request.query_params.get(name)
     if not written:
-        return None
+        return default_s
     try:
-        return time.time() - parse_duration(written)
+        return parse_duration(written)
     except Wrong:
-        raise UsageError(f"since={written[:40]} is not an age", hint="write it like 30s, 10m or 2h") from None
+        raise UsageError(f"{name}={written[:40]} is not a time", hint="write it like 30s, 10m or 2h") from None
 
 
 def _to_path(encoded: str) -> Path:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from hatchway import __version__
 from hatchway.control_api.plane import ShutdownMode
 from hatchway.spec.deploy import DeployRequest
+from hatchway.spec.monitoring import MonitoringReport
 from hatchway.spec.requests import HEADER_BY, RollbackRequest, ScaleRequest
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
 
@@ -146,6 +147,14 @@ OPERATIONS = (
         "/v1/apis/{name}/scaling",
         "What the autoscaler decided and why, newest first",
         tuple[ScalingStep, ...],
+    ),
+    Operation(
+        "monitoring",
+        "GET",
+        "/v1/apis/{name}/monitoring",
+        "What inputs and outputs were like, and whether that differs from the baseline",
+        MonitoringReport,
+        query=(("window", "of the time until now: 30m, 1h (the default), 7d"),),
     ),
     Operation("delete", "DELETE", "/v1/apis/{name}", "Stop an API and forget it", ApiStatus),
     Operation("missing_blobs", "POST", "/v1/blobs/missing", "Which files must be uploaded", MissingBlobs, BlobHashes),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from hatchway.spec.deploy import DeployRequest
+from hatchway.spec.monitoring import ApiVerdict, MonitoringReport
 from hatchway.spec.requests import ScaleRequest
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
 
@@ -65,6 +66,14 @@ class ControlPlane(Protocol):
         self, name: str, *, replica: str | None, since: float | None, request_id: str | None, follow: bool
     ) -> AsyncIterator[LogLine]:
         """Log lines, oldest first, from `since` (seconds since the epoch) on. Raises NotFound."""
+        ...
+
+    async def monitoring(self, name: str, window_s: float) -> MonitoringReport:
+        """What is known of the predictions of the last `window_s` seconds. Raises NotFound, MonitoringError."""
+        ...
+
+    def verdicts(self) -> Mapping[str, ApiVerdict]:
+        """API -> what the last judgement of its predictions said; an API that was never judged is missing."""
         ...
 
     async def prune(self) -> dict[str, int]:

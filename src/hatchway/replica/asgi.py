@@ -25,6 +25,7 @@ from hatchway.replica.front import StuckListener
 from hatchway.replica.gate import Gate
 from hatchway.replica.loading import ASYNC_CONCURRENCY, describe, importing, place_of
 from hatchway.replica.logs import Log
+from hatchway.replica.sampling.sampler import Sampler
 
 PATHS_HOLD_ROOTS = (0, 26)  # the uvicorn from which on `path` begins with `root_path`; Starlette went along
 
@@ -39,6 +40,7 @@ class AsgiFront:
         self.gate = Gate(Admission(concurrency, launch.max_queue_length), math.inf, on_stuck)
         self.counts = Counts()
         self.title = ""
+        self.sampler: Sampler | None = None
         self._server: Any = None
         self._serving: asyncio.Task[None] | None = None
 

@@ -27,6 +27,7 @@ from hatchway.replica.gate import Gate, Job, LoopSlots
 from hatchway.replica.loading import Handler, describe, find, place_of
 from hatchway.replica.logs import Log
 from hatchway.replica.metrics import Metrics, MetricsClient
+from hatchway.replica.sampling.sampler import Sampler
 from hatchway.replica.workers import Task, Workers
 
 UNFINISHED_REQUEST_GRACE_S = 5.0  # for clients that are sending a request when the replica is told to go
@@ -43,6 +44,11 @@ class Front(Protocol):
     gate: Gate
     counts: Counts
     title: str  # for people
+
+    @property
+    def sampler(self) -> Sampler | None:
+        """What is told of its requests; None where they cannot be looked at."""
+        ...
 
     async def load(self) -> None:
         """Import and build. Raises LoadError."""
@@ -81,6 +87,7 @@ class HandlerFront:
         # Without a limit until the warm-up is over, which may have to compile a model.
         self.gate = Gate(Admission(launch.max_concurrency or 1, launch.max_queue_length), math.inf, on_stuck)
         self.counts = Counts()
+        self.sampler = Sampler()
         self.title = ""
 
     async def load(self) -> None:
@@ -104,7 +111,16 @@ class HandlerFront:
         root_path = self._launch.endpoint.rstrip("/")
         measured = BatchMetrics(self._metrics) if handler.batching else None
         self._app = App(
-            handler, self.gate, in_loop, self._workers, follow_ups, self._log, root_path, measured, self.counts
+            handler,
+            self.gate,
+            in_loop,
+            self._workers,
+            follow_ups,
+            self._log,
+            root_path,
+            measured,
+            self.sampler,
+            self.counts,
         )
         if all(method.is_async for method in handler.methods.values()):
             self.gate.runner = in_loop
@@ -131,6 +147,7 @@ class HandlerFront:
         if payload is not None:
             await self._predict_once(payload)
         self.counts.requests = 0
+        self.sampler.open()
         self.gate.timeout_s = self._launch.timeout_s if self._launch.timeout_s > 0 else math.inf
 
     async def open(self) -> None:
@@ -157,6 +174,7 @@ class HandlerFront:
         timer.cancel()
         await self.gate.wait_idle()
         await self._app.follow_ups.wait_idle()
+        await self.sampler.flush()
 
     def _receive(self, sink: Sink, method: str, target: bytes, headers: list[tuple[bytes, bytes]]) -> Exchange:
         if self._documentation.answers(method, target):
