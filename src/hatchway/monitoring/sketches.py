@@ -5,7 +5,7 @@ exact; the rest has a stated error:
 
 | known | by | error | at most |
 |---|---|---|---|
-| distribution of numbers, of lengths of texts | KLL, k = 200 | ranks within 1.33 % (99 %); exact up to 200 values | 5 kB |
+| distribution of numbers, lengths of texts | KLL, k = 200 | ranks within 1.33 % (99 %); exact up to 200 values | 5 kB |
 | how often each text occurs | frequent items, 64 slots | count within 5.5 % of all texts, exact up to 48 texts | 4 kB |
 | how often each number occurs | counted | exact, and given up for good beyond 32 different numbers | 2 kB |
 | how many different values | HyperLogLog, 1,024 slots | 3.3 % (one standard deviation) | 1.1 kB |
@@ -47,6 +47,8 @@ MIN_JUDGED_TEXTS = 20  # fewer texts than this cannot be told from a choice amon
 
 FORMAT_VERSION = 1
 _TYPES = ("number", "string", "boolean", "array", "object", "infinity")
+_RANKS = np.linspace(0, 1, 257)  # finer than the ranks are exact, and every value where they are
+
 _START = struct.Struct("<BI")  # version, CRC-32 of what follows: DataSketches is not asked to read damaged bytes
 _HEAD = struct.Struct("<9Q")
 _MOMENTS = struct.Struct("<Q4d")
@@ -116,9 +118,8 @@ class Numbers:
             self._add_few(other.few.items())
 
     def points(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The kept values in rising order, and the share of all values up to and including each."""
-        # The iterator gives wrong weights once a sketch was merged (datasketches 5.2): only values are taken from it.
-        kept = np.unique(np.array([value for value, _ in self.quantiles], dtype=np.float64))
+        """Values in rising order, at most 257 of them, and the share of all values up to and including each."""
+        kept = np.unique(self.quantiles.get_quantiles(_RANKS, True))
         return kept, np.array(self.quantiles.get_cdf(kept, True)[:-1])
 
     def at(self, ranks: Sequence[float]) -> list[float]:

@@ -1,0 +1,138 @@
+"""What current values are compared with, when it is not training data: windows of earlier traffic. Pure.
+
+Three sources, the first that there is: training data given at deploy (`training_data.py`); the first clean period of
+the revision; until that is there, the same of the revision before.
+
+The first clean period is the traffic of a revision's first week, without the windows that showed drift. It can be used
+after its first day, because every day has its hours, and is frozen after a week, because every week has its days: a
+change that creeps in later is measured against what the revision began with.
+
+From the third day on a window is compared with those of the same time of day, an hour more or less, so
+that the rhythm of a day is no drift. Before, and against training data, which has no time of day, it is compared with
+all; the rhythm then counts as wobble, and hides changes smaller than itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+from hatchway.monitoring.distances import Aspect, Distance, between, to_the_rest
+from hatchway.monitoring.drift import ASPECTS, Rules
+from hatchway.monitoring.sketches import FieldSketch, merged
+from hatchway.monitoring.wobble import NO_WOBBLE, Wobble, measure
+
+DAY_S = 86400
+PERIOD_S = 7 * DAY_S
+MIN_DAYS_BY_TIME = 3  # fewer, and the same hour of other days says too little of how days differ
+NEAR_S = 3600  # an hour more or less: summer time, and people are no clocks
+
+Source = Literal["data", "first_period", "previous_revision"]
+
+
+class Window(NamedTuple):
+    """The fields of one window of a revision's traffic. Starts are multiples of the window's length since 1970."""
+
+    start_s: float
+    fields: Mapping[str, FieldSketch]
+
+
+class Period(NamedTuple):
+    """The starts of the windows of a first clean period, in order.
+
+    `is_usable`: a day has passed, and half of its windows had traffic; `is_frozen`: it will not change any more.
+    """
+
+    starts_s: tuple[float, ...]
+    is_usable: bool
+    is_frozen: bool
+
+
+def first_period(clean_starts_s: Iterable[float], since_s: float, now_s: float, window_s: float) -> Period:
+    """Which windows are the first clean period of a revision that takes all traffic since `since_s`.
+
+    `clean_starts_s` are the starts of its windows that are over, had traffic and showed no drift. The window that is
+    judged now must not be among them.
+    """
+    starts = tuple(sorted(start for start in clean_starts_s if since_s <= start < since_s + PERIOD_S))
+    days = min(now_s - since_s, PERIOD_S) / DAY_S
+    return Period(starts, days >= 1 and len(starts) >= DAY_S / window_s / 2, now_s - since_s >= PERIOD_S)
+
+
+def choose(has_data: bool, first: Period, previous: Period | None) -> Source | None:
+    """Where the baseline comes from now."""
+    if has_data:
+        return "data"
+    if first.is_usable:
+        return "first_period"
+    return "previous_revision" if previous is not None and previous.is_usable else None
+
+
+def starts_to_compare(starts_s: Sequence[float], at_s: float, window_s: float) -> list[float]:
+    """Which windows of the baseline's period one that starts at `at_s` is compared with."""
+    if not _has_days(starts_s, window_s):
+        return list(starts_s)
+    return [start for start in starts_s if _is_near(start, at_s)]
+
+
+def pool(windows: Iterable[Window]) -> dict[str, FieldSketch]:
+    """All windows as one."""
+    found: dict[str, list[FieldSketch]] = {}
+    for window in windows:
+        for name, sketch in window.fields.items():
+            found.setdefault(name, []).append(sketch)
+    return {name: merged(sketches) for name, sketches in found.items()}
+
+
+def learn(windows: Sequence[Window], rules: Rules, by_time: bool = True) -> dict[str, dict[Aspect, Wobble]]:
+    """How much each field wobbles, from a period without drift; nothing for less than a day.
+
+    `by_time`: among windows of the same time of day, where there are days enough, as they will be compared; for
+    training data as the baseline that is False.
+    """
+    if len(windows) * rules.window_s < DAY_S:
+        return {}
+    names = sorted({name for window in windows for name in window.fields})
+    return {name: learn_field(name, windows, rules, by_time) for name in names}
+
+
+def learn_field(name: str, windows: Sequence[Window], rules: Rules, by_time: bool = True) -> dict[Aspect, Wobble]:
+    """`learn` for one field: some milliseconds, where `learn` takes seconds for many fields."""
+    sketches = {window.start_s: window.fields[name] for window in windows if name in window.fields}
+    starts = sorted(sketches)
+    by_time = by_time and _has_days(starts, rules.window_s)
+    times = {start % DAY_S for start in starts} if by_time else {None}
+    wholes = {time: merged(sketches[start] for start in starts if _is_near(start, time)) for time in times}
+    judged = [start for start in starts if sketches[start].present >= rules.min_samples]
+    freedom = len(judged) - len(wholes)
+    if freedom < 1:
+        return {}
+    found: dict[Aspect, Wobble] = {}
+    for aspect in ASPECTS:
+        distances = [
+            distance
+            for start in judged
+            if (distance := _to_the_rest(aspect, sketches[start], wholes[start % DAY_S if by_time else None]))
+        ]
+        found[aspect] = measure(distances, freedom) if distances else NO_WOBBLE
+    return found
+
+
+def _to_the_rest(aspect: Aspect, sketch: FieldSketch, whole: FieldSketch) -> Distance | None:
+    """None if both are one value: there is nothing that could differ."""
+    distance = between(aspect, sketch, whole)
+    return None if distance is None else to_the_rest(distance)
+
+
+def _has_days(starts_s: Sequence[float], window_s: float) -> bool:
+    if not starts_s or window_s >= DAY_S:
+        return False
+    return max(starts_s) - min(starts_s) + window_s >= MIN_DAYS_BY_TIME * DAY_S
+
+
+def _is_near(start_s: float, time_s: float | None) -> bool:
+    """Whether a window is near a time of day; all are if there is none."""
+    if time_s is None:
+        return True
+    apart = abs(start_s - time_s) % DAY_S
+    return min(apart, DAY_S - apart) <= NEAR_S

@@ -1,0 +1,55 @@
+"""A verdict changes only when windows in a row agree. Pure.
+
+One odd window is an incident, a batch, a test of somebody; drift stays. So drift is called at the second window in a
+row that shows it, and called off at the second in a row that does not: a field at the edge does not flap. Windows
+with too few values say nothing and change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from hatchway.monitoring.drift import FieldVerdict, Report, overall
+
+CONFIRMING_WINDOWS = 2
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What is remembered of a field between windows: plain values, to be kept as JSON.
+
+    `against` counts the windows in a row that contradict what is held now.
+    """
+
+    is_drifting: bool = False
+    against: int = 0
+
+
+def settle(standings: Mapping[str, Standing], window: Report) -> tuple[dict[str, Standing], Report]:
+    """What to remember, and the report with the verdicts that hold, after one more window."""
+    after = {name: _follow(standings.get(name, Standing()), field) for name, field in window.fields.items()}
+    fields = {name: _held(after[name], field) for name, field in window.fields.items()}
+    kept = {name: standing for name, standing in standings.items() if name not in after}
+    return kept | after, Report(overall([field.verdict for field in fields.values()]), fields)
+
+
+def _follow(standing: Standing, field: FieldVerdict) -> Standing:
+    if field.verdict not in ("ok", "drift"):
+        return standing
+    if (field.verdict == "drift") == standing.is_drifting:
+        return Standing(standing.is_drifting)
+    if standing.against + 1 >= CONFIRMING_WINDOWS:
+        return Standing(not standing.is_drifting)
+    return Standing(standing.is_drifting, standing.against + 1)
+
+
+def _held(standing: Standing, field: FieldVerdict) -> FieldVerdict:
+    if field.verdict == "no_baseline":
+        return field
+    if standing.is_drifting and field.verdict != "drift":
+        why = "too few values since" if field.verdict == "too_few" else "not so in the last window"
+        return replace(field, verdict="drift", explanation=f"{field.explanation} ({why})")
+    if not standing.is_drifting and field.verdict == "drift":
+        return replace(field, verdict="ok", explanation=f"{field.explanation} (drift if the next window agrees)")
+    return field
