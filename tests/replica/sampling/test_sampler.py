@@ -10,7 +10,7 @@ import pytest
 
 from hatchway.contract import SampleTerms
 from hatchway.replica.connection import ClientGone, Exchange, Sink
-from hatchway.replica.sampling.sampler import MAX_LOG_BYTES, MAX_VALUES, Sampler
+from hatchway.replica.sampling.sampler import FLUSH_AFTER_S, MAX_LOG_BYTES, MAX_VALUES, Sampler
 
 
 class Listening(Sink):
@@ -143,6 +143,16 @@ async def test_nothing_is_looked_at_where_it_is_switched_off(bench: Bench) -> No
     bench.request(3)
     frame = await listener.frame()
     assert (frame["sampled"], frame["tables"]["input"]["columns"]) == (1, {"": [3]})
+
+
+async def test_nothing_to_tell_when_it_is_time_holds_nobody_up(bench: Bench) -> None:
+    bench.request(1)
+    await bench.listen(enabled=False)  # what was kept is gone, the time to tell it comes all the same
+    await asyncio.sleep(FLUSH_AFTER_S)
+    await bench.leave()
+    listener = await bench.listen()
+    bench.request(2)
+    assert (await listener.frame())["tables"]["input"]["columns"] == {"": [2]}
 
 
 async def test_a_share_of_the_requests_is_looked_at_and_all_are_counted(bench: Bench) -> None:

@@ -120,11 +120,15 @@ class Sampler:
                 rows.append(values)
             self._n_values += len(values)
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(FLUSH_AFTER_S, self._due.set)
+            self._timer = asyncio.get_running_loop().call_later(FLUSH_AFTER_S, self._tell)
         if self._n_values >= FLUSH_VALUES:
             self._due.set()
             if self._n_values >= MAX_VALUES:
                 self._thin()
+
+    def _tell(self) -> None:
+        self._timer = None
+        self._due.set()
 
     def _thin(self) -> None:
         """Half of what is kept goes, and half of what comes, until there is room again."""
@@ -149,6 +153,7 @@ class Sampler:
         exchange.start_stream(200, [(b"content-type", b"application/x-ndjson")])
         try:
             while True:
+                self._due.clear()
                 if self._sampled or self._log:
                     await exchange.write(self._pack())
                     self._sent.set()
@@ -190,7 +195,6 @@ class Sampler:
             frame["log"], frame["log_dropped"] = self._log, self._log_dropped
         self._groups, self._n_values, self._seen, self._sampled, self._failed = {}, 0, 0, 0, 0
         self._log, self._log_bytes, self._log_dropped = [], 0, 0
-        self._due.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
