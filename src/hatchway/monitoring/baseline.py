@@ -1,20 +1,21 @@
 """What current values are compared with, when it is not training data: windows of earlier traffic. Pure.
 
 Three sources, the first that there is: training data given at deploy (`training_data.py`); the first clean period of
-the revision; until that is there, the same of the revision before.
+the revision; until that is there, the last week of the revision before.
 
 The first clean period is the traffic of a revision's first week, without the windows that showed drift. It can be used
 after its first day, because every day has its hours, and is frozen after a week, because every week has its days: a
 change that creeps in later is measured against what the revision began with.
 
-From the third day on a window is compared with those of the same time of day, an hour more or less, so
-that the rhythm of a day is no drift. Before, and against training data, which has no time of day, it is compared with
-all; the rhythm then counts as wobble, and hides changes smaller than itself.
+From the third day on a window is compared with those of the same time of day, an hour more or less, so that the rhythm
+of a day is no drift. Before, and against training data, which has no time of day, it is compared with all; the rhythm
+then counts as wobble, and hides changes smaller than itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from hatchway.monitoring.distances import Aspect, Distance, between, to_the_rest
@@ -37,35 +38,36 @@ class Window(NamedTuple):
     fields: Mapping[str, FieldSketch]
 
 
-class Period(NamedTuple):
-    """The starts of the windows of a first clean period, in order.
+@dataclass(frozen=True)
+class Traffic:
+    """The windows of one revision that are over and had requests.
 
-    `is_usable`: a day has passed, and half of its windows had traffic; `is_frozen`: it will not change any more.
+    `load` reads windows, all their fields or the one that is named, one after the other: a week of 50 fields is 80 MB.
     """
+
+    since_s: float  # from then on all requests of the API were this revision's
+    starts_s: Sequence[float]
+    load: Callable[[Sequence[float], str | None], Iterable[Window]]
+
+
+class Period(NamedTuple):
+    """The windows that are a baseline. `is_usable`: there is as much traffic as half a day of windows."""
 
     starts_s: tuple[float, ...]
     is_usable: bool
-    is_frozen: bool
 
 
-def first_period(clean_starts_s: Iterable[float], since_s: float, now_s: float, window_s: float) -> Period:
-    """Which windows are the first clean period of a revision that takes all traffic since `since_s`.
-
-    `clean_starts_s` are the starts of its windows that are over, had traffic and showed no drift. The window that is
-    judged now must not be among them.
-    """
-    starts = tuple(sorted(start for start in clean_starts_s if since_s <= start < since_s + PERIOD_S))
-    days = min(now_s - since_s, PERIOD_S) / DAY_S
-    return Period(starts, days >= 1 and len(starts) >= DAY_S / window_s / 2, now_s - since_s >= PERIOD_S)
+def first_period(traffic: Traffic, unclean_s: Collection[float], now_s: float, window_s: float) -> Period:
+    """The first clean period of a revision. `unclean_s`: windows that showed drift, or are judged now."""
+    starts = _within(traffic, traffic.since_s, traffic.since_s + PERIOD_S)
+    clean = tuple(start for start in starts if start not in unclean_s)
+    return Period(clean, now_s - traffic.since_s >= DAY_S and _is_enough(clean, window_s))
 
 
-def choose(has_data: bool, first: Period, previous: Period | None) -> Source | None:
-    """Where the baseline comes from now."""
-    if has_data:
-        return "data"
-    if first.is_usable:
-        return "first_period"
-    return "previous_revision" if previous is not None and previous.is_usable else None
+def last_period(traffic: Traffic, until_s: float, window_s: float) -> Period:
+    """The last week of a revision that another one replaced at `until_s`."""
+    starts = _within(traffic, max(traffic.since_s, until_s - PERIOD_S), until_s)
+    return Period(starts, _is_enough(starts, window_s))
 
 
 def starts_to_compare(starts_s: Sequence[float], at_s: float, window_s: float) -> list[float]:
@@ -77,29 +79,23 @@ def starts_to_compare(starts_s: Sequence[float], at_s: float, window_s: float) -
 
 def pool(windows: Iterable[Window]) -> dict[str, FieldSketch]:
     """All windows as one."""
-    found: dict[str, list[FieldSketch]] = {}
+    found: dict[str, FieldSketch] = {}
     for window in windows:
         for name, sketch in window.fields.items():
-            found.setdefault(name, []).append(sketch)
-    return {name: merged(sketches) for name, sketches in found.items()}
+            found.setdefault(name, FieldSketch()).merge(sketch)
+    return found
 
 
-def learn(windows: Sequence[Window], rules: Rules, by_time: bool = True) -> dict[str, dict[Aspect, Wobble]]:
-    """How much each field wobbles, from a period without drift; nothing for less than a day.
+def learn(windows: Iterable[Window], name: str, rules: Rules, by_time: bool = True) -> dict[Aspect, Wobble]:
+    """How much a field wobbles in a period without drift; nothing if that is less than a day.
 
     `by_time`: among windows of the same time of day, where there are days enough, as they will be compared; for
     training data as the baseline that is False.
     """
-    if len(windows) * rules.window_s < DAY_S:
-        return {}
-    names = sorted({name for window in windows for name in window.fields})
-    return {name: learn_field(name, windows, rules, by_time) for name in names}
-
-
-def learn_field(name: str, windows: Sequence[Window], rules: Rules, by_time: bool = True) -> dict[Aspect, Wobble]:
-    """`learn` for one field: some milliseconds, where `learn` takes seconds for many fields."""
     sketches = {window.start_s: window.fields[name] for window in windows if name in window.fields}
     starts = sorted(sketches)
+    if len(starts) * rules.window_s < DAY_S:
+        return {}
     by_time = by_time and _has_days(starts, rules.window_s)
     times = {start % DAY_S for start in starts} if by_time else {None}
     wholes = {time: merged(sketches[start] for start in starts if _is_near(start, time)) for time in times}
@@ -122,6 +118,14 @@ def _to_the_rest(aspect: Aspect, sketch: FieldSketch, whole: FieldSketch) -> Dis
     """None if both are one value: there is nothing that could differ."""
     distance = between(aspect, sketch, whole)
     return None if distance is None else to_the_rest(distance)
+
+
+def _within(traffic: Traffic, from_s: float, to_s: float) -> tuple[float, ...]:
+    return tuple(sorted(start for start in traffic.starts_s if from_s <= start < to_s))
+
+
+def _is_enough(starts_s: Sequence[float], window_s: float) -> bool:
+    return len(starts_s) >= DAY_S / window_s / 2
 
 
 def _has_days(starts_s: Sequence[float], window_s: float) -> bool:

@@ -29,8 +29,8 @@ Test = Literal["ks", "chi2"]
 
 MIN_EXPECTED = 5.0
 KOLMOGOROV_SQUARE = math.pi**2 / 12  # the mean square of sqrt(pairs) * distance by chance
-# The mean square of the greatest error of ranks, against the square of the bound that 99 of 100 sketches keep.
-SKETCH_SQUARE = 0.3
+# The mean square of the greatest error of ranks, as measured, against the square of the bound that 99 of 100 keep.
+SKETCH_SQUARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,8 @@ def to_the_rest(found: Distance) -> Distance | None:
     rest = found.n_baseline - found.n_current
     if rest <= 0:
         return None
-    return replace(found, raw=found.raw * found.n_baseline / rest, n_baseline=rest)
+    more = found.n_baseline / rest
+    return replace(found, raw=found.raw * more, n_baseline=rest, sketch_square=found.sketch_square * more * more)
 
 
 def of_numbers(current: Numbers, baseline: Numbers) -> Distance | None:

@@ -240,7 +240,7 @@ class FieldSketch:
         self.numeric: Numbers | None = None
         self.texts: Texts | None = None
         self._trues = 0
-        self._distinct: datasketches.hll_sketch | None = None
+        self._distinct: datasketches.hll_union | None = None  # a union: merging into a sketch would copy it twice
 
     @property
     def present(self) -> int:
@@ -314,7 +314,18 @@ class FieldSketch:
             self.texts = self.texts or Texts()
             self.texts.merge(other.texts)
         if other._distinct is not None:
-            self._merge_distinct(other._distinct)
+            self._merge_distinct(other._distinct.get_result(datasketches.HLL_8))
+
+    def as_lengths(self) -> FieldSketch:
+        """The field of the lengths of its strings; what is no string is missing there."""
+        made = FieldSketch()
+        made.count = made.missing = self.count
+        if self.texts is not None:
+            made.numeric = Numbers()
+            made.numeric.merge(self.texts.lengths)
+            made.missing -= made.numeric.count
+            made.types = {"number": made.numeric.count}
+        return made
 
     def to_bytes(self, with_texts: bool = True) -> bytes:
         """For `from_bytes`, of this or a later version.
@@ -327,7 +338,7 @@ class FieldSketch:
             b"" if self.numeric is None else self.numeric.to_bytes(),
             b"" if texts is None else texts.lengths.to_bytes(),
             b"" if texts is None or not with_texts else texts.frequent.serialize(),
-            b"" if self._distinct is None else self._distinct.serialize_compact(),
+            b"" if self._distinct is None else self._distinct.get_result(datasketches.HLL_8).serialize_compact(),
         )
         return _START.pack(FORMAT_VERSION, zlib.crc32(body)) + body
 
@@ -343,7 +354,8 @@ class FieldSketch:
             made.texts = Texts(Numbers.from_bytes(lengths))
             if frequent:
                 made.texts.frequent = datasketches.frequent_strings_sketch.deserialize(frequent)
-        made._distinct = datasketches.hll_sketch.deserialize(distinct) if distinct else None
+        if distinct:
+            made._merge_distinct(datasketches.hll_sketch.deserialize(distinct))
         return made
 
     def _count(self, name: str, count: int) -> None:
@@ -387,17 +399,15 @@ class FieldSketch:
 
     def _add_distinct(self, values: Iterable[float | str]) -> None:
         if self._distinct is None:
-            self._distinct = datasketches.hll_sketch(DISTINCT_LG_SLOTS, datasketches.HLL_8)
+            self._distinct = datasketches.hll_union(DISTINCT_LG_SLOTS)
         update = self._distinct.update
         for value in values:
             update(value)
 
     def _merge_distinct(self, other: datasketches.hll_sketch) -> None:
-        union = datasketches.hll_union(DISTINCT_LG_SLOTS)
-        if self._distinct is not None:
-            union.update(self._distinct)
-        union.update(other)
-        self._distinct = union.get_result(datasketches.HLL_8)
+        if self._distinct is None:
+            self._distinct = datasketches.hll_union(DISTINCT_LG_SLOTS)
+        self._distinct.update(other)
 
 
 def merged(sketches: Iterable[FieldSketch]) -> FieldSketch:

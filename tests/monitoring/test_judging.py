@@ -1,0 +1,144 @@
+"""A revision's life, window by window: which baseline it has, what is called drift, what is remembered."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hatchway.monitoring.baseline import DAY_S, Traffic, Window
+from hatchway.monitoring.drift import Rules
+from hatchway.monitoring.judging import Known, Look, Memory, look
+from hatchway.monitoring.sketches import FieldSketch
+from hatchway.monitoring.wobble import Wobble
+
+HOUR_S = 3600.0
+Mean = Callable[[float], float]  # start of a window -> mean of its values
+
+
+def flat(_: float) -> float:
+    return 0.0
+
+
+def rhythmic(start_s: float) -> float:
+    return 0.5 * math.sin(2 * math.pi * start_s / DAY_S)
+
+
+@dataclass
+class Life:
+    """A revision with fields f0 ... of which only f0 ever shifts."""
+
+    n_fields: int = 1
+    n: int = 400
+    since_s: float = 0.0
+    mean: Mean = flat
+    rules: Rules = field(default_factory=Rules)
+    data: dict[str, FieldSketch] | None = None
+    previous: Life | None = None
+    memory: Memory = field(default_factory=Memory)
+    windows: dict[float, Window] = field(default_factory=dict)
+    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(5))
+
+    def traffic(self) -> Traffic:
+        return Traffic(self.since_s, sorted(self.windows), self._load)
+
+    def pass_windows(self, n: int, shift: float = 0.0) -> list[Look]:
+        return [self.pass_window(shift) for _ in range(n)]
+
+    def pass_window(self, shift: float = 0.0) -> Look:
+        start_s = self.since_s + len(self.windows) * self.rules.window_s
+        fields = {}
+        for number in range(self.n_fields):
+            sketch = fields[f"f{number}"] = FieldSketch()
+            sketch.update(self.rng.normal(self.mean(start_s) + (0 if number else shift), 1, size=self.n))
+        window = self.windows[start_s] = Window(start_s, fields)
+        previous = None if self.previous is None else self.previous.traffic()
+        found = look(self.memory, window, Known(self.traffic(), self.data, previous), self.rules)
+        self.memory = Memory.from_json(found.memory.to_json())  # as over a restart of the monitor
+        return found
+
+    def _load(self, starts_s: Sequence[float], name: str | None) -> Iterable[Window]:
+        for start in starts_s:
+            fields = self.windows[start].fields
+            yield Window(start, fields if name is None else {name: fields[name]})
+
+
+def verdicts(looks: Iterable[Look]) -> list[str]:
+    return [found.report.verdict for found in looks]
+
+
+def test_a_revision_learns_for_a_day_and_then_finds_what_changes() -> None:
+    life = Life()
+    first = life.pass_windows(23)
+    assert set(verdicts(first)) == {"no_baseline"}
+    assert first[4].report.fields["f0"].explanation == "the first day is being learnt: 5 hours of 24"
+    assert set(verdicts(life.pass_windows(14))) <= {"ok", "no_baseline"}
+    assert life.memory.source == "first_period"
+    changed = life.pass_windows(4, shift=1.0)
+    assert verdicts(changed) == ["ok", "drift", "drift", "drift"], "the second window in a row confirms it"
+    assert verdicts(life.pass_windows(3)) == ["drift", "ok", "ok"]
+
+
+def test_windows_that_drift_are_no_part_of_the_baseline() -> None:
+    life = Life()
+    life.pass_windows(48)
+    life.pass_windows(6, shift=2.0)
+    assert len(life.memory.unclean_s) == 6
+    found = life.pass_window(shift=2.0)
+    assert found.report.verdict == "drift"
+    assert found.baseline["f0"].numeric is not None
+    assert found.baseline["f0"].numeric.high < 6
+
+
+def test_before_its_first_day_a_revision_is_compared_with_the_one_before() -> None:
+    former = Life()
+    former.pass_windows(30)
+    life = Life(since_s=30 * HOUR_S, previous=former)
+    assert life.pass_window().source == "previous_revision"
+    assert verdicts(life.pass_windows(2, shift=1.0)) == ["ok", "drift"]
+    life.pass_windows(22)
+    assert life.pass_window().source == "first_period"
+
+
+def test_training_data_is_there_at_once_and_little_is_said_until_a_day_was_seen() -> None:
+    data = FieldSketch()
+    data.update(np.random.default_rng(1).normal(size=5000))
+    known = {"f0": data, "target": data}
+    young = Life(data=known)
+    assert verdicts(young.pass_windows(3, shift=0.5)) == ["ok", "ok", "ok"]
+    assert verdicts(young.pass_windows(3, shift=3.0)) == ["ok", "drift", "drift"]
+    life = Life(data=known)
+    life.pass_windows(30)
+    found = life.pass_windows(3, shift=0.6)
+    assert verdicts(found) == ["ok", "drift", "drift"]
+    assert "target" not in found[0].report.fields, "no request has a target"
+
+
+def test_a_field_that_vanished_is_missing() -> None:
+    life = Life(n_fields=2)
+    life.pass_windows(30)
+    life.n_fields = 1
+    told = life.pass_windows(2)[-1].report.fields["f1"]
+    assert (told.verdict, told.explanation) == ("drift", "missing 0 % -> 100 %")
+
+
+def test_an_hour_without_a_baseline_keeps_nothing() -> None:
+    life = Life()
+    assert life.pass_window().memory == Memory()
+
+
+def test_fifty_unchanged_fields_stay_quiet_for_a_seasonal_week_and_half_a_sigma_in_one_is_found() -> None:
+    """A small one of bench/drift.py, which measures the rates: windows of four hours, and one API."""
+    life = Life(50, 1000, mean=rhythmic, rules=Rules(window_s=4 * HOUR_S))
+    quiet = life.pass_windows(7 * 6)
+    assert "drift" not in verdicts(quiet)
+    changed = life.pass_windows(3, shift=0.5)
+    assert verdicts(changed) == ["ok", "drift", "drift"]
+    assert {name for name, told in changed[-1].report.fields.items() if told.verdict == "drift"} == {"f0"}
+
+
+def test_memory_survives_as_json() -> None:
+    memory = Memory("data", {}, frozenset({1.0}), {"f": {"values": Wobble(0.1, math.inf)}}, ("data", 1))
+    assert Memory.from_json(memory.to_json()) == memory
