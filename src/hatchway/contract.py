@@ -34,6 +34,9 @@ CONTROL_REQUESTS = "/requests"  # GET ?id=ID: 200, the JSON form of FoundRequest
 CONTROL_MODULES = "/modules"  # GET: 200 {"modules": [...]}, what it imported from its Python's libraries, in order
 CONTROL_DRAIN = "/drain"  # POST: 200; ready turns false, requests are still answered
 CONTROL_RESUME = "/resume"  # POST: 200 {"state": ...}; takes a drain back. 404 from replicas that do not know it
+# GET, ?terms=JSON of SampleTerms: 200, one line of JSON after another for as long as the listener stays (a newer one
+# takes its place), nothing while there is nothing to tell. 404 from replicas that sample nothing.
+CONTROL_SAMPLES = "/samples"
 
 # Headers on the data path.
 HEADER_REQUEST_ID = "x-request-id"
@@ -254,6 +257,35 @@ class MetricSeries:
     value: float  # the count, the last value, or the sum of the values
     bounds: list[float] = field(default_factory=list)  # of a histogram: upper bounds, inclusive, ascending
     buckets: list[int] = field(default_factory=list)  # values in each (not cumulated), and at last those above all
+
+
+@dataclass(frozen=True)
+class SampleTerms:
+    """What a listener on CONTROL_SAMPLES is told of requests, and what of them never leaves the replica.
+
+    A line is {"seen": requests, "sampled": of those looked at, "tables": {where: {"count": records, "columns": {field:
+    [value, ...]}}}}; `where` is "input" or "output", or a list within them ("input.instances"). A record without a
+    field has no value in its column. With `log`, "log" has [{"request_id", "at" (seconds since the epoch), "latency_s",
+    "status", "input", "output" (texts, or null), "input_bytes", "output_bytes"}], and "log_dropped" says how many
+    are missing there.
+    """
+
+    enabled: bool = True
+    sample_rate: float = 1.0  # the share of requests that is looked at
+    fields: list[str] | None = None  # of the input; None: all
+    redact: list[str] = field(default_factory=list)  # fields of either side
+    log: bool = False  # whether each sampled request is told of
+    log_fields: list[str] | None = None  # that are told there; None: all
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> SampleTerms:
+        """Raises ValueError or TypeError. What a newer control plane adds is ignored."""
+        data = json.loads(text)
+        known = {f.name for f in dataclasses.fields(cls)}
+        return cls(**{key: value for key, value in data.items() if key in known})
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import uvloop
@@ -39,6 +39,8 @@ from hatchway.gateway.gateway import Gateway
 from hatchway.gateway.served import Served
 from hatchway.keeper import EXIT_CANNOT_START, EXIT_HANDOVER
 from hatchway.metrics.metrics import Metrics
+from hatchway.monitoring.terms import Watched
+from hatchway.monitoring.watch import Watch as PredictionWatch
 from hatchway.plane import Plane
 from hatchway.settings import Settings
 from hatchway.store.blobs import Blobs
@@ -80,6 +82,7 @@ class Engine:
         self.gateway = Gateway(settings, self._on_change, self._on_wanted, self._on_end)
         self.listener = Listener(settings)
         self._changes = Changes()
+        self.watch = PredictionWatch(settings, self._watched, self._changes.publish)
         self.controller = Controller(
             World(
                 store=store,
@@ -91,15 +94,16 @@ class Engine:
                 changes=self._changes,
                 monotonic=time.monotonic,
                 wall_clock=time.time,
+                monitoring=self.watch,
             )
         )
-        self.metrics = Metrics(self.gateway, self.backend, store, self.controller)
+        self.metrics = Metrics(self.gateway, self.backend, store, self.controller, self._drift)
         self._alerts = Watch(
             Sources(
                 settings=lambda: {api: spec.monitoring.alerts for api, spec in self.controller.specs().items()},
                 status=self.controller.get,
                 traffic=lambda api, window_s: to_traffic(self.metrics.timeline(api, window_s)),
-                drift=lambda api: None,
+                drift=self._drift_verdicts,
             ),
             store,
             post,
@@ -116,6 +120,7 @@ class Engine:
             self.metrics,
             self._alerts,
             self.shutdown.request,
+            self.watch,
             self.listener,
         )
 
@@ -123,6 +128,20 @@ class Engine:
         """A replica or the gateway's view of an API changed."""
         self.controller.nudge(api)
         self._changes.publish(api)
+
+    def _watched(self) -> Mapping[str, Watched]:
+        return self.controller.watched()
+
+    def _drift(self) -> Mapping[str, Mapping[str, float]]:
+        """API -> field -> how far it is from its baseline, in thresholds."""
+        return {
+            api: {found.field: found.score for found in judged.fields if found.score is not None}
+            for api, judged in self.watch.verdicts().items()
+        }
+
+    def _drift_verdicts(self, api: str) -> Mapping[str, str] | None:
+        judged = self.watch.verdicts().get(api)
+        return None if judged is None else {found.field: found.verdict for found in judged.fields}
 
     def _on_wanted(self, api: str) -> None:
         """Requests wait for an API that has no replica."""
@@ -144,6 +163,7 @@ class Engine:
                 "controller": self.controller.run(),
                 "alerts": self._alerts.run(),
                 "metrics": self.metrics.run(),
+                "monitoring": self.watch.run(),
                 "control API": serve(make_app(self._plane), self.settings.engine_socket, self._beside()),
                 "shutdown": self.shutdown.wait(),
             }.items()
@@ -199,6 +219,7 @@ class Engine:
             log.info("going down: letting requests finish, then ending all processes")
             await self.gateway.stop(STOP_TIMEOUT_S)
             await self.backend.stop_all(kill_after_s=STOP_TIMEOUT_S)
+            await self.watch.stop()
             return 0
         log.info("going away; replicas and Envoy run on")
         if self.shutdown.mode == "handover" and self.shutdown.python is not None:

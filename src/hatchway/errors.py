@@ -120,6 +120,13 @@ class GatewayError(HatchwayError):
     http_status = 503
 
 
+class MonitoringError(HatchwayError):
+    """What is known of predictions cannot be told: the monitor does not run or does not answer."""
+
+    kind = "monitoring"
+    http_status = 503
+
+
 class EnvironmentFailed(HatchwayError):
     """A Python environment could not be built."""
 

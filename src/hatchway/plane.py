@@ -18,10 +18,12 @@ from hatchway.control_api.trials import Trials
 from hatchway.controller.controller import Controller
 from hatchway.gateway.gateway import Gateway
 from hatchway.metrics.metrics import Metrics
+from hatchway.monitoring.watch import Watch as PredictionWatch
 from hatchway.settings import Settings
 from hatchway.spec.alerts import AlertStatus, AlertTest
 from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.logs import LogQuery
+from hatchway.spec.monitoring import ApiVerdict, MonitoringReport
 from hatchway.spec.requests import ScaleRequest
 from hatchway.spec.status import (
     Address,
@@ -59,6 +61,7 @@ class Plane:
         metrics: Metrics,
         alerts: Watch,
         request_shutdown: Callable[[ShutdownMode, str | None], None],
+        predictions: PredictionWatch,
         listener: Listener,
     ) -> None:
         self._settings = settings
@@ -69,6 +72,7 @@ class Plane:
         self._alerts = alerts
         self._metrics = metrics
         self._request_shutdown = request_shutdown
+        self._predictions = predictions
         self._listener = listener
         self._trials = Trials()
         self.exporter: Exporter | None = None  # of traces, if there is one
@@ -169,6 +173,13 @@ class Plane:
                 if len(lines) >= MAX_LINES:
                     break
         return tell(request_id, sightings, entries, lines)
+
+    async def monitoring(self, name: str, window_s: float) -> MonitoringReport:
+        self._controller.get(name)
+        return await self._predictions.report(name, window_s)
+
+    def verdicts(self) -> Mapping[str, ApiVerdict]:
+        return self._predictions.verdicts()
 
     async def prune(self) -> dict[str, int]:
         return dict(await self._controller.prune())

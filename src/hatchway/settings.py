@@ -115,6 +115,11 @@ class Settings:
         return self.dashboard_dir / "token"
 
     @property
+    def monitoring_dir(self) -> Path:
+        """What is known of predictions, what is watched of them, and the prediction logs."""
+        return self.home / "monitoring"
+
+    @property
     def logs_dir(self) -> Path:
         return self.home / "logs"
 
@@ -151,6 +156,11 @@ class Settings:
     def activator_reports_socket(self) -> Path:
         """Where the activator says what it holds."""
         return self.runtime_dir / "act.ctl"
+
+    @property
+    def monitor_socket(self) -> Path:
+        """Where the monitor process answers the engine."""
+        return self.runtime_dir / "monitor.sock"
 
     @property
     def traces_socket(self) -> Path:

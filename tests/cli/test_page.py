@@ -9,7 +9,7 @@ import pytest
 from hatchway.cli.looks import Page
 from hatchway.cli.page import page_lines
 from hatchway.cli.screen import Size
-from hatchway.client.calls import DriftReport
+from hatchway.spec.monitoring import BaselineReport, FieldDrift, FieldReport, MonitoringReport, Verdict
 from hatchway.spec.status import ReplicaCounts, ReplicaStatus, ScalingStep
 from hatchway.spec.timeline import Timeline
 from tests.control_api.memory_plane import NOON, a_line, an_api
@@ -19,15 +19,31 @@ TIMELINE = Timeline(
     p95_ms=(8, None) * 100, p99_ms=(20, 21) * 100, in_flight=(1, 2) * 100, queued=(0, 3) * 100,
     replicas_ready=(1, 2) * 100, replicas_wanted=(2, 2) * 100,
 )  # fmt: skip
-DRIFT = DriftReport.model_validate(
-    {
-        "verdict": "drift",
-        "fields": [
-            {"name": "input.age", "drift": {"verdict": "drift", "explanation": "mean 31 -> 44"}},
-            {"name": "output", "drift": {"verdict": "ok", "explanation": "the same"}},
-            {"name": "input.id", "drift": None},
-        ],
-    }
+
+
+def a_report(verdict: Verdict, *fields: FieldReport) -> MonitoringReport:
+    baseline = BaselineReport(source="first_period", count=1000)
+    return MonitoringReport(
+        api="iris",
+        revision="r1",
+        window_s=3600,
+        seen=100,
+        sampled=100,
+        baseline=baseline,
+        verdict=verdict,
+        fields=fields,
+    )
+
+
+def a_field(name: str, drift: FieldDrift | None = None) -> FieldReport:
+    return FieldReport(name=name, side="input", kind="numeric", count=100, missing=0, types={}, drift=drift)
+
+
+DRIFT = a_report(
+    "drift",
+    a_field("input.age", FieldDrift(verdict="drift", explanation="mean 31 -> 44")),
+    a_field("output", FieldDrift(verdict="ok", explanation="the same")),
+    a_field("input.id"),
 )
 UP = ScalingStep(at=NOON, before=1, replicas=2, message="1 -> 2 replicas: busy", in_flight=3, average=2, target=1)
 STAYS = UP.model_copy(update={"before": 2, "message": "stays at 2: waits"})
@@ -95,9 +111,9 @@ def test_only_fields_that_differ_are_listed() -> None:
     lines = drawn(full(), 100, 50)
     assert lines[lines.index("drift") + 1].split() == ["input.age", "drift", "mean", "31", "->", "44"]
     assert not any("output" in line for line in lines)
-    calm = DriftReport.model_validate({"verdict": "too_few", "fields": [{"name": "a"}, {"name": "b"}]})
+    calm = a_report("too_few", a_field("a"), a_field("b"))
     assert "  too few   2 fields are watched" in drawn(Page(an_api(), drift=calm))
-    off = DriftReport.model_validate({"verdict": "disabled"})
+    off = a_report("disabled")
     assert "drift" not in drawn(Page(an_api(), drift=off))
 
 

@@ -14,10 +14,11 @@ from typing import Any
 
 from hatchway import __version__
 from hatchway.control_api.app import ShutdownMode, make_app, serve
-from hatchway.errors import Conflict, NotFound, UsageError
+from hatchway.errors import Conflict, MonitoringError, NotFound, UsageError
 from hatchway.spec.alerts import AlertStatus, AlertTest
 from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.logs import LogQuery
+from hatchway.spec.monitoring import ApiVerdict, MonitoringReport
 from hatchway.spec.requests import ScaleRequest
 from hatchway.spec.status import (
     Address,
@@ -80,6 +81,7 @@ class MemoryPlane:
         self.stories: dict[str, RequestStory] = {}
         self.raised: list[AlertStatus] = []
         self.webhook_works = True
+        self.report: MonitoringReport | None = None
         self.logs_asked: list[dict[str, Any]] = []
         self.uploads: list[str] = []  # "stream SHA" or "path PATH"
         self.fails = False  # whether `status` finds what the engine did not expect
@@ -136,6 +138,15 @@ class MemoryPlane:
     def history(self, name: str) -> Sequence[HistoryEntry]:
         self.get(name)
         return self.entries
+
+    async def monitoring(self, name: str, window_s: float) -> MonitoringReport:
+        self.get(name)
+        if self.report is None:
+            raise MonitoringError("no API is monitored yet")
+        return self.report.model_copy(update={"window_s": window_s})
+
+    def verdicts(self) -> Mapping[str, ApiVerdict]:
+        return {}
 
     def scaling(self, name: str) -> Sequence[ScalingStep]:
         self.get(name)

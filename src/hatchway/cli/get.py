@@ -28,14 +28,16 @@ from hatchway.cli.output import (
     to_text,
 )
 from hatchway.cli.page import page_lines
+from hatchway.cli.predictions import prediction_lines
 from hatchway.cli.screen import is_screen, show
 from hatchway.cli.watch import every_list, every_state, print_changes
-from hatchway.errors import NotFound
+from hatchway.errors import MonitoringError, NotFound
 
 if TYPE_CHECKING:
     from rich.text import Text
 
     from hatchway.client import Client
+    from hatchway.spec.monitoring import MonitoringReport
     from hatchway.spec.status import ApiStatus, ScaledStatus
 
 EXAMPLES = ("hatchway get", "hatchway get iris", "hatchway get iris --watch", "hatchway get iris -o json")
@@ -83,7 +85,7 @@ def show_one(out: Output, name: str, *, watch: bool) -> None:
         if watch:
             watch_one(out, client, name)
         else:
-            print_one(out, client.get(name))
+            print_one(out, client.get(name), predictions(client, name))
 
 
 def watch_list(out: Output, client: Client) -> None:
@@ -115,11 +117,21 @@ def print_list(out: Output, apis: Sequence[ApiStatus]) -> None:
             out.print(line)
 
 
-def print_one(out: Output, api: ApiStatus) -> None:
+def predictions(client: Client, name: str) -> MonitoringReport | None:
+    """What is known of them; None while the monitor has nothing to say."""
+    try:
+        return client.monitoring(name)
+    except MonitoringError:
+        return None
+
+
+def print_one(out: Output, api: ApiStatus, report: MonitoringReport | None = None) -> None:
     if not out.is_table:
-        out.data(api)
+        from hatchway.spec.monitoring import ApiDetails
+
+        out.data(ApiDetails(**dict(api), monitoring=report))
         return
-    for line in detail_lines(out, api, time.time(), example_of(api.endpoint, api.spec, api.status)):
+    for line in detail_lines(out, api, time.time(), example_of(api.endpoint, api.spec, api.status), report):
         out.print(line)
 
 
@@ -150,7 +162,9 @@ def list_lines(out: Output, apis: Sequence[ApiStatus], now: float) -> list[Text]
     return out.table_lines(headers, rows, expendable=EXPENDABLE)
 
 
-def detail_lines(out: Output, api: ApiStatus, now: float, example: object = None) -> Iterator[Text]:
+def detail_lines(
+    out: Output, api: ApiStatus, now: float, example: object = None, report: MonitoringReport | None = None
+) -> Iterator[Text]:
     """Everything about one API, the most important first. `example` is the payload that the API itself shows."""
     reason = f"  {api.reason}" if api.reason else ""
     yield to_text(Cell(api.name, "bold"), "  ", status_cell(api.status), reason, Cell(f"  {api.kind}", "dim"))
@@ -180,6 +194,8 @@ def detail_lines(out: Output, api: ApiStatus, now: float, example: object = None
         replica_rows(api, now),
         expendable=EXPENDABLE_OF_REPLICAS,
     )
+    if report is not None:
+        yield from prediction_lines(out, report)
     yield from section(out, "revisions", ("ID", "AGE", "COMMIT", ""), revision_rows(api, now))
     yield to_text("")
     yield to_text(Cell("call it", "bold"))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hatchway.client import Client
-    from hatchway.client.calls import DriftReport
+    from hatchway.spec.monitoring import MonitoringReport
     from hatchway.spec.status import ApiStatus, LogLine, ScalingStep
     from hatchway.spec.timeline import Sparkline, Timeline
 
@@ -47,7 +47,7 @@ class Page:
     api: ApiStatus
     timeline: Timeline | None = None
     steps: Sequence[ScalingStep] = ()
-    drift: DriftReport | None = None
+    drift: MonitoringReport | None = None
     lines: Sequence[LogLine] = ()
 
 
@@ -91,7 +91,7 @@ class BoardLooks:
             if timeline is not None:
                 self._timelines[name] = timeline
         for name in self._next(names):
-            report = if_known(lambda name=name: self._client.drift(name))  # type: ignore[misc]
+            report = if_known(lambda name=name: self._client.monitoring(name))  # type: ignore[misc]
             if report is not None:
                 self._drift[name] = report.verdict
         self._turn += 1
@@ -120,7 +120,7 @@ class PageLooks:
             api,
             if_known(lambda: self._client.timeline(self._name, PAGE_WINDOW_S)),
             if_known(lambda: self._client.scaling(self._name)) or (),
-            if_known(lambda: self._client.drift(self._name)),
+            if_known(lambda: self._client.monitoring(self._name)),
             self._read_on(),
         )
 

@@ -15,7 +15,7 @@ import httpx
 
 from hatchway.client import calls
 from hatchway.client.absence import PATIENCE_S, Absence
-from hatchway.client.calls import Call, DriftReport, LogFilters, Stream
+from hatchway.client.calls import Call, LogFilters, Stream
 from hatchway.client.connection import (
     ANSWER_TIMEOUT_S,
     HOST,
@@ -35,6 +35,7 @@ from hatchway.client.waiting import Waiting
 from hatchway.errors import DeployFailed, EngineUnavailable, HatchwayError, NotFound, PredictionFailed
 from hatchway.project import Project
 from hatchway.spec.alerts import AlertStatus, AlertTest
+from hatchway.spec.monitoring import MonitoringReport
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
 from hatchway.spec.story import RequestStory
 from hatchway.spec.timeline import Sparkline, Timeline
@@ -199,10 +200,6 @@ class AsyncClient:
         """See `Client.timelines`."""
         return await self._send(calls.timelines())
 
-    async def drift(self, name: str) -> DriftReport:
-        """See `Client.drift`."""
-        return await self._send(calls.drift(name))
-
     async def alerts(self) -> Sequence[AlertStatus]:
         """See `Client.alerts`."""
         return await self._send(calls.alerts())
@@ -210,6 +207,10 @@ class AsyncClient:
     async def test_alert(self, name: str) -> AlertTest:
         """See `Client.test_alert`."""
         return await self._send(calls.test_alert(name))
+
+    async def monitoring(self, name: str, *, window_s: float = 3600.0) -> MonitoringReport:
+        """See `Client.monitoring`."""
+        return await self._send(calls.monitoring(name, window_s))
 
     async def delete(self, name: str) -> ApiStatus:
         """See `Client.delete`."""

@@ -13,6 +13,7 @@ from pydantic import BaseModel, TypeAdapter
 from hatchway.client.connection import ANSWER_TIMEOUT_S, raise_for
 from hatchway.client.events import Deleted, Events, log_line
 from hatchway.spec.alerts import AlertStatus, AlertTest
+from hatchway.spec.monitoring import MonitoringReport
 from hatchway.spec.requests import RollbackRequest, ScaleRequest
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
 from hatchway.spec.story import RequestStory
@@ -50,23 +51,6 @@ class Stream(Generic[T_co]):
     read: Callable[[str], T_co | None]
     params: Mapping[str, str]
     is_endless: bool
-
-
-class FieldVerdict(BaseModel):
-    verdict: str
-    explanation: str = ""
-
-
-class WatchedField(BaseModel):
-    name: str
-    drift: FieldVerdict | None = None
-
-
-class DriftReport(BaseModel):
-    """What `/v1/apis/{name}/monitoring` says of drift; it says more of the fields."""
-
-    verdict: str
-    fields: tuple[WatchedField, ...] = ()
 
 
 def one(model: type[M]) -> Callable[[bytes], M]:
@@ -127,16 +111,16 @@ def timelines() -> Call[dict[str, Sparkline]]:
     return Call("GET", "/v1/timelines", TypeAdapter(dict[str, Sparkline]).validate_json)
 
 
-def drift(name: str) -> Call[DriftReport]:
-    return Call("GET", _api(name, "/monitoring?window=1h"), one(DriftReport))
-
-
 def alerts() -> Call[list[AlertStatus]]:
     return Call("GET", "/v1/alerts", many(AlertStatus))
 
 
 def test_alert(name: str) -> Call[AlertTest]:
     return Call("POST", _api(name, "/alerts/test"), one(AlertTest))
+
+
+def monitoring(name: str, window_s: float) -> Call[MonitoringReport]:
+    return Call("GET", _api(name, f"/monitoring?window={age(window_s)}"), one(MonitoringReport))
 
 
 def delete(name: str) -> Call[ApiStatus]:

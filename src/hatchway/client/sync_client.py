@@ -11,7 +11,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from hatchway.client import calls
 from hatchway.client.absence import PATIENCE_S, Absence
-from hatchway.client.calls import Call, DriftReport, LogFilters
+from hatchway.client.calls import Call, LogFilters
 from hatchway.client.connection import identity, is_listening, locate
 from hatchway.client.following import Feed, LogFeed, WatchFeed
 from hatchway.client.model_checks import MayTrust, may_trust
@@ -22,6 +22,7 @@ from hatchway.client.waiting import Waiting
 from hatchway.errors import DeployFailed, EngineUnavailable, HatchwayError, NotFound, PredictionFailed
 from hatchway.project import Project
 from hatchway.spec.alerts import AlertStatus, AlertTest
+from hatchway.spec.monitoring import MonitoringReport
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
 from hatchway.spec.story import RequestStory
 from hatchway.spec.timeline import Sparkline, Timeline
@@ -198,10 +199,6 @@ class Client:
         """Requests of each API that was not at rest, in few points."""
         return self._http.send(calls.timelines())
 
-    def drift(self, name: str) -> DriftReport:
-        """Whether live data of an API differs from its baseline, by field. Raises NotFound."""
-        return self._http.send(calls.drift(name))
-
     def alerts(self) -> Sequence[AlertStatus]:
         """Alerts that go on, of all APIs."""
         return self._http.send(calls.alerts())
@@ -209,6 +206,13 @@ class Client:
     def test_alert(self, name: str) -> AlertTest:
         """Post a message for trying to the webhook of an API. Raises NotFound, Conflict when it has none."""
         return self._http.send(calls.test_alert(name))
+
+    def monitoring(self, name: str, *, window_s: float = 3600.0) -> MonitoringReport:
+        """What the API was sent and answered in the last `window_s` seconds, and whether that differs from before.
+
+        Raises NotFound, MonitoringError.
+        """
+        return self._http.send(calls.monitoring(name, window_s))
 
     def delete(self, name: str) -> ApiStatus:
         """Stop an API and forget it. Returns at once; `watch` ends when it is gone. Raises NotFound."""

@@ -51,7 +51,8 @@ log = logging.getLogger(__name__)
 
 MAX_JSON_BYTES = 64 * 1024 * 1024  # the manifest of some 300,000 files
 PROBLEMS_SHOWN = 10
-DEFAULT_WINDOW_S = 15 * 60.0  # of a timeline
+TIMELINE_WINDOW_S = 15 * 60.0
+REPORT_WINDOW_S = 3600.0
 LONGEST_BY = 200  # characters of user@host that are kept
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -121,7 +122,7 @@ class Endpoints:
         return _answers(self._plane.alerts())
 
     async def timeline(self, request: Request) -> Response:
-        window_s = _age(request, "window") or DEFAULT_WINDOW_S
+        window_s = _age(request, "window", TIMELINE_WINDOW_S)
         return _answer(self._plane.timeline(request.path_params["name"], window_s))
 
     async def timelines(self, request: Request) -> Response:
@@ -133,6 +134,10 @@ class Endpoints:
 
     async def request(self, request: Request) -> Response:
         return _answer(await self._plane.request(request.path_params["id"]))
+
+    async def monitoring(self, request: Request) -> Response:
+        window_s = _age(request, "window", REPORT_WINDOW_S)
+        return _answer(await self._plane.monitoring(request.path_params["name"], window_s))
 
     async def openapi(self, request: Request) -> Response:
         return JSONResponse(openapi_document())
@@ -279,11 +284,11 @@ def _by(request: Request) -> str:
     return "".join(filter(str.isprintable, unquote(request.headers.get(HEADER_BY, ""))))[:LONGEST_BY]
 
 
-def _age(request: Request, name: str) -> float | None:
-    """`?window=10m` in seconds; None when it is not given."""
+def _age(request: Request, name: str, default_s: float) -> float:
+    """`?window=10m` in seconds."""
     written = request.query_params.get(name)
     if not written:
-        return None
+        return default_s
     try:
         return parse_duration(written)
     except Wrong:

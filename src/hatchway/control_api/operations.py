@@ -12,6 +12,7 @@ from hatchway import __version__
 from hatchway.control_api.plane import ShutdownMode
 from hatchway.spec.alerts import AlertStatus, AlertTest
 from hatchway.spec.deploy import DeployRequest
+from hatchway.spec.monitoring import MonitoringReport
 from hatchway.spec.requests import HEADER_BY, RollbackRequest, ScaleRequest
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
 from hatchway.spec.story import RequestStory
@@ -193,6 +194,14 @@ OPERATIONS = (
         query=(("window", "how far back: 15m, by default, or 1h at most"),),
     ),
     Operation("timelines", "GET", "/v1/timelines", "Requests of each API that was not at rest", dict[str, Sparkline]),
+    Operation(
+        "monitoring",
+        "GET",
+        "/v1/apis/{name}/monitoring",
+        "What inputs and outputs were like, and whether that differs from the baseline",
+        MonitoringReport,
+        query=(("window", "of the time until now: 30m, 1h (the default), 7d"),),
+    ),
     Operation("delete", "DELETE", "/v1/apis/{name}", "Stop an API and forget it", ApiStatus),
     Operation("missing_blobs", "POST", "/v1/blobs/missing", "Which files must be uploaded", MissingBlobs, BlobHashes),
     Operation(

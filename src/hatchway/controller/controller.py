@@ -14,6 +14,7 @@ from hatchway.controller.scaling import Scaler
 from hatchway.controller.status import Reachability, View, to_entry, to_status, to_step
 from hatchway.controller.summaries import follow
 from hatchway.controller.verbs import Verbs
+from hatchway.monitoring.terms import Watched, watched
 from hatchway.spec.api import RealtimeApi
 from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.masking import masked
@@ -44,6 +45,7 @@ class Controller:
     def nudge(self, api: str) -> None:
         """Something about `api` changed: look at it now."""
         self._loop.nudge(api)
+        self._world.monitoring.look()
 
     def prime(self) -> None:
         """After adoption, before the gateway listens to us: tell it what serves, and look at every API."""
@@ -96,6 +98,18 @@ class Controller:
         """What the autoscaler decided and why, the newest first. Raises NotFound."""
         self._verbs.find(name)
         return [to_step(at, decision) for at, decision in self._scaler.decisions(name)]
+
+    def watched(self) -> dict[str, Watched]:
+        """API -> what is watched of its predictions."""
+        return {
+            record.name: watched(
+                self._reconciler.spec(record),
+                record.live_revision or record.revision,
+                self._world.trees.path(record.name, record.live_revision or record.revision),
+            )
+            for record in self._world.store.apis()
+            if record.wanted != "deleted"
+        }
 
     async def watch(self, name: str) -> AsyncIterator[ApiStatus]:
         """The status now and whenever it changed; ends when the API is gone. Raises NotFound."""
@@ -217,6 +231,7 @@ class Controller:
                 ),
                 scaled=self._reconciler.scaled(record),
                 spec=masked(wish.spec, record.document),
+                monitored=self._world.monitoring.conditions(record.name),
             )
         )
 

@@ -8,7 +8,7 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Protocol
 
 from hatchway.backends import Backend, Workload
@@ -21,6 +21,7 @@ from hatchway.gateway.routes import Endpoint, Route, RouteTable
 from hatchway.gateway.stats import Requests
 from hatchway.spec.api import RealtimeApi
 from hatchway.spec.load import parse_document
+from hatchway.spec.status import Condition
 from hatchway.store.blobs import Blobs
 from hatchway.store.sqlite import ApiRecord, Event, Outcome, Scaled, Store
 from hatchway.store.trees import Trees
@@ -44,6 +45,26 @@ class Gateway(Protocol):
     async def requests(self) -> dict[str, Requests]: ...
 
 
+class Monitoring(Protocol):
+    """What the controller needs of monitoring."""
+
+    def look(self) -> None:
+        """What is watched may have changed."""
+        ...
+
+    def conditions(self, api: str) -> tuple[Condition, ...]: ...
+
+
+class Unmonitored:
+    """No monitoring at all."""
+
+    def look(self) -> None:
+        pass
+
+    def conditions(self, api: str) -> tuple[Condition, ...]:
+        return ()
+
+
 @dataclass(frozen=True)
 class World:
     """What a reconcile reads and writes."""
@@ -57,6 +78,7 @@ class World:
     changes: Changes
     monotonic: Callable[[], float]
     wall_clock: Callable[[], float]
+    monitoring: Monitoring = field(default_factory=Unmonitored)
 
 
 class Reconciler:
@@ -320,6 +342,7 @@ class Reconciler:
         else:
             self._world.store.save_live(live, now)
         self._event(record.name, "Live", f"revision {current.revision} is live")
+        self._world.monitoring.look()
         self._scaler.rouse(record.name)
 
     def _settle(self, api: str, outcome: Outcome, *, reason: str = "", message: str = "") -> None:

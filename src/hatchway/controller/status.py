@@ -140,6 +140,7 @@ class View:
     gateway: Reachability
     scaled: Scaled | None
     spec: dict[str, Any]  # with defaults, `${VAR}` kept as a reference
+    monitored: tuple[Condition, ...] = ()  # what is known of its predictions
 
 
 def to_status(view: View) -> ApiStatus:
@@ -154,7 +155,7 @@ def to_status(view: View) -> ApiStatus:
         endpoint=view.gateway.url,
         replicas=_counts(view.wish, view.replicas, view.memory),
         in_flight=view.gateway.held + sum(replica.in_flight + replica.queued for replica in view.replicas),
-        conditions=conditions(view.wish, view.replicas, view.memory, view.gateway),
+        conditions=conditions(view.wish, view.replicas, view.memory, view.gateway) + view.monitored,
         replica_list=tuple(_replica(replica) for replica in view.replicas),
         spec=view.spec,
         revisions=tuple(

@@ -15,10 +15,10 @@ import signal
 import sys
 from pathlib import Path
 
+from hatchway.companion import Companion, end
 from hatchway.contract import PROCESS_VARIABLE
 from hatchway.ends import wait_gone
 from hatchway.errors import GatewayError
-from hatchway.gateway.companion import Companion, end
 from hatchway.processes import Command, Identity, Mark, find_marked, reap, signal_process, spawn
 from hatchway.settings import Settings
 

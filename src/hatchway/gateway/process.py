@@ -17,10 +17,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from hatchway.companion import Companion, end, write_file
 from hatchway.contract import PROCESS_VARIABLE
 from hatchway.errors import GatewayError
 from hatchway.gateway.bootstrap import bootstrap_hash, make_bootstrap
-from hatchway.gateway.companion import Companion, end, write_file
 from hatchway.gateway.served import Served
 from hatchway.gateway.stats import Admin
 from hatchway.processes import Command, Identity, Mark, find_marked, is_alive, reap, spawn

@@ -26,6 +26,7 @@ from hatchway.replica.gate import Gate
 from hatchway.replica.loading import ASYNC_CONCURRENCY, describe, importing, place_of
 from hatchway.replica.logs import Log
 from hatchway.replica.records import Records
+from hatchway.replica.sampling.sampler import Sampler
 from hatchway.replica.tracing import Tracer
 
 PATHS_HOLD_ROOTS = (0, 26)  # the uvicorn from which on `path` begins with `root_path`; Starlette went along
@@ -43,6 +44,7 @@ class AsgiFront:
         self.records = Records()
         self.tracer: Tracer | None = None
         self.title = ""
+        self.sampler: Sampler | None = None
         self._server: Any = None
         self._serving: asyncio.Task[None] | None = None
 

@@ -46,6 +46,8 @@ from hatchway.replica.responses import (
     stream_headers,
     stream_type,
 )
+from hatchway.replica.sampling import look
+from hatchway.replica.sampling.sampler import Sampler
 from hatchway.replica.serialise import NotSerialisable
 from hatchway.replica.sse import EVENT_STREAM, encode_error
 from hatchway.replica.tracing import Trace, Tracer, enter, trace_of
@@ -92,6 +94,7 @@ class App:
     log: Log
     root_path: str
     batch_metrics: BatchMetrics | None  # with batching
+    sampler: Sampler
     counts: Counts = field(default_factory=Counts)
     records: Records = field(default_factory=Records)
     tracer: Tracer | None = None  # None: nothing is traced
@@ -116,6 +119,8 @@ class Call(Exchange):
         "deadline",
         "failed",
         "failure",
+        "is_sampled",
+        "looks",
         "outcome",
         "started_at",
         "thread_id",
@@ -133,6 +138,8 @@ class Call(Exchange):
         self._streams_events = False
         self._follow_up: Callable[[], Any] | None = None
         self.batch: Batch | None = None
+        self.is_sampled = False
+        self.looks: look.Records = ()
         self.thread_id: int | None = None
         self.failure: BaseException | None = None
         self.failed = False
@@ -163,7 +170,9 @@ class Call(Exchange):
         self.deadline = now + (app.gate.timeout_s if asked is None else patience_s(asked, app.gate.timeout_s))
         if self.deadline <= now:
             self.time_out(is_running=False)
-        elif not app.gate.enter(self, now):
+            return
+        self.is_sampled = app.sampler.takes()
+        if not app.gate.enter(self, now):
             self.refuse()
 
     def client_left(self) -> None:
@@ -454,18 +463,27 @@ class Call(Exchange):
         """Raises RequestError."""
         decoder = self._method.decoder
         if self._form is not None:
-            return decoder.decode_form(self._form)
-        return decoder.decode(self.fields.get(_CONTENT_TYPE), self.body)
+            value = decoder.decode_form(self._form)
+        else:
+            value = decoder.decode(self.fields.get(_CONTENT_TYPE), self.body)
+        if self.is_sampled:
+            self.looks = self._app.sampler.look(value, "input")
+        return value
 
     # --- answering ---------------------------------------------------------------------------------------
     def _render(self, result: Any) -> Answer:
-        return render(result, self.fields.get(_ACCEPT, b""))
+        answer = render(result, self.fields.get(_ACCEPT, b""))
+        if self.is_sampled:
+            self.looks += self._app.sampler.look(result, "output")
+        return answer
 
     def _give(self, answer: Answer) -> None:
         if self.answered or self.gone:
             self._follow_up = None  # of a result that nobody got, and that will be asked for again
         if not self.answered:  # by the timeout
             self.failed = answer.status >= 500
+            if self.is_sampled and self._app.sampler.logs:
+                self._app.sampler.log(self, answer)
             self.answer(answer.status, answer.content_type, answer.body, answer.extra)
 
     def _fail(self, exc: BaseException) -> None:
@@ -497,6 +515,7 @@ class Call(Exchange):
         self._app.counts.requests += self.answered
         self._app.counts.errors += self.failed
         self._keep()
+        self._app.sampler.keep(self, is_sampled=self.is_sampled)
 
     def _leave_slot(self) -> None:
         self._app.gate.leave(self)

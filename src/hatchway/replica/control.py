@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from urllib.parse import parse_qs
 
 from hatchway.contract import (
@@ -19,13 +19,16 @@ from hatchway.contract import (
     CONTROL_READY,
     CONTROL_REQUESTS,
     CONTROL_RESUME,
+    CONTROL_SAMPLES,
     CONTROL_STATS,
     FoundRequests,
     ReplicaStats,
+    SampleTerms,
 )
 from hatchway.replica import modules
-from hatchway.replica.connection import Exchange, Sink
+from hatchway.replica.connection import ClientGone, Exchange, Sink
 from hatchway.replica.metrics import Metrics
+from hatchway.replica.sampling.sampler import Sampler, read_terms
 
 LONGEST_WAIT_S = 300.0
 
@@ -75,7 +78,7 @@ class State:
 
 
 class Control:
-    """Makes the exchanges of the control socket."""
+    """Makes the exchanges of the control socket. `sampler`: of a replica whose requests can be looked at."""
 
     def __init__(
         self,
@@ -83,11 +86,13 @@ class Control:
         stats: Callable[[], ReplicaStats],
         metrics: Metrics,
         find_request: Callable[[str], FoundRequests],
+        sampler: Sampler | None,
     ) -> None:
         self.state = state
         self.stats = stats
         self.find_request = find_request
         self.metrics = metrics
+        self.sampler = sampler
         self.tasks: set[asyncio.Task[None]] = set()
 
     def receive(self, sink: Sink, method: str, target: bytes, raw_headers: list[tuple[bytes, bytes]]) -> Exchange:
@@ -114,6 +119,7 @@ class _Question(Exchange):
             CONTROL_METRICS: self._metrics,
             CONTROL_REQUESTS: lambda: self._requests(query),
             CONTROL_MODULES: lambda: self.answer_json(200, {"modules": modules.imported()}),
+            CONTROL_SAMPLES: lambda: self._samples(query),
             CONTROL_DRAIN: lambda: self._change(self._control.state.drain),
             CONTROL_RESUME: lambda: self._change(self._control.state.resume),
         }
@@ -131,9 +137,7 @@ class _Question(Exchange):
     def _ready(self, query: str) -> None:
         wait_s = _wait_of(query)
         if wait_s > 0 and self._control.state.name == "starting":
-            self._task = asyncio.get_running_loop().create_task(self._wait_ready(wait_s), name="control-ready")
-            self._control.tasks.add(self._task)
-            self._task.add_done_callback(self._control.tasks.discard)
+            self._start(self._wait_ready(wait_s), "control-ready")
         else:
             self._say_ready()
 
@@ -144,6 +148,25 @@ class _Question(Exchange):
     def _say_ready(self) -> None:
         state = self._control.state.name
         self.answer_json(200 if state == "ready" else 503, {"state": state})
+
+    def _samples(self, query: str) -> None:
+        sampler = self._control.sampler
+        terms = read_terms(parse_qs(query).get("terms", ["{}"])[0])
+        if sampler is None:
+            self.answer_error(404, "not_found", "nothing is sampled here")
+        elif terms is None:
+            self.answer_error(400, "bad_request", "the terms cannot be read")
+        else:
+            self._start(self._send_samples(sampler, terms), "control-samples")
+
+    async def _send_samples(self, sampler: Sampler, terms: SampleTerms) -> None:
+        with contextlib.suppress(ClientGone, asyncio.CancelledError):
+            await sampler.send(self, terms)
+
+    def _start(self, answering: Coroutine[None, None, None], name: str) -> None:
+        self._task = asyncio.get_running_loop().create_task(answering, name=name)
+        self._control.tasks.add(self._task)
+        self._task.add_done_callback(self._control.tasks.discard)
 
     def _stats(self) -> None:
         self.answer(200, b"application/json", self._control.stats().to_json().encode())

@@ -28,6 +28,7 @@ from hatchway.replica.loading import Handler, describe, find, place_of
 from hatchway.replica.logs import Log
 from hatchway.replica.metrics import Metrics, MetricsClient
 from hatchway.replica.records import Records
+from hatchway.replica.sampling.sampler import Sampler
 from hatchway.replica.tracing import Tracer
 from hatchway.replica.workers import Task, Workers
 
@@ -47,6 +48,11 @@ class Front(Protocol):
     records: Records
     tracer: Tracer | None  # set before `load`
     title: str  # for people
+
+    @property
+    def sampler(self) -> Sampler | None:
+        """What is told of its requests; None where they cannot be looked at."""
+        ...
 
     async def load(self) -> None:
         """Import and build. Raises LoadError."""
@@ -86,6 +92,7 @@ class HandlerFront:
         self.gate = Gate(Admission(launch.max_concurrency or 1, launch.max_queue_length), math.inf, on_stuck)
         self.counts = Counts()
         self.records = Records()
+        self.sampler = Sampler()
         self.tracer: Tracer | None = None
         self.title = ""
 
@@ -118,6 +125,7 @@ class HandlerFront:
             self._log,
             root_path,
             measured,
+            self.sampler,
             self.counts,
             records=self.records,
             tracer=self.tracer,
@@ -147,6 +155,7 @@ class HandlerFront:
         if payload is not None:
             await self._predict_once(payload)
         self.counts.requests = 0
+        self.sampler.open()
         self.gate.timeout_s = self._launch.timeout_s if self._launch.timeout_s > 0 else math.inf
 
     async def open(self) -> None:
@@ -170,6 +179,7 @@ class HandlerFront:
         await self._listener.wait_empty(UNFINISHED_REQUEST_GRACE_S)
         await self.gate.wait_idle()
         await self._app.follow_ups.wait_idle()
+        await self.sampler.flush()
 
     def _receive(self, sink: Sink, method: str, target: bytes, headers: list[tuple[bytes, bytes]]) -> Exchange:
         if self._documentation.answers(method, target):

@@ -107,7 +107,7 @@ class Replica:
             self._front.tracer = Tracer(launch, launch.traces_socket, log, self._metrics)
 
     async def live(self) -> int:
-        control = Control(self._state, self.stats, self._metrics, self._find_request)
+        control = Control(self._state, self.stats, self._metrics, self._find_request, self._front.sampler)
         revision = f"{HEADER_REVISION}: {self._launch.revision}\r\n".encode()
         listener = Listener(control.receive, max_body_bytes=CONTROL_BODY_BYTES, common_headers=revision)
         loop = asyncio.get_running_loop()

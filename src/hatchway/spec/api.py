@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from hatchway.spec.values import (
@@ -381,8 +381,29 @@ class Alerts(Part):
     )
 
 
+class PredictionLog(Part):
+    """`monitoring.log`: predictions one by one, as Parquet files. `log: true` is all of it by default."""
+
+    retention: Annotated[float, duration("1h")] = Field(
+        default=7 * 86400, description="How long files are kept; the oldest also go when they take more than 1 GiB."
+    )
+    fields: tuple[FilledText, ...] | None = Field(
+        default=None, description="The keys of payload and response that are kept; by default all."
+    )
+    redact: tuple[FilledText, ...] = Field(
+        default=(),
+        description="Keys of payload or response that never leave the replica: neither the log nor the statistics "
+        "have them.",
+    )
+
+
+def _switched(value: Any) -> Any:
+    """`log: true` is the section with its defaults, `log: false` none."""
+    return {True: {}, False: None}.get(value, value) if isinstance(value, bool) else value
+
+
 class Monitoring(Part):
-    """`monitoring`: what is kept of inputs and outputs. Checked now; acted on by a later release."""
+    """`monitoring`: what is kept of inputs and outputs (docs/monitoring.md)."""
 
     enabled: Flag = Field(default=True, description="Whether predictions are monitored.")
     model_type: Annotated[Literal["classification", "regression"], choice("classification", "regression")] | None = (
@@ -398,7 +419,11 @@ class Monitoring(Part):
         default=None, description="The keys of the payload that are watched; by default all."
     )
     baseline: FilePath | None = Field(
-        default=None, description="A file of training data in the project that live data is compared with."
+        default=None,
+        description="A file of training data in the project (.csv, .parquet) that live data is compared with.",
+    )
+    log: Annotated[PredictionLog | None, BeforeValidator(_switched)] = Field(
+        default=None, description="Keeps predictions one by one; `true` for all of them."
     )
     alerts: Alerts = Field(default=Alerts(), description="Who is told when the API is in trouble.")
 

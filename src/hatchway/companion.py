@@ -1,6 +1,7 @@
 """What the processes beside the engine have in common: watched, started again when they die, ended.
 
-Envoy and the activator lead their own sessions and outlive the engine; a new engine finds them by pid and start time.
+Envoy, the activator and the monitor lead their own sessions and outlive the engine; a new engine finds them by pid
+and start time.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 
 from hatchway.delays import GrowingDelay
 from hatchway.ends import wait_gone
-from hatchway.errors import GatewayError, StorageError
+from hatchway.errors import HatchwayError, StorageError
 from hatchway.files import replace_text
 from hatchway.processes import Identity, is_alive, reap, signal_process
 from hatchway.rotation import LogStream
@@ -80,7 +81,7 @@ class Companion:
             await asyncio.sleep(delay.after(time.monotonic() - started))
             try:
                 await start()
-            except GatewayError as exc:
+            except HatchwayError as exc:
                 log.error("%s", exc.message)  # noqa: TRY400  # the message holds the end of the log
 
     async def _wait_gone_rotating(self) -> None:

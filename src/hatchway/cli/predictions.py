@@ -1,0 +1,94 @@
+"""What `hatchway get NAME` shows of the API's predictions: the verdict, and the fields that matter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from hatchway.cli.output import Cell, Output, format_bytes, to_text
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from hatchway.spec.monitoring import FieldReport, MonitoringReport
+
+SHOWN_FIELDS = 8
+SHOWN_CLASSES = 4
+SHOWN_CHARS = 32
+_VERDICTS = {
+    "ok": ("as in the baseline", "green"),
+    "drift": ("drift", "red"),
+    "too_few": ("too few to judge", "dim"),
+    "no_baseline": ("no baseline yet", "dim"),
+    "disabled": ("not monitored", "dim"),
+}
+
+
+def prediction_lines(out: Output, report: MonitoringReport) -> Iterator[Text]:
+    """Nothing before the first request."""
+    if not report.fields and report.log is None:
+        return
+    word, style = _VERDICTS[report.verdict]
+    of = f" of {report.seen}" if report.sampled != report.seen else ""
+    yield to_text("")
+    yield to_text(Cell("predictions", "bold"), f"  of the last {_span(report.window_s)}: ", Cell(word, style))
+    rows = [_row(field) for field in shown_fields(report.fields)]
+    yield from out.table_lines(("FIELD", "VALUES", "MISSING", "", "DRIFT"), rows, indent="  ")
+    notes = [f"{report.sampled}{of} requests looked at"]
+    if report.baseline.source is not None:
+        source = {
+            "data": "training data",
+            "first_period": "the first period",
+            "previous_revision": "the former revision",
+        }
+        notes.append(f"compared with {source[report.baseline.source]} ({report.baseline.count} records)")
+    left = len(report.fields) - len(rows)
+    if left:
+        notes.append(f"{left} more fields: -o json")
+    yield to_text("  ", Cell("; ".join(notes), "dim"))
+    if report.log is not None:
+        state = report.log.problem or f"{report.log.files} files, {format_bytes(report.log.bytes)}"
+        yield to_text(
+            "  ", Cell("log  ", "dim"), report.log.folder, Cell(f"  {state}", "red" if report.log.problem else "dim")
+        )
+
+
+def shown_fields(fields: Sequence[FieldReport]) -> list[FieldReport]:
+    """Those that drifted first, then outputs, then inputs with values missing, then the others."""
+
+    def rank(field: FieldReport) -> tuple[bool, bool, bool]:
+        has_drifted = field.drift is not None and field.drift.verdict == "drift"
+        return (not has_drifted, field.side != "output", field.missing == 0)
+
+    return sorted(fields, key=rank)[:SHOWN_FIELDS]
+
+
+def _row(field: FieldReport) -> list[str | Cell]:
+    has_drifted = field.drift is not None and field.drift.verdict == "drift"
+    explanation = field.drift.explanation if field.drift is not None and has_drifted else ""
+    return [
+        field.name,
+        str(field.count - field.missing),
+        str(field.missing or ""),
+        _summary(field),
+        Cell(explanation or ("drift" if has_drifted else ""), "red"),
+    ]
+
+
+def _summary(field: FieldReport) -> str:
+    if field.top:
+        total = max(1, field.count - field.missing)
+        shares = [f"{_cut(value)} {count / total:.0%}" for value, count, _ in field.top[:SHOWN_CLASSES]]
+        return ", ".join(shares) + (", ..." if len(field.top) > SHOWN_CLASSES else "")
+    if field.mean is not None and field.min is not None and field.max is not None:
+        return f"{field.min:.4g} to {field.max:.4g}, mean {field.mean:.4g}"
+    return field.kind
+
+
+def _cut(value: str) -> str:
+    plain = value.strip('"')
+    return plain if len(plain) <= SHOWN_CHARS else f"{plain[: SHOWN_CHARS - 3]}..."
+
+
+def _span(seconds: float) -> str:
+    return "hour" if seconds == 3600 else f"{seconds / 60:.0f} minutes"

@@ -1,0 +1,295 @@
+"""Panes and baselines in a SQLite file of the monitor's own, in transactions that survive a kill -9.
+
+Minutes are kept for MINUTES_KEPT_S and merged into hours, those for HOURS_KEPT_S; where the file would grow beyond
+MAX_BYTES, the oldest hours go first. A file that is damaged or of another version is moved aside: what was known of
+predictions is lost then, nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import sqlite3
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self, cast
+
+from hatchway.monitoring.panes import Key, Known, Pane
+from hatchway.monitoring.sketches import BadSketch, FieldSketch
+from hatchway.spec.monitoring import BaselineSource
+
+log = logging.getLogger("monitor")
+
+MINUTE_S = 60
+HOUR_S = 3600
+MINUTES_KEPT_S = 3 * 3600
+HOURS_KEPT_S = 30 * 86400
+MAX_BYTES = 512 * 1024 * 1024
+VERSION = 1
+
+_SCHEMA = (
+    """CREATE TABLE panes (
+        id INTEGER PRIMARY KEY, api TEXT NOT NULL, revision TEXT NOT NULL, width_s INTEGER NOT NULL,
+        start_s INTEGER NOT NULL, seen INTEGER NOT NULL, sampled INTEGER NOT NULL,
+        UNIQUE (api, revision, width_s, start_s)
+    ) STRICT""",
+    "CREATE INDEX panes_by_age ON panes (width_s, start_s)",
+    """CREATE TABLE sketches (
+        pane INTEGER NOT NULL REFERENCES panes ON DELETE CASCADE, field TEXT NOT NULL, sketch BLOB NOT NULL,
+        PRIMARY KEY (pane, field)
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE baselines (
+        api TEXT NOT NULL, revision TEXT NOT NULL, source TEXT NOT NULL, origin TEXT NOT NULL, until_s INTEGER NOT NULL,
+        count INTEGER NOT NULL, field TEXT NOT NULL, sketch BLOB NOT NULL,
+        PRIMARY KEY (api, revision, source, field)
+    ) STRICT""",
+    """CREATE TABLE known (
+        api TEXT NOT NULL, revision TEXT NOT NULL, places TEXT NOT NULL, PRIMARY KEY (api, revision)
+    ) STRICT""",
+)
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What later predictions are compared with. `origin` tells one file of training data from another."""
+
+    source: BaselineSource
+    fields: Mapping[str, FieldSketch]
+    count: int
+    origin: str = ""
+    until_s: int = 0  # the end of the period, since the epoch; 0 for training data
+
+
+class PaneStore:
+    """Raises sqlite3.Error when the disk is full or the file cannot be used."""
+
+    def __init__(self, file: Path) -> None:
+        self._db = _open(file)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+
+    # --- panes -------------------------------------------------------------------------------------------
+    def save(self, panes: Mapping[Key, Pane], known: Mapping[tuple[str, str], Known]) -> None:
+        """These panes as they are now, all or none, and which fields there are."""
+        with self._transaction():
+            for key, pane in panes.items():
+                self._save(key, pane)
+            for (api, revision), fields in known.items():
+                places = json.dumps({place: list(names) for place, names in fields.places().items()})
+                self._db.execute("INSERT OR REPLACE INTO known VALUES (?, ?, ?)", (api, revision, places))
+
+    def load(self, key: Key) -> Pane | None:
+        row = self._db.execute(
+            "SELECT id, seen, sampled FROM panes WHERE (api, revision, width_s, start_s) = (?, ?, ?, ?)", _row(key)
+        ).fetchone()
+        if row is None:
+            return None
+        return Pane(
+            seen=row[1],
+            sampled=row[2],
+            fields=self._fields("SELECT field, sketch FROM sketches WHERE pane = ?", row[0]),
+        )
+
+    def known(self, api: str, revision: str) -> Known:
+        row = self._db.execute("SELECT places FROM known WHERE (api, revision) = (?, ?)", (api, revision)).fetchone()
+        return Known() if row is None else Known.of_places(json.loads(row[0]))
+
+    def merged(self, api: str, revision: str, from_s: int, to_s: int) -> Pane:
+        """What is known of the time from `from_s` to before `to_s`: of whole hours where minutes are gone already."""
+        merged = Pane()
+        for key in self.keys(api, revision, from_s, to_s):
+            pane = self.load(key)
+            if pane is not None:
+                merged.merge(pane)
+        return merged
+
+    def keys(self, api: str, revision: str, from_s: int, to_s: int) -> list[Key]:
+        """Of the panes that tell of this time, each moment once, oldest first."""
+        rows = self._db.execute(
+            """SELECT width_s, start_s FROM panes
+               WHERE api = ? AND revision = ? AND start_s >= ? AND start_s + width_s <= ?
+               ORDER BY start_s, width_s DESC""",
+            (api, revision, from_s, to_s),
+        ).fetchall()
+        hours = {start for width, start in rows if width == HOUR_S}
+        return [
+            Key(api, revision, width, start)
+            for width, start in rows
+            if width == HOUR_S or start - start % HOUR_S not in hours
+        ]
+
+    def revisions(self, api: str) -> list[str]:
+        """Those that anything is known of, the newest first."""
+        rows = self._db.execute(
+            "SELECT revision FROM panes WHERE api = ? GROUP BY revision ORDER BY max(start_s) DESC", (api,)
+        )
+        return [revision for (revision,) in rows]
+
+    # --- baselines ---------------------------------------------------------------------------------------
+    def save_baseline(self, api: str, revision: str, baseline: Baseline) -> None:
+        """In the place of the one of the same source."""
+        with self._transaction():
+            self._db.execute(
+                "DELETE FROM baselines WHERE (api, revision, source) = (?, ?, ?)", (api, revision, baseline.source)
+            )
+            self._db.executemany(
+                "INSERT INTO baselines VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (
+                        api,
+                        revision,
+                        baseline.source,
+                        baseline.origin,
+                        baseline.until_s,
+                        baseline.count,
+                        name,
+                        sketch.to_bytes(),
+                    )
+                    for name, sketch in baseline.fields.items()
+                ],
+            )
+
+    def baseline(self, api: str, revision: str, source: BaselineSource) -> Baseline | None:
+        rows = self._db.execute(
+            "SELECT field, sketch, origin, until_s, count FROM baselines WHERE (api, revision, source) = (?, ?, ?)",
+            (api, revision, source),
+        ).fetchall()
+        if not rows:
+            return None
+        fields = _sketches((name, data) for name, data, *_ in rows)
+        _, _, origin, until_s, count = rows[0]
+        return Baseline(source, fields, count, origin, until_s)
+
+    def drop_baseline(self, api: str, revision: str, source: BaselineSource) -> None:
+        with self._transaction():
+            self._db.execute("DELETE FROM baselines WHERE (api, revision, source) = (?, ?, ?)", (api, revision, source))
+
+    # --- what goes ---------------------------------------------------------------------------------------
+    def roll_up(self, now_s: float) -> None:
+        """Merge the minutes of hours that are over, drop what is too old, and the oldest while there is too much."""
+        done = int(now_s) - int(now_s) % HOUR_S
+        rows = self._db.execute(
+            """SELECT DISTINCT api, revision, start_s / ? * ? FROM panes AS minutes
+               WHERE width_s = ? AND start_s < ? AND NOT EXISTS (
+                   SELECT 1 FROM panes WHERE api = minutes.api AND revision = minutes.revision AND width_s = ?
+                   AND start_s = minutes.start_s / ? * ?)""",
+            (HOUR_S, HOUR_S, MINUTE_S, done, HOUR_S, HOUR_S, HOUR_S),
+        ).fetchall()
+        for api, revision, start in rows:
+            with self._transaction():
+                self._save(Key(api, revision, HOUR_S, start), self.merged(api, revision, start, start + HOUR_S))
+        with self._transaction():
+            for width, kept_s in ((MINUTE_S, MINUTES_KEPT_S), (HOUR_S, HOURS_KEPT_S)):
+                self._db.execute("DELETE FROM panes WHERE width_s = ? AND start_s < ?", (width, now_s - kept_s))
+        self._shrink()
+
+    def forget(self, api: str) -> None:
+        """The API is deleted."""
+        with self._transaction():
+            for table in ("panes", "baselines", "known"):
+                self._db.execute(f"DELETE FROM {table} WHERE api = ?", (api,))
+
+    def apis(self) -> set[str]:
+        return {api for (api,) in self._db.execute("SELECT api FROM panes UNION SELECT api FROM baselines")}
+
+    def used_bytes(self) -> int:
+        pages, free, size = (self._pragma(name) for name in ("page_count", "freelist_count", "page_size"))
+        return (pages - free) * size
+
+    def _shrink(self) -> None:
+        while self.used_bytes() > MAX_BYTES:
+            with self._transaction():
+                gone = self._db.execute(
+                    "DELETE FROM panes WHERE id IN (SELECT id FROM panes WHERE width_s = ? ORDER BY start_s LIMIT 100)",
+                    (HOUR_S,),
+                ).rowcount
+            if not gone:
+                return
+
+    # --- inside ------------------------------------------------------------------------------------------
+    def _save(self, key: Key, pane: Pane) -> None:
+        (pane_id,) = self._db.execute(
+            """INSERT INTO panes (api, revision, width_s, start_s, seen, sampled) VALUES (?, ?, ?, ?, ?, ?)
+               ON CONFLICT DO UPDATE SET seen = excluded.seen, sampled = excluded.sampled RETURNING id""",
+            (*_row(key), pane.seen, pane.sampled),
+        ).fetchone()
+        self._db.executemany(
+            "INSERT OR REPLACE INTO sketches VALUES (?, ?, ?)",
+            [(pane_id, name, sketch.to_bytes()) for name, sketch in pane.fields.items()],
+        )
+
+    def _fields(self, query: str, *arguments: object) -> dict[str, FieldSketch]:
+        return _sketches(self._db.execute(query, arguments))
+
+    def _pragma(self, name: str) -> int:
+        return cast("int", self._db.execute(f"PRAGMA {name}").fetchone()[0])
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+
+def _row(key: Key) -> tuple[str, str, int, int]:
+    return key.api, key.revision, key.width_s, key.start_s
+
+
+def _sketches(rows: Iterator[tuple[str, bytes]] | sqlite3.Cursor) -> dict[str, FieldSketch]:
+    found = {}
+    for name, data in rows:
+        try:
+            found[name] = FieldSketch.from_bytes(data)
+        except BadSketch as exc:
+            log.warning("%s: %s", name, exc)
+    return found
+
+
+def _open(file: Path) -> sqlite3.Connection:
+    try:
+        return _connect(file)
+    except (sqlite3.DatabaseError, _OtherVersion) as exc:
+        log.warning("starting anew, %s is moved aside: %s", file.name, exc)
+        for part in ("", "-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                Path(f"{file}{part}").rename(f"{file}.damaged{part}")
+        return _connect(file)
+
+
+class _OtherVersion(Exception):
+    pass
+
+
+def _connect(file: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(file, isolation_level=None)
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+        db.execute("PRAGMA foreign_keys = ON")
+        _prepare(db)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _prepare(db: sqlite3.Connection) -> None:
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version == 0:
+        db.execute("BEGIN")
+        for statement in _SCHEMA:
+            db.execute(statement)
+        db.execute(f"PRAGMA user_version = {VERSION}")
+        db.execute("COMMIT")
+    elif version != VERSION:
+        raise _OtherVersion(f"version {version}")

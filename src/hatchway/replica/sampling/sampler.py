@@ -1,0 +1,256 @@
+"""Keeps what was seen of requests for about a second, and sends it to whoever listens on the control socket.
+
+Nobody may listen, or slowly: then what is kept is thinned out, each sample with the same chance, and frames say how
+many requests there were. All of it belongs to the event loop; only `look` is called
+where the handler runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from typing import Any, Protocol
+
+import orjson
+
+from hatchway.contract import SampleTerms
+from hatchway.replica.connection import Exchange
+from hatchway.replica.payloads import charset_of, is_json, media_type_of
+from hatchway.replica.sampling.look import Records, Shape, Values, look
+from hatchway.replica.sampling.pack import Packer, encode
+from hatchway.replica.sampling.redact import only, without
+
+FLUSH_AFTER_S = 1.0
+FLUSH_VALUES = 8_192  # that are sent before the second is over: packing them holds up the loop for about a millisecond
+MAX_VALUES = 65_536  # that are kept for a listener that is slow or away
+MAX_LOG_BYTES = 8 * 1024 * 1024  # of payloads and answers that are kept for the log
+MAX_LOGGED_BYTES = 256 * 1024  # of one payload or answer; larger ones are told by their size
+SHORTEST_COSTLY_GAP_S = 0.05  # tables, arrays and images are looked at so often at most
+LAST_FLUSH_S = 1.0  # a replica that stops waits so long for its last samples to be read
+
+_CHEAP = frozenset({dict, list, str, int, float, bool, type(None), bytes, tuple})
+_COST_OF_SHAPE = 16  # values that the names of a record take the place of
+
+
+class Answered(Protocol):
+    """What is told of a request."""
+
+    request_id: str
+    body: bytes
+    fields: dict[bytes, bytes]
+    came_at: float
+    looks: Records
+
+
+class Rendered(Protocol):
+    """An answer as it is sent."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def content_type(self) -> bytes: ...
+    @property
+    def body(self) -> bytes: ...
+
+
+class Sampler:
+    """One per replica. Off until `open`, so that the warm-up is not seen."""
+
+    def __init__(self) -> None:
+        self.logs = False  # whether answers are to be told of one by one
+        self._terms = SampleTerms(enabled=False)
+        self._packer = Packer()
+        self._chance = 0.0  # that a request is looked at
+        self._share = 1.0  # of those that the terms ask for, those that there is room for
+        self._groups: dict[Shape, list[Values]] = {}
+        self._n_values = 0
+        self._seen = 0
+        self._sampled = 0
+        self._failed = 0  # values that could not be looked at
+        self._log: list[dict[str, Any]] = []
+        self._log_bytes = 0
+        self._log_dropped = 0
+        self._costly_at = 0.0
+        self._due = asyncio.Event()
+        self._sent = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._listener: asyncio.Task[None] | None = None
+
+    def open(self) -> None:
+        """Requests are looked at from now on; what of it leaves is for the terms of a listener to say."""
+        self._seen = 0
+        self._set_terms(SampleTerms())
+
+    def look(self, value: Any, where: str) -> Records:
+        """The fields of a payload, before the handler can change it, or of its result. From any thread."""
+        try:
+            if type(value) in _CHEAP or self._may_be_costly():
+                return look(value, where)
+        except Exception:  # noqa: BLE001 (objects of the user's may raise anything; the request is not to suffer)
+            self._failed += 1
+        return ()
+
+    def _may_be_costly(self) -> bool:
+        now = time.monotonic()
+        if now - self._costly_at < SHORTEST_COSTLY_GAP_S:
+            return False
+        self._costly_at = now
+        return True
+
+    # --- in the loop -------------------------------------------------------------------------------------
+    def takes(self) -> bool:
+        """Whether the request that begins is looked at."""
+        return self._chance == 1.0 or random.random() < self._chance
+
+    def keep(self, call: Answered, *, is_sampled: bool) -> None:
+        """The request is over."""
+        self._seen += 1
+        if not is_sampled or not self._terms.enabled:
+            return
+        self._sampled += 1
+        groups = self._groups
+        for shape, values in call.looks:
+            rows = groups.get(shape)
+            if rows is None:
+                groups[shape] = [values]
+                self._n_values += _COST_OF_SHAPE
+            else:
+                rows.append(values)
+            self._n_values += len(values)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(FLUSH_AFTER_S, self._tell)
+        if self._n_values >= FLUSH_VALUES:
+            self._due.set()
+            if self._n_values >= MAX_VALUES:
+                self._thin()
+
+    def _tell(self) -> None:
+        self._timer = None
+        self._due.set()
+
+    def _thin(self) -> None:
+        """Half of what is kept goes, and half of what comes, until there is room again."""
+        for rows in self._groups.values():
+            del rows[random.getrandbits(1) :: 2]
+        self._groups = {shape: rows for shape, rows in self._groups.items() if rows}
+        self._n_values = sum(_COST_OF_SHAPE + len(rows) * len(shape[1]) for shape, rows in self._groups.items())
+        self._sampled //= 2
+        self._share /= 2
+        self._chance = self._terms.sample_rate * self._share
+
+    # --- on the control socket ---------------------------------------------------------------------------
+    async def send(self, exchange: Exchange, terms: SampleTerms) -> None:
+        """Send frames for as long as the listener is there, from now on by its terms. The newest listener is the one.
+
+        Raises ClientGone.
+        """
+        former, self._listener = self._listener, asyncio.current_task()
+        if former is not None:
+            former.cancel()
+        self._set_terms(terms)
+        exchange.start_stream(200, [(b"content-type", b"application/x-ndjson")])
+        try:
+            while True:
+                self._due.clear()
+                if self._sampled or self._log:
+                    await exchange.write(self._pack())
+                    self._sent.set()
+                await self._due.wait()
+        finally:
+            if self._listener is asyncio.current_task():
+                self._listener = None
+            exchange.end_stream()
+
+    async def flush(self) -> None:
+        """Have the last samples sent, if somebody listens."""
+        if self._listener is None or not (self._sampled or self._log):
+            return
+        self._sent.clear()
+        self._due.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_FLUSH_S):
+                await self._sent.wait()
+
+    def _set_terms(self, terms: SampleTerms) -> None:
+        self._terms = terms
+        self._packer.watch(terms.fields, terms.redact)
+        self._chance = terms.sample_rate * self._share if terms.enabled else 0.0
+        self.logs = terms.enabled and terms.log
+        if not terms.enabled:
+            self._groups, self._n_values, self._seen, self._sampled = {}, 0, 0, 0
+        if not terms.log:
+            self._log, self._log_bytes = [], 0
+
+    def _pack(self) -> bytes:
+        """The next frame; what is kept starts anew."""
+        frame: dict[str, Any] = {
+            "seen": self._seen,
+            "sampled": self._sampled,
+            "failed": self._failed,
+            "tables": self._packer.pack(self._groups),
+        }
+        if self._log or self._log_dropped:
+            frame["log"], frame["log_dropped"] = self._log, self._log_dropped
+        self._groups, self._n_values, self._seen, self._sampled, self._failed = {}, 0, 0, 0, 0
+        self._log, self._log_bytes, self._log_dropped = [], 0, 0
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._share < 1.0:  # there is room again
+            self._share = min(1.0, self._share * 2)
+            self._chance = self._terms.sample_rate * self._share
+        return encode(frame)
+
+    # --- for the log -------------------------------------------------------------------------------------
+    def log(self, call: Answered, answer: Rendered) -> None:
+        """Tell of this request one by one."""
+        now = time.monotonic()
+        content_type = call.fields.get(b"content-type", b"application/json" if not call.body else b"")
+        shown, answered = self._told(content_type, call.body), self._told(answer.content_type, answer.body)
+        size = 200 + len(shown or "") + len(answered or "")
+        if self._log_bytes + size > MAX_LOG_BYTES:
+            self._log_dropped += 1
+            return
+        entry = {
+            "request_id": call.request_id,
+            "at": time.time() - (now - call.came_at),
+            "latency_s": now - call.came_at,
+            "status": answer.status,
+            "input": shown,
+            "input_bytes": len(call.body),
+            "output": answered,
+            "output_bytes": len(answer.body),
+        }
+        self._log.append(entry)
+        self._log_bytes += size
+
+    def _told(self, content_type: bytes, body: bytes) -> str | None:
+        """A payload or an answer as text, by the terms; None of what is too large, or no text."""
+        terms = self._terms
+        if not body or len(body) > MAX_LOGGED_BYTES:
+            return None
+        media_type = media_type_of(content_type)
+        try:
+            if is_json(media_type):
+                if not terms.redact and terms.log_fields is None:
+                    return body.decode()
+                value = without(orjson.loads(body), terms.redact)
+                if terms.log_fields is not None:
+                    value = only(value, terms.log_fields)
+                return orjson.dumps(value).decode()
+            # What is no JSON has no fields that could be left out.
+            if media_type.startswith("text/") and not terms.redact and terms.log_fields is None:
+                return body.decode(charset_of(content_type))
+        except (ValueError, LookupError):
+            return None
+        return None
+
+
+def read_terms(text: str) -> SampleTerms | None:
+    """The terms that a listener names, as the JSON form of SampleTerms; None if they cannot be read."""
+    try:
+        return SampleTerms.from_json(text)
+    except (ValueError, TypeError, AttributeError):
+        return None

@@ -1,0 +1,117 @@
+"""What is known of an API's predictions: the JSON contract of `GET /v1/apis/{name}/monitoring`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from hatchway.spec.status import ApiStatus, Wire
+
+Verdict = Literal["ok", "drift", "too_few", "no_baseline", "disabled"]
+Side = Literal["input", "output"]
+BaselineSource = Literal["data", "first_period", "previous_revision"]
+
+
+class Histogram(Wire):
+    """Counts between edges, of the window and of the baseline; one edge more than counts."""
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+    baseline: tuple[int, ...] | None = None
+
+
+class FieldDrift(Wire):
+    """How a field compares with the baseline."""
+
+    verdict: str
+    test: str | None = None
+    statistic: float | None = None
+    p_value: float | None = None
+    threshold: float | None = None
+    explanation: str = ""
+
+
+class FieldReport(Wire):
+    """One field in the window. What does not go with its kind is None."""
+
+    name: str  # "input.age", "output", "output.label"
+    side: Side
+    kind: str  # "numeric", "categorical", "text", "boolean", "other", "empty"
+    count: int  # records, with and without a value
+    missing: int
+    types: dict[str, int]
+    distinct: int | None = None
+    min: float | None = None
+    max: float | None = None
+    mean: float | None = None
+    sd: float | None = None
+    quantiles: tuple[tuple[float, float], ...] = ()
+    histogram: Histogram | None = None
+    top: tuple[tuple[str, int, int | None], ...] | None = None  # value as JSON, count, count in the baseline
+    drift: FieldDrift | None = None
+
+
+class BaselineReport(Wire):
+    """What the window is compared with."""
+
+    source: BaselineSource | None = None
+    count: int = 0  # records in it
+
+
+class ModelReport(Wire):
+    """The predictions, as `monitoring.model_type` says; by default seen from the values."""
+
+    type: Literal["classification", "regression"]
+    field: str  # "output.label"
+    classes: dict[str, int] | None = None  # of a classification: value as JSON -> how often
+    min: float | None = None
+    max: float | None = None
+    mean: float | None = None
+
+
+class LogReport(Wire):
+    """The prediction log. `problem` says why nothing is written."""
+
+    folder: str
+    files: int = 0
+    bytes: int = 0
+    dropped: int = 0  # predictions that came too fast to be kept
+    problem: str = ""
+
+
+class MonitoringReport(Wire):
+    """`monitoring` of one API and revision over the last `window_s` seconds."""
+
+    api: str
+    revision: str
+    window_s: float
+    seen: int  # requests
+    sampled: int  # of those looked at
+    baseline: BaselineReport
+    verdict: Verdict
+    fields: tuple[FieldReport, ...]
+    model: ModelReport | None = None
+    log: LogReport | None = None
+
+
+class DriftVerdict(Wire):
+    """What the last judgement said of one field of an API."""
+
+    api: str
+    field: str  # "input.age"
+    verdict: str
+    score: float | None  # the statistic of the test
+    explanation: str = ""
+
+
+class ApiVerdict(Wire):
+    """What the last judgement said of an API. `problems`: what keeps monitoring from doing what was asked for."""
+
+    verdict: Verdict
+    fields: tuple[DriftVerdict, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+class ApiDetails(ApiStatus):
+    """`get NAME -o json`: the status, and what is known of the predictions of the last hour."""
+
+    monitoring: MonitoringReport | None = None  # null while nothing is known
