@@ -16,6 +16,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from hatchway.monitoring import training_data
+from hatchway.monitoring.frames import Frame
 from hatchway.monitoring.monitor import Monitor
 from hatchway.monitoring.prediction_log import PredictionLogs
 from hatchway.monitoring.questions import LONGEST_QUESTION_BYTES, Questions
@@ -26,7 +28,8 @@ from hatchway.monitoring.terms import Watched, from_json
 log = logging.getLogger("monitor")
 
 SAVE_S = 5.0  # what a kill -9 may lose
-ROLL_UP_S = 300.0
+ROLL_UP_S = 60.0
+JUDGE_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ class _Life:
         self._replicas = Replicas(places.replica_sockets, places.replica_folders, self._take)
         self._apis: Mapping[str, Watched] = {}
         self._terms_mtime_ns = -1
-        self._due = {self._save: 0.0, self._roll_up: 0.0}
+        self._has_news = False
+        self._due = {self._save: 0.0, self._roll_up: 0.0, self._judge: 0.0}
 
     async def live(self) -> None:
         loop = asyncio.get_running_loop()
@@ -69,6 +73,7 @@ class _Life:
         gc.freeze()
         while not leaving.is_set():
             self._do_what_is_due(loop.time())
+            await self._read_training_data()
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
                     await leaving.wait()
@@ -79,8 +84,11 @@ class _Life:
         self._logs.close()
         log.info("monitor %d leaves", os.getpid())
 
-    def _take(self, api: str, revision: str, frame: object) -> None:
-        self._monitor.take(api, revision, frame, time.time())  # type: ignore[arg-type]
+    def _take(self, api: str, revision: str, frame: Frame) -> None:
+        try:
+            self._monitor.take(api, revision, frame, time.time())
+        except sqlite3.Error as exc:
+            log.error("%s", exc)  # noqa: TRY400 (the message says it all)
 
     def _look(self) -> None:
         """At what there is to watch."""
@@ -90,15 +98,15 @@ class _Life:
             has_news = mtime_ns != self._terms_mtime_ns
             if has_news:
                 self._apis = from_json(terms.read_text())
-                self._terms_mtime_ns = mtime_ns
+                self._terms_mtime_ns, self._has_news = mtime_ns, True
                 self._monitor.watch(self._apis, time.time())
                 self._questions.tell()
             self._replicas.look(self._apis, has_news=has_news)
-        except (OSError, ValueError, TypeError) as exc:
+        except (OSError, ValueError, TypeError, sqlite3.Error) as exc:
             log.warning("cannot look: %s", exc)
 
     def _do_what_is_due(self, now: float) -> None:
-        for action, every_s in ((self._save, SAVE_S), (self._roll_up, ROLL_UP_S)):
+        for action, every_s in ((self._save, SAVE_S), (self._roll_up, ROLL_UP_S), (self._judge, JUDGE_S)):
             if self._due[action] <= now:
                 self._due[action] = now + every_s
                 try:
@@ -108,6 +116,23 @@ class _Life:
 
     def _save(self) -> None:
         self._monitor.save(time.time())
+
+    def _judge(self) -> None:
+        """One window at a time, with the replicas heard in between: some take a second."""
+        if self._monitor.judge(time.time()):
+            self._due[self._judge] = 0.0
+            self._questions.tell()
+
+    async def _read_training_data(self) -> None:
+        for api, watched, path in self._monitor.unread() if self._has_news else ():
+            fields, why = None, ""
+            try:
+                fields = await asyncio.to_thread(training_data.read, path)
+            except (OSError, ValueError) as exc:
+                why = str(exc)
+            self._monitor.take_data(api, watched, fields, why)
+            self._questions.tell()
+        self._has_news = False
 
     def _roll_up(self) -> None:
         self._monitor.roll_up(time.time())

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 
 from hatchway.monitoring.frames import Frame
+from hatchway.monitoring.judges import Judges
 from hatchway.monitoring.panes import Key, Known, Pane
 from hatchway.monitoring.prediction_log import PredictionLogs
 from hatchway.monitoring.report import Judgement, Subject, make_report
+from hatchway.monitoring.sketches import FieldSketch
 from hatchway.monitoring.store import MINUTE_S, PaneStore
 from hatchway.monitoring.terms import Watched
 from hatchway.spec.monitoring import ApiVerdict, DriftVerdict, MonitoringReport
@@ -25,6 +28,7 @@ class Monitor:
     def __init__(self, store: PaneStore, logs: PredictionLogs) -> None:
         self._store = store
         self._logs = logs
+        self._judges = Judges(store)
         self._apis: Mapping[str, Watched] = {}
         self._panes: dict[Key, Pane] = {}
         self._known: dict[tuple[str, str], Known] = {}
@@ -41,7 +45,9 @@ class Monitor:
                     )
                     for name, one in sorted(found.fields.items())
                 ),
-                problems=tuple(text for text in (self._logs.problem(api),) if text),
+                problems=tuple(
+                    text for text in (self._logs.problem(api), self._judges.problem(self._apis[api])) if text
+                ),
             )
             for api, found in sorted(self._judgements.items())
         }
@@ -52,9 +58,7 @@ class Monitor:
             self._panes = {key: pane for key, pane in self._panes.items() if key.api != api}
             self._known = {key: known for key, known in self._known.items() if key[0] != api}
             self._store.forget(api)
-        self._judgements = {
-            api: Judgement("no_baseline" if watched.terms.enabled else "disabled") for api, watched in apis.items()
-        }
+        self._judgements = {api: self._judges.judgement(api, watched) for api, watched in apis.items()}
         self._logs.watch(apis, now_s)
         self._apis = apis
 
@@ -72,6 +76,8 @@ class Monitor:
     def save(self, now_s: float) -> None:
         """Everything to the disk; what its minute is over for leaves the memory. Raises sqlite3.Error."""
         changed = {key: pane for key, pane in self._panes.items() if pane.is_changed}
+        # Also when it cannot be saved: a full disk must not fill the memory too.
+        self._panes = {key: pane for key, pane in self._panes.items() if key.start_s + MINUTE_S > now_s}
         if changed:
             for pane in changed.values():
                 pane.settle()
@@ -79,11 +85,33 @@ class Monitor:
             self._store.save(changed, {owner: self._known[owner] for owner in whose})
             for pane in changed.values():
                 pane.is_changed = False
-        self._panes = {key: pane for key, pane in self._panes.items() if key.start_s + MINUTE_S > now_s}
+
+    def unread(self) -> list[tuple[str, Watched, Path]]:
+        """API, what is watched of it, and the file of training data that is still to be read for it."""
+        return [*self._judges.unread(self._apis)]
+
+    def take_data(self, api: str, watched: Watched, fields: Mapping[str, FieldSketch] | None, why: str = "") -> None:
+        """What was read of it, or None and why it cannot be used."""
+        if fields is None:
+            self._judges.refuse_data(watched, f"{api}: the baseline cannot be used: {why}")
+        else:
+            self._judges.take_data(api, watched, fields)
+        if self._apis.get(api) == watched:
+            self._judgements[api] = self._judges.judgement(api, watched)
+
+    def judge(self, now_s: float) -> bool:
+        """Judge one hour of one API. False when there is none left that is over and was not judged."""
+        due = self._judges.due(self._apis, now_s)
+        if due is None:
+            return False
+        api, watched, start_s = due
+        self._judgements[api] = self._judges.judge(api, watched, start_s)
+        return True
 
     def roll_up(self, now_s: float) -> None:
-        """What is due once in a while: old panes and old logs."""
-        self._store.roll_up(now_s)
+        """What is due once in a while: hours that are over, old panes and old logs."""
+        self.save(now_s)
+        self._store.roll_up(now_s, {(api, watched.revision) for api, watched in self._apis.items()})
         self._logs.roll(now_s)
 
     def report(self, api: str, window_s: float, now_s: float) -> MonitoringReport | None:
@@ -94,8 +122,11 @@ class Monitor:
         self.save(now_s)
         from_s = int(now_s - window_s) // MINUTE_S * MINUTE_S
         pane = self._store.merged(api, watched.revision, from_s, int(now_s) + MINUTE_S)
+        judgement = self._judgements[api]
+        source = judgement.source
+        baseline = None if source is None else self._store.baseline(api, watched.revision, source)
         return make_report(
-            Subject(api, watched.revision, window_s, watched), pane, None, self._judgements[api], self._logs.report(api)
+            Subject(api, watched.revision, window_s, watched), pane, baseline, judgement, self._logs.report(api)
         )
 
     def _known_of(self, api: str, revision: str) -> Known:

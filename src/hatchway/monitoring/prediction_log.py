@@ -11,12 +11,12 @@ import importlib
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import orjson
 
@@ -28,6 +28,7 @@ log = logging.getLogger("monitor")
 
 ROLL_AFTER_S = 600.0
 ROLL_BYTES = 32 * 1024 * 1024
+UNLOGGED_RETENTION_S = 7 * 86400.0  # of what is left of an API that is not logged any more
 MAX_BYTES = 1024 * 1024 * 1024  # of one API; the oldest files go first
 
 NO_PYARROW = "PyArrow is not installed beside Hatchway, so no prediction is logged: pip install 'hatchway[log]'"
@@ -38,7 +39,6 @@ _COLUMNS = ("request_id", "revision", "at", "latency_s", "status", "input", "out
 @dataclass
 class _Spool:
     path: Path
-    file: BinaryIO
     since_s: float
     size: int = 0
 
@@ -46,8 +46,12 @@ class _Spool:
 class PredictionLogs:
     """Of all APIs that ask for one. `folder` holds one folder for each."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, *, max_bytes: int = MAX_BYTES, import_pyarrow: Callable[[], Any] | None = None
+    ) -> None:
         self._folder = folder
+        self._max_bytes = max_bytes
+        self._import_pyarrow = import_pyarrow or _import_pyarrow
         self._retention_s: dict[str, float] = {}
         self._spools: dict[str, _Spool] = {}
         self._problems: dict[str, str] = {}
@@ -58,14 +62,13 @@ class PredictionLogs:
         self._retention_s = {
             api: watched.log_retention_s for api, watched in apis.items() if watched.log_retention_s is not None
         }
-        self._problems = (
-            {} if _pyarrow() is not None or not self._retention_s else dict.fromkeys(self._retention_s, NO_PYARROW)
-        )
+        is_missing = bool(self._retention_s) and self._import_pyarrow() is None
+        self._problems = dict.fromkeys(self._retention_s, NO_PYARROW) if is_missing else {}
         for api in [*self._spools]:
             if api not in self._retention_s:
                 self._close(api)
         if self._retention_s and not self._problems:
-            self._finish_left(now_s)
+            self._finish_left()
         for gone in self._folders():
             if gone.name not in apis:
                 _remove(gone)
@@ -78,8 +81,8 @@ class PredictionLogs:
         lines = b"".join(orjson.dumps(_row(entry, revision)) + b"\n" for entry in frame.log)
         try:
             spool = self._spools.get(api) or self._open(api, now_s)
-            spool.file.write(lines)
-            spool.file.flush()
+            with open(spool.path, "ab", opener=_private) as file:
+                file.write(lines)
         except OSError as exc:
             self._fail(api, exc)
             return
@@ -93,10 +96,7 @@ class PredictionLogs:
             if now_s - self._spools[api].since_s >= ROLL_AFTER_S:
                 self._close(api)
         for folder in self._folders():
-            self._expire(
-                folder,
-                now_s - self._retention_s.get(folder.name, 0.0 if folder.name in self._retention_s else 7 * 86400),
-            )
+            self._expire(folder, now_s - self._retention_s.get(folder.name, UNLOGGED_RETENTION_S))
 
     def close(self) -> None:
         """Everything becomes Parquet files now."""
@@ -125,16 +125,13 @@ class PredictionLogs:
         folder = self._folder / api
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         stamp = datetime.fromtimestamp(now_s, UTC).strftime("%Y-%m-%dT%H-%M-%S.%f")[:-3]
-        path = folder / f"{stamp}Z.jsonl"
-        spool = self._spools[api] = _Spool(path, open(path, "ab", opener=_private), now_s)  # noqa: SIM115 (written to for minutes)
+        spool = self._spools[api] = _Spool(folder / f"{stamp}Z.jsonl", now_s)
         return spool
 
     def _close(self, api: str) -> None:
-        spool = self._spools.pop(api)
-        spool.file.close()
-        self._to_parquet(api, spool.path)
+        self._to_parquet(api, self._spools.pop(api).path)
 
-    def _finish_left(self, now_s: float) -> None:
+    def _finish_left(self) -> None:
         """What a former process left."""
         opened = {spool.path for spool in self._spools.values()}
         for folder in self._folders():
@@ -168,7 +165,7 @@ class PredictionLogs:
         total = sum(file.stat().st_size for file in files)
         for file in files:
             found = file.stat()
-            if found.st_mtime >= oldest_s and total <= MAX_BYTES:
+            if found.st_mtime >= oldest_s and total <= self._max_bytes:
                 return
             file.unlink()
             total -= found.st_size
@@ -191,8 +188,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _write_parquet(rows: list[dict[str, Any]], path: Path) -> None:
-    arrow, parquet = _pyarrow(), importlib.import_module("pyarrow.parquet")
-    assert arrow is not None
+    arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
     schema = arrow.schema(
         [
             ("request_id", arrow.string()),
@@ -217,7 +213,7 @@ def _write_parquet(rows: list[dict[str, Any]], path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _pyarrow() -> Any:
+def _import_pyarrow() -> Any:
     try:
         return importlib.import_module("pyarrow")
     except ImportError:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, cast
+
+from pydantic import Field
 
 from hatchway.monitoring.panes import Pane
 from hatchway.monitoring.sketches import FieldSketch, Numbers
@@ -13,6 +15,7 @@ from hatchway.monitoring.store import Baseline
 from hatchway.monitoring.terms import Watched
 from hatchway.spec.monitoring import (
     BaselineReport,
+    BaselineSource,
     FieldDrift,
     FieldReport,
     Histogram,
@@ -22,6 +25,7 @@ from hatchway.spec.monitoring import (
     Side,
     Verdict,
 )
+from hatchway.spec.status import Wire
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 BINS = 20
@@ -30,12 +34,12 @@ TOP = 10
 LABELS = ("output.label", "output.prediction", "output")  # where a prediction stands if no key says so
 
 
-@dataclass(frozen=True)
-class Judgement:
-    """What was found the last time that a revision was judged."""
+class Judgement(Wire):
+    """What was found the last time that a revision was judged, and by which baseline."""
 
     verdict: Verdict
-    fields: Mapping[str, FieldDrift] = field(default_factory=dict)
+    fields: dict[str, FieldDrift] = Field(default_factory=dict)
+    source: BaselineSource | None = None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import contextlib
 import json
 import logging
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, cast
@@ -26,6 +26,7 @@ MINUTE_S = 60
 HOUR_S = 3600
 MINUTES_KEPT_S = 3 * 3600
 HOURS_KEPT_S = 30 * 86400
+FIRST_PERIOD_S = 7 * 86400
 MAX_BYTES = 512 * 1024 * 1024
 VERSION = 1
 
@@ -45,6 +46,10 @@ _SCHEMA = (
         count INTEGER NOT NULL, field TEXT NOT NULL, sketch BLOB NOT NULL,
         PRIMARY KEY (api, revision, source, field)
     ) STRICT""",
+    """CREATE TABLE judged (
+        api TEXT NOT NULL, revision TEXT NOT NULL, start_s INTEGER NOT NULL, memory TEXT NOT NULL,
+        judgement TEXT NOT NULL, PRIMARY KEY (api, revision)
+    ) STRICT""",
     """CREATE TABLE known (
         api TEXT NOT NULL, revision TEXT NOT NULL, places TEXT NOT NULL, PRIMARY KEY (api, revision)
     ) STRICT""",
@@ -60,6 +65,15 @@ class Baseline:
     count: int
     origin: str = ""
     until_s: int = 0  # the end of the period, since the epoch; 0 for training data
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What is remembered of the last hour that was judged, which began at `start_s`. The rest is JSON of others."""
+
+    start_s: int
+    memory: str
+    judgement: str
 
 
 class PaneStore:
@@ -84,17 +98,17 @@ class PaneStore:
                 places = json.dumps({place: list(names) for place, names in fields.places().items()})
                 self._db.execute("INSERT OR REPLACE INTO known VALUES (?, ?, ?)", (api, revision, places))
 
-    def load(self, key: Key) -> Pane | None:
+    def load(self, key: Key, name: str | None = None) -> Pane | None:
+        """With all fields, or the one of this name alone."""
         row = self._db.execute(
             "SELECT id, seen, sampled FROM panes WHERE (api, revision, width_s, start_s) = (?, ?, ?, ?)", _row(key)
         ).fetchone()
         if row is None:
             return None
-        return Pane(
-            seen=row[1],
-            sampled=row[2],
-            fields=self._fields("SELECT field, sketch FROM sketches WHERE pane = ?", row[0]),
+        rows = self._db.execute(
+            "SELECT field, sketch FROM sketches WHERE pane = ? AND (? IS NULL OR field = ?)", (row[0], name, name)
         )
+        return Pane(seen=row[1], sampled=row[2], fields=_sketches(rows))
 
     def known(self, api: str, revision: str) -> Known:
         row = self._db.execute("SELECT places FROM known WHERE (api, revision) = (?, ?)", (api, revision)).fetchone()
@@ -166,13 +180,34 @@ class PaneStore:
         _, _, origin, until_s, count = rows[0]
         return Baseline(source, fields, count, origin, until_s)
 
-    def drop_baseline(self, api: str, revision: str, source: BaselineSource) -> None:
+    # --- judgements --------------------------------------------------------------------------------------
+    def hours(self, api: str, revision: str) -> list[int]:
+        """The starts of the hours that are over and had requests, oldest first."""
+        rows = self._db.execute(
+            "SELECT start_s FROM panes WHERE (api, revision, width_s) = (?, ?, ?) ORDER BY start_s",
+            (api, revision, HOUR_S),
+        )
+        return [start for (start,) in rows]
+
+    def judged(self, api: str, revision: str) -> Judged | None:
+        row = self._db.execute(
+            "SELECT start_s, memory, judgement FROM judged WHERE (api, revision) = (?, ?)", (api, revision)
+        ).fetchone()
+        return None if row is None else Judged(*row)
+
+    def save_judged(self, api: str, revision: str, judged: Judged) -> None:
         with self._transaction():
-            self._db.execute("DELETE FROM baselines WHERE (api, revision, source) = (?, ?, ?)", (api, revision, source))
+            self._db.execute(
+                "INSERT OR REPLACE INTO judged VALUES (?, ?, ?, ?, ?)",
+                (api, revision, judged.start_s, judged.memory, judged.judgement),
+            )
 
     # --- what goes ---------------------------------------------------------------------------------------
-    def roll_up(self, now_s: float) -> None:
-        """Merge the minutes of hours that are over, drop what is too old, and the oldest while there is too much."""
+    def roll_up(self, now_s: float, watched: Collection[tuple[str, str]] = ()) -> None:
+        """Merge the minutes of hours that are over, drop what is too old, and the oldest while there is too much.
+
+        The first week of the revisions that are `watched` (API, revision) stays: later weeks are compared with it.
+        """
         done = int(now_s) - int(now_s) % HOUR_S
         rows = self._db.execute(
             """SELECT DISTINCT api, revision, start_s / ? * ? FROM panes AS minutes
@@ -185,14 +220,27 @@ class PaneStore:
             with self._transaction():
                 self._save(Key(api, revision, HOUR_S, start), self.merged(api, revision, start, start + HOUR_S))
         with self._transaction():
-            for width, kept_s in ((MINUTE_S, MINUTES_KEPT_S), (HOUR_S, HOURS_KEPT_S)):
-                self._db.execute("DELETE FROM panes WHERE width_s = ? AND start_s < ?", (width, now_s - kept_s))
+            self._db.execute("DELETE FROM panes WHERE width_s = ? AND start_s < ?", (MINUTE_S, now_s - MINUTES_KEPT_S))
+            self._drop_hours(now_s - HOURS_KEPT_S, watched)
         self._shrink()
+
+    def _drop_hours(self, before_s: float, watched: Collection[tuple[str, str]]) -> None:
+        rows = self._db.execute(
+            """SELECT api, revision, min(start_s) FROM panes WHERE width_s = ? GROUP BY api, revision
+               HAVING min(start_s) < ?""",
+            (HOUR_S, before_s),
+        ).fetchall()
+        for api, revision, first_s in rows:
+            kept_until_s = first_s + FIRST_PERIOD_S if (api, revision) in watched else first_s
+            self._db.execute(
+                "DELETE FROM panes WHERE (api, revision, width_s) = (?, ?, ?) AND start_s >= ? AND start_s < ?",
+                (api, revision, HOUR_S, kept_until_s, before_s),
+            )
 
     def forget(self, api: str) -> None:
         """The API is deleted."""
         with self._transaction():
-            for table in ("panes", "baselines", "known"):
+            for table in ("panes", "baselines", "judged", "known"):
                 self._db.execute(f"DELETE FROM {table} WHERE api = ?", (api,))
 
     def apis(self) -> set[str]:
@@ -224,9 +272,6 @@ class PaneStore:
             [(pane_id, name, sketch.to_bytes()) for name, sketch in pane.fields.items()],
         )
 
-    def _fields(self, query: str, *arguments: object) -> dict[str, FieldSketch]:
-        return _sketches(self._db.execute(query, arguments))
-
     def _pragma(self, name: str) -> int:
         return cast("int", self._db.execute(f"PRAGMA {name}").fetchone()[0])
 
@@ -245,7 +290,7 @@ def _row(key: Key) -> tuple[str, str, int, int]:
     return key.api, key.revision, key.width_s, key.start_s
 
 
-def _sketches(rows: Iterator[tuple[str, bytes]] | sqlite3.Cursor) -> dict[str, FieldSketch]:
+def _sketches(rows: Iterable[tuple[str, bytes]]) -> dict[str, FieldSketch]:
     found = {}
     for name, data in rows:
         try:

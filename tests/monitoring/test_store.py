@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hatchway.monitoring.panes import Key, Known, Pane
+from hatchway.monitoring.sketches import FieldSketch
+from hatchway.monitoring.store import HOUR_S, HOURS_KEPT_S, MINUTE_S, MINUTES_KEPT_S, Baseline, Judged, PaneStore
+
+HOUR = 1_800_000 * HOUR_S // HOUR_S * HOUR_S  # the start of an hour, seconds since the epoch
+DAY_S = 24 * HOUR_S
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[PaneStore]:
+    with PaneStore(tmp_path / "m.db") as opened:
+        yield opened
+
+
+def a_pane(*values: float) -> Pane:
+    sketch = FieldSketch()
+    sketch.update(list(values))
+    return Pane(seen=len(values), sampled=len(values), fields={"input.a": sketch})
+
+
+def save(store: PaneStore, start_s: int, *values: float, api: str = "iris", revision: str = "r1") -> None:
+    key = Key(api, revision, MINUTE_S, start_s)
+    store.save({key: a_pane(*values)}, {(api, revision): Known.of_places({"input": ["a"]})})
+
+
+def mean(pane: Pane) -> float:
+    numbers = pane.fields["input.a"].numeric
+    assert numbers is not None
+    return numbers.mean
+
+
+def test_a_pane_comes_back_as_it_was_saved_last(store: PaneStore) -> None:
+    save(store, HOUR, 1, 2)
+    save(store, HOUR, 1, 2, 3)
+    found = store.load(Key("iris", "r1", MINUTE_S, HOUR))
+    assert found is not None
+    assert (found.seen, found.fields["input.a"].count, mean(found)) == (3, 3, 2)
+    assert store.load(Key("iris", "r2", MINUTE_S, HOUR)) is None
+    assert store.known("iris", "r1").of("input") == {"a": "input.a"}
+
+
+def test_some_time_is_its_panes_merged(store: PaneStore) -> None:
+    for minute in range(5):
+        save(store, HOUR + minute * MINUTE_S, minute)
+    save(store, HOUR, 100, revision="r2")
+    assert mean(store.merged("iris", "r1", HOUR + MINUTE_S, HOUR + 4 * MINUTE_S)) == 2
+
+
+def test_minutes_become_hours_and_no_request_counts_twice(store: PaneStore) -> None:
+    save(store, HOUR, 1)
+    save(store, HOUR + 59 * MINUTE_S, 3)
+    save(store, HOUR + HOUR_S, 8)
+    store.roll_up(HOUR + HOUR_S + MINUTE_S)
+    assert store.hours("iris", "r1") == [HOUR]
+    assert store.merged("iris", "r1", HOUR, HOUR + 2 * HOUR_S).seen == 3
+    assert mean(store.merged("iris", "r1", HOUR, HOUR + 2 * HOUR_S)) == 4
+    store.roll_up(HOUR + HOUR_S + MINUTES_KEPT_S)
+    assert store.load(Key("iris", "r1", MINUTE_S, HOUR)) is None
+    assert mean(store.merged("iris", "r1", HOUR, HOUR + HOUR_S)) == 2
+
+
+def test_hours_go_when_they_are_old_but_for_the_first_week_of_what_is_watched(store: PaneStore) -> None:
+    for revision in ("r1", "r2"):
+        for day in range(10):
+            save(store, HOUR + day * DAY_S, day, revision=revision)
+    store.roll_up(HOUR + 10 * DAY_S)
+    store.roll_up(HOUR + 10 * DAY_S + HOURS_KEPT_S, watched={("iris", "r2")})
+    assert store.hours("iris", "r1") == []
+    assert store.hours("iris", "r2") == [HOUR + day * DAY_S for day in range(7)]
+
+
+def test_a_deleted_api_leaves_nothing(store: PaneStore) -> None:
+    save(store, HOUR, 1)
+    save(store, HOUR, 1, api="other")
+    store.save_baseline("iris", "r1", Baseline("data", a_pane(1).fields, 1))
+    store.save_judged("iris", "r1", Judged(HOUR, "{}", "{}"))
+    store.forget("iris")
+    assert store.apis() == {"other"}
+    assert store.baseline("iris", "r1", "data") is None
+    assert store.judged("iris", "r1") is None
+    assert store.known("iris", "r1").places() == {}
+
+
+def test_revisions_are_told_the_newest_first(store: PaneStore) -> None:
+    save(store, HOUR, 1, revision="old")
+    save(store, HOUR + HOUR_S, 1, revision="new")
+    assert store.revisions("iris") == ["new", "old"]
+
+
+def test_what_was_saved_survives_a_kill(tmp_path: Path) -> None:
+    script = """
+import os, signal, sys
+from pathlib import Path
+from hatchway.monitoring.store import PaneStore
+from tests.monitoring.test_store import HOUR, MINUTE_S, save
+store = PaneStore(Path(sys.argv[1]))
+for minute in range(20):
+    save(store, HOUR + minute * MINUTE_S, minute)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    file = tmp_path / "m.db"
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    ended = subprocess.run([sys.executable, "-c", script, str(file)], env=environ, check=False)
+    assert ended.returncode == -9
+    with PaneStore(file) as store:
+        assert store.merged("iris", "r1", HOUR, HOUR + HOUR_S).seen == 20
+
+
+@pytest.mark.parametrize("content", [b"no database at all" * 100, b""])
+def test_a_damaged_file_is_moved_aside(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "m.db"
+    file.write_bytes(content)
+    with PaneStore(file) as store:
+        save(store, HOUR, 1)
+        assert store.apis() == {"iris"}
+    assert (tmp_path / "m.db.damaged").exists() == bool(content)
+
+
+def test_a_damaged_sketch_costs_one_field(store: PaneStore) -> None:
+    save(store, HOUR, 1)
+    store._db.execute("UPDATE sketches SET sketch = x'00'")
+    found = store.load(Key("iris", "r1", MINUTE_S, HOUR))
+    assert found is not None
+    assert (found.seen, found.fields) == (1, {})
