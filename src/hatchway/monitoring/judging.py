@@ -29,11 +29,11 @@ from hatchway.monitoring.baseline import (
 )
 from hatchway.monitoring.distances import Aspect
 from hatchway.monitoring.drift import FieldVerdict, Report, Rules, Wobbles, judge, with_absent
-from hatchway.monitoring.persistence import Standing, settle
+from hatchway.monitoring.persistence import CONFIRMING_WINDOWS, Standing, settle
 from hatchway.monitoring.sketches import FieldSketch
 from hatchway.monitoring.wobble import Wobble
 
-LEARN_AT_DAYS = (6, 3, 1)  # of traffic; in between little is new, and a week often lacks some windows
+LEARN_AT_DAYS = (6, 5, 4, 3, 2, 1)  # of traffic; a week often lacks some windows
 
 # A rhythm of a quarter of `min_effect` hides changes of `min_effect`: a window must stand out from five times as much.
 RHYTHM_OF_MIN_EFFECT = 0.25
@@ -110,7 +110,7 @@ class Known:
 def look(memory: Memory, window: Window, known: Known, rules: Rules) -> Look:
     """Judge a window that is over. Each window once, in order.
 
-    Learning, three times in a revision's life, reads a week of windows field by field and takes some 60 ms for each.
+    Learning, daily in a revision's first week, reads its windows field by field and takes up to 60 ms for each.
     """
     source, starts_s = _choose(memory, window, known, rules)
     if source is None:
@@ -124,8 +124,10 @@ def look(memory: Memory, window: Window, known: Known, rules: Rules) -> Look:
     found = judge(compared.baseline, compared.current, memory.wobbles, rules)
     found = _told_of_days(found, compared.by_day)
     standings, held = settle(memory.standings, found)
-    if found.verdict == "drift" and window.start_s < known.traffic.since_s + PERIOD_S:
-        memory = replace(memory, unclean_s=memory.unclean_s | {window.start_s})
+    if held.verdict == "drift" and window.start_s < known.traffic.since_s + PERIOD_S:
+        # Together with those that confirmed it. A window that is odd alone stays: it is what windows may be like.
+        confirming = {window.start_s - i * rules.window_s for i in range(CONFIRMING_WINDOWS)}
+        memory = replace(memory, unclean_s=memory.unclean_s | confirming)
     return Look(replace(memory, standings=standings), held, source, compared.baseline)
 
 
