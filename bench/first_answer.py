@@ -2,7 +2,7 @@
 reading the file, the replica's start, the gateway, and one request.
 
 `first of its kind` is the first scikit-learn model of a home, whose replica imports scikit-learn itself; `another one`
-is forked from a process that has imported it, or imports it beside that process where that is not done yet; `up to date`
+is forked from a process that has imported it, or imports it beside that one where it is not ready yet; `up to date`
 is the same file again.
 """
 
