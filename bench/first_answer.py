@@ -2,8 +2,8 @@
 reading the file, the replica's start, the gateway, and one request.
 
 `first of its kind` is the first scikit-learn model of a home, whose replica imports scikit-learn itself; `another one`
-is forked from a process that has imported it; `up to date` is the same file again. Bytecode is warm in all of them, as
-it is wherever the model was trained.
+is forked from a process that has imported it, or imports it beside that one where it is not ready yet; `up to date`
+is the same file again.
 """
 
 from __future__ import annotations

@@ -394,6 +394,19 @@ async def test_two_apis_with_the_same_recipe_share_a_template(
     assert len(template_pids(settings)) == 1
 
 
+async def test_a_new_model_is_forked_from_what_the_models_before_it_imported(
+    tmp_path: Path, templates: Callable[..., Templates]
+) -> None:
+    all_of_them, known = templates(), replace(await a_recipe(tmp_path, "json"), opens_models=True)
+    new = replace(known, modules=())
+    assert all_of_them.kin(new) == ()
+    all_of_them.learn("one", known)
+    assert await all_of_them.obstacle(known) == ""
+    assert all_of_them.kin(new) == ("json",)
+    assert all_of_them.kin(replace(new, opens_models=False)) == ()
+    assert all_of_them.kin(replace(new, variables={"A": "1"})) == ()
+
+
 async def test_what_is_installed_later_makes_another_recipe(tmp_path: Path) -> None:
     recipe = await a_recipe(tmp_path, "json")
     assert recipe.python.library_folders

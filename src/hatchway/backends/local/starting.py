@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import errno
 import os
 import sys
@@ -133,13 +134,16 @@ def _reason_to_spawn(workload: Workload) -> str:
 
 
 def _recipe(workload: Workload, runtime: Runtime, world: Surroundings) -> Recipe:
-    return Recipe(
+    recipe = Recipe(
         runtime.python,
         runtime.server_packages,
         make_template_environment(world.environ, workload, runtime.python, world.settings.bytecode_dir),
         world.templates.recall(workload.api) or (),
         opens_models=workload.spec.handler.model is not None,
     )
+    if recipe.opens_models and not recipe.modules:
+        return dataclasses.replace(recipe, modules=world.templates.kin(recipe))
+    return recipe
 
 
 async def _start_process(slot: Slot, workload: Workload, runtime: Runtime, world: Surroundings) -> None:

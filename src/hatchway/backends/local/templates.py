@@ -87,6 +87,22 @@ class Templates:
         found = _read_memory(self._memory_file(api))
         return None if found is None else found.modules
 
+    def kin(self, recipe: Recipe) -> tuple[str, ...]:
+        """The modules of the warm template, used last, that differs from the recipe in its modules only; () if none.
+
+        For the first replica of a model's file: what it imports is most likely what those before it did.
+        """
+        found = [
+            template
+            for template in self._templates.values()
+            if template.recipe is not None
+            and dataclasses.replace(template.recipe, modules=recipe.modules) == recipe
+            and template.is_warm.is_set()
+            and not (template.obstacle or template.trouble)
+        ]
+        latest = max(found, key=lambda template: template.used_at, default=None)
+        return () if latest is None or latest.recipe is None else latest.recipe.modules
+
     def learn(self, api: str, recipe: Recipe) -> None:
         """A ready replica of the API has imported the recipe's modules: have a template of it from now on."""
         key = recipe.key()
