@@ -23,7 +23,7 @@ from contextlib import contextmanager
 import uvloop
 
 from hatchway.alerts.clock import SystemClock
-from hatchway.alerts.facts import to_traffic
+from hatchway.alerts.decide import Traffic
 from hatchway.alerts.sender import post
 from hatchway.alerts.watch import Sources, Watch
 from hatchway.backends.local import LocalBackend
@@ -92,13 +92,12 @@ class Engine:
                 wall_clock=time.time,
             )
         )
-        self._store = store
-        self.metrics = Metrics(self.gateway, self.backend, store, self.controller.wanted, self.controller.list)
+        self.metrics = Metrics(self.gateway, self.backend, store, self.controller)
         self._alerts = Watch(
             Sources(
                 settings=lambda: {api: spec.monitoring.alerts for api, spec in self.controller.specs().items()},
                 status=self.controller.get,
-                traffic=lambda api, window_s: to_traffic(self.metrics.timeline(api, window_s)),
+                traffic=lambda api, window_s: Traffic(*self.metrics.answered(api, window_s)),
                 drift=lambda api: None,
             ),
             store,
@@ -160,7 +159,7 @@ class Engine:
         return await self._end()
 
     async def _adopt(self) -> None:
-        self.metrics.restore([record.name for record in self._store.apis()])
+        self.metrics.restore()
         async with asyncio.TaskGroup() as group:
             group.create_task(self.backend.adopt(), name="adopt replicas")
             group.create_task(self.gateway.start(), name="adopt Envoy")

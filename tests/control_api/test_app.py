@@ -82,6 +82,19 @@ async def test_verbs_reach_the_plane_with_who_asks(http: httpx.AsyncClient, plan
     assert len(by) == 200
 
 
+async def test_a_timeline_is_of_the_window_that_is_asked_for(http: httpx.AsyncClient, plane: MemoryPlane) -> None:
+    plane.change(an_api())
+    assert (await http.get("/v1/apis/iris/timeline")).json()["start"] == 900.0
+    assert (await http.get("/v1/apis/iris/timeline", params={"window": "1h"})).json()["start"] == 3600.0
+    answer = await http.get("/v1/apis/iris/timeline", params={"window": "long"})
+    assert answer.status_code == 400
+    assert "window=long is not an age" in answer.json()["error"]["message"]
+
+
+async def test_timelines_are_told_by_api(http: httpx.AsyncClient) -> None:
+    assert (await http.get("/v1/timelines")).json()["iris"]["requests_per_s"] == [1.5]
+
+
 @pytest.mark.parametrize("body", [{}, {"replicas": 1, "for_s": -1}, {"for_s": "1h"}, {"for_s": 1, "extra": 1}])
 async def test_a_wrong_scale_is_a_400(http: httpx.AsyncClient, plane: MemoryPlane, body: dict[str, Any]) -> None:
     plane.change(an_api())
@@ -94,6 +107,7 @@ async def test_a_wrong_scale_is_a_400(http: httpx.AsyncClient, plane: MemoryPlan
         ("GET", "/v1/apis/x"),
         ("GET", "/v1/apis/x/history"),
         ("GET", "/v1/apis/x/scaling"),
+        ("GET", "/v1/apis/x/timeline"),
         ("POST", "/v1/apis/x/restart"),
         ("GET", "/v1/apis/x/watch"),
         ("GET", "/v1/apis/x/logs"),

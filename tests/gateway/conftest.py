@@ -18,6 +18,7 @@ from hatchway.errors import GatewayError
 from hatchway.gateway.envoy import Limits
 from hatchway.gateway.gateway import Gateway
 from hatchway.gateway.routes import Endpoint, Route, RouteTable
+from hatchway.gateway.served import Served
 from hatchway.processes import end_all
 from hatchway.settings import Settings
 from tests.gateway.stub_replica import Answer, Request, StubReplica
@@ -87,11 +88,15 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    settings: Settings, on_wanted: Callable[[str], None] = lambda api: None, *, limits: Limits | None = None
+    settings: Settings,
+    on_wanted: Callable[[str], None] = lambda api: None,
+    on_end: Callable[[Served], None] = lambda served: None,
+    *,
+    limits: Limits | None = None,
 ) -> AsyncIterator[Running]:
     """Leaves Envoy and the activator running, as an engine does that is replaced."""
     changed = Bell()
-    gateway = Gateway(settings, lambda api: changed.ring(), on_wanted, limits=limits)
+    gateway = Gateway(settings, lambda api: changed.ring(), on_wanted, on_end, limits=limits)
     await gateway.start()
     run = asyncio.create_task(gateway.run())
     try:

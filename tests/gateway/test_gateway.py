@@ -15,7 +15,7 @@ from hatchway.errors import GatewayError
 from hatchway.gateway.envoy import DEAD_MANS_SWITCH_S, Limits
 from hatchway.gateway.gateway import Gateway
 from hatchway.gateway.routes import Endpoint, RouteTable
-from hatchway.gateway.served import Tally
+from hatchway.gateway.served import Served, Tally
 from hatchway.settings import Settings
 from hatchway.spec.api import Cors
 from tests.gateway.conftest import Replicas, Running, a_route, echo, resident_mib, running
@@ -364,6 +364,7 @@ async def test_a_web_socket_is_passed_through(gateway: Running, replicas: Replic
     writer.write(b"ping")
     assert await reader.readexactly(4) == b"ping"
     writer.close()
+    assert (await served_by(gateway, 1))["iris"].answers == {("", 101): 1}
 
 
 @pytest.mark.parametrize("is_idempotent", [False, True])
@@ -505,6 +506,17 @@ async def test_a_caller_that_leaves_is_counted_once_and_without_a_status(gateway
     await replica.has_seen.wait()
     asked.cancel()
     assert (await served_by(gateway, 1))["iris"].answers == {("", 0): 1}
+
+
+async def test_what_an_envoy_has_served_is_told_before_it_is_ended(settings: Settings, replicas: Replicas) -> None:
+    ended: list[Served] = []
+    async with running(settings, on_end=ended.append) as gateway:
+        await gateway.serve(a_route("iris", await replicas.start()))
+        assert (await gateway.client.get("/iris")).status_code == 200
+        before = await gateway.gateway.served()
+    await gateway.gateway.stop()
+    assert [served.by_api["iris"].answers for served in ended] == [{("", 200): 1}]
+    assert ended[0].envoy == before.envoy
 
 
 async def test_a_request_that_two_replicas_were_tried_for_counts_once(gateway: Running, replicas: Replicas) -> None:

@@ -71,6 +71,10 @@ class Controller:
         """All APIs, by name."""
         return [self._status(record) for record in self._world.store.apis()]
 
+    def names(self) -> Sequence[str]:
+        """Of all APIs, in order."""
+        return [record.name for record in self._world.store.apis()]
+
     def get(self, name: str) -> ApiStatus:
         """Raises NotFound."""
         return self._status(self._verbs.find(name))

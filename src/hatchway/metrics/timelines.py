@@ -51,18 +51,36 @@ class Ring:
         self.last = first - 1
         self.standing = NOTHING
         self._columns = [array("f", bytes(4 * STEPS)) for _ in range(9)]
+        self._point = first // STEPS_A_POINT
+        self._sums = [array("f", bytes(4 * POINTS)) for _ in range(2)]  # of both rates, by point of the sparkline
 
     def write(self, step: int, traffic: Traffic, standing: Standing) -> None:
         """Steps since the last one that was written were as quiet as it left off. Earlier ones are not accepted."""
         for missed in range(max(self.last + 1, step - STEPS), step):
             self._put(missed, QUIET, self.standing)
         self._put(step, traffic, standing)
+        self._sum(step // STEPS_A_POINT, traffic)
         self.last, self.standing = step, standing
 
     def _put(self, step: int, traffic: Traffic, standing: Standing) -> None:
         values = (*astuple(traffic), *astuple(standing))
         for column, value in zip(self._columns, values, strict=True):
             column[step % STEPS] = math.nan if value is None else value
+
+    def _sum(self, point: int, traffic: Traffic) -> None:
+        for missed in range(max(self._point, point - POINTS) + 1, point + 1):
+            for sums in self._sums:
+                sums[missed % POINTS] = 0.0
+        self._point = point
+        for sums, value in zip(self._sums, (traffic.requests_per_s, traffic.errors_per_s), strict=True):
+            sums[point % POINTS] += value
+
+    def means(self, column: int, first: int, last: int, steps_in_last: int) -> tuple[float, ...]:
+        """Of one of the rates, by point of the sparkline; the last point has only so many steps yet."""
+        sums, known = self._sums[column], range(self._point - POINTS + 1, self._point + 1)
+        found = [round(sums[at % POINTS] / STEPS_A_POINT, 3) if at in known else 0.0 for at in range(first, last + 1)]
+        found[-1] = round(found[-1] * STEPS_A_POINT / steps_in_last, 3)
+        return tuple(found)
 
     def read(self, column: int, first: int, count: int) -> array[float]:
         """`count` steps from `first` on; what was before the ring's time, or after its last step, is filled in."""
@@ -125,17 +143,29 @@ class Timelines:
             replicas_wanted=tuple(map(int, columns[8])),
         )
 
+    def answered(self, api: str, step: int, count: int) -> tuple[int, int, float]:
+        """Requests and those answered with 5xx in the `count` steps that end with `step`, and how many seconds of them
+        are known. Nearly exact: a step is never exactly as long as it should be."""
+        first = max(step - min(count, STEPS) + 1, self._began)
+        n = max(0, step - first + 1)
+        ring = self._rings.get(api)
+        if ring is None or ring.last < first:
+            return 0, 0, n * STEP_S
+        requests, errors = (round(sum(ring.read(column, first, n)) * STEP_S) for column in (0, 1))
+        return requests, errors, n * STEP_S
+
     def sparklines(self, step: int, start: float) -> Mapping[str, Sparkline]:
         """Each point is the mean of STEPS_A_POINT steps, the last of those there were. Quiet APIs are missing."""
         last = step // STEPS_A_POINT
         first = max(last - POINTS + 1, self._began // STEPS_A_POINT)
         began = first * STEPS_A_POINT
+        in_last = step % STEPS_A_POINT + 1
         return {
             api: Sparkline(
                 step_s=STEP_S * STEPS_A_POINT,
                 start=start - (step - began) * STEP_S,
-                requests_per_s=_means(ring.read(0, began, step - began + 1)),
-                errors_per_s=_means(ring.read(1, began, step - began + 1)),
+                requests_per_s=ring.means(0, first, last, in_last),
+                errors_per_s=ring.means(1, first, last, in_last),
             )
             for api, ring in self._rings.items()
         }
@@ -143,11 +173,6 @@ class Timelines:
 
 def _is_over(ring: Ring, step: int) -> bool:
     return ring.standing == NOTHING and ring.last <= step - STEPS
-
-
-def _means(values: array[float]) -> tuple[float, ...]:
-    parts = [values[at : at + STEPS_A_POINT] for at in range(0, len(values), STEPS_A_POINT)]
-    return tuple(round(sum(part) / len(part), 3) for part in parts)
 
 
 def _rounded(values: Sequence[float]) -> tuple[float, ...]:

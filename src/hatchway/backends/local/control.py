@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+from typing import Any
 
 from hatchway.contract import (
     CONTROL_DRAIN,
@@ -17,6 +19,7 @@ from hatchway.contract import (
 )
 
 _MAX_ANSWER_BYTES = 1 << 20
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # of a metric or a tag
 
 
 class Unanswered(Exception):
@@ -53,9 +56,27 @@ async def read_metrics(socket_path: str, *, timeout_s: float = 2.0) -> tuple[Met
     """What the replica measures. Raises Unanswered."""
     status, body = await _ask(socket_path, f"GET {CONTROL_METRICS}", timeout_s=timeout_s)
     try:
-        return tuple(MetricSeries(**series) for series in json.loads(body)["metrics"]) if status == 200 else ()
-    except (ValueError, KeyError, TypeError) as exc:
+        return tuple(map(_series, json.loads(body)["metrics"])) if status == 200 else ()
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
         raise Unanswered(f"{socket_path} answered something else: {exc}") from exc
+
+
+def _series(data: dict[str, Any]) -> MetricSeries:
+    """The handler's process has written it: nothing of it may make the text for Prometheus mean something else.
+
+    Raises ValueError, KeyError, TypeError or AttributeError.
+    """
+    names = [data["name"], *data["tags"]]
+    if not all(_NAME.fullmatch(name) for name in names):
+        raise ValueError(f"{names} are not names")
+    return MetricSeries(
+        name=data["name"],
+        kind=str(data["kind"]),
+        tags={name: str(value) for name, value in data["tags"].items()},
+        value=float(data["value"]),
+        bounds=[float(bound) for bound in data["bounds"]],
+        buckets=[int(count) for count in data["buckets"]],
+    )
 
 
 async def drain(socket_path: str, *, timeout_s: float = 2.0) -> None:
