@@ -23,7 +23,7 @@ from contextlib import contextmanager
 import uvloop
 
 from hatchway.alerts.clock import SystemClock
-from hatchway.alerts.facts import to_traffic
+from hatchway.alerts.decide import Traffic
 from hatchway.alerts.sender import post
 from hatchway.alerts.watch import Sources, Watch
 from hatchway.backends.local import LocalBackend
@@ -102,7 +102,7 @@ class Engine:
             Sources(
                 settings=lambda: {api: spec.monitoring.alerts for api, spec in self.controller.specs().items()},
                 status=self.controller.get,
-                traffic=lambda api, window_s: to_traffic(self.metrics.timeline(api, window_s)),
+                traffic=lambda api, window_s: Traffic(*self.metrics.answered(api, window_s)),
                 drift=self._drift_verdicts,
             ),
             store,

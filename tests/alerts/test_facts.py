@@ -2,10 +2,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from hatchway.alerts.decide import Failure, Traffic
-from hatchway.alerts.facts import to_facts, to_traffic
+from hatchway.alerts.decide import Failure
+from hatchway.alerts.facts import to_facts
 from hatchway.spec.status import Condition, ReplicaCounts, ReplicaStatus
-from hatchway.spec.timeline import Timeline
 from tests.control_api.memory_plane import an_api
 
 FAILED = Condition(type="Updated", state="false", reason="ImportError", message="no nope\n  Traceback ...")
@@ -53,8 +52,3 @@ def test_a_replica_that_is_back_does_not_loop() -> None:
 def test_a_stopped_api_is_not_wanted() -> None:
     assert not to_facts(an_api(status="stopped"), None, None).is_wanted
     assert not to_facts(an_api(status="deleting"), None, None).is_wanted
-
-
-def test_rates_become_counts() -> None:
-    timeline = Timeline(step_s=2.0, start=0.0, requests_per_s=(1.0, 2.48, 0.0), errors_per_s=(0.0, 0.5, 0.0))
-    assert to_traffic(timeline) == Traffic(requests=7, errors=1, covered_s=6)

@@ -7,6 +7,7 @@ import pytest
 from hatchway.cli.board import board_lines
 from hatchway.cli.looks import Board
 from hatchway.cli.screen import Size
+from hatchway.spec.alerts import AlertStatus
 from hatchway.spec.status import ReplicaCounts
 from hatchway.spec.timeline import Sparkline, Timeline
 from tests.control_api.memory_plane import an_api
@@ -63,6 +64,13 @@ def test_who_has_no_room_is_counted_and_trouble_comes_first() -> None:
 @pytest.mark.parametrize("height", [1, 2, 3, 4])
 def test_a_terminal_of_few_lines_is_no_error(height: int) -> None:
     board_lines(BOARD, Size(20, height), 0.0)
+
+
+def test_alerts_are_counted() -> None:
+    alert = AlertStatus(
+        api="iris", alert="Drift", severity="warning", message="", since="", webhook="", delivery="sent", receiver=""
+    )
+    assert drawn(Board([an_api("iris")], alerts=[alert]))[0].startswith("1 API  1 live  1 alert ")
 
 
 def test_an_empty_home_says_how_to_begin() -> None:

@@ -9,6 +9,7 @@ import pytest
 from hatchway.cli.looks import Page
 from hatchway.cli.page import page_lines
 from hatchway.cli.screen import Size
+from hatchway.spec.alerts import AlertStatus
 from hatchway.spec.monitoring import BaselineReport, FieldDrift, FieldReport, MonitoringReport, Verdict
 from hatchway.spec.status import ReplicaCounts, ReplicaStatus, ScalingStep
 from hatchway.spec.timeline import Timeline
@@ -96,6 +97,14 @@ def test_an_update_shows_how_far_it_is() -> None:
     text = "\n".join(drawn(Page(api)))
     assert "██████████░░░░░░░░░░ 1 of 2 new replicas ready, 2 old still serve" in text
     assert "RollingOut" in text
+
+
+def test_alerts_that_go_on_are_told_at_the_top() -> None:
+    alert = AlertStatus(
+        api="iris", alert="CrashLoop", severity="critical", message="it ended 3 times", since=NOON,
+        webhook="https://hooks.test/…", delivery="sent", receiver="answered 200",
+    )  # fmt: skip
+    assert drawn(Page(an_api(), alerts=[alert]))[2].startswith("CrashLoop: it ended 3 times  since ")
 
 
 def test_replicas_in_trouble_come_first_with_the_reason() -> None:

@@ -80,3 +80,14 @@ def test_a_sparkline_forgets_what_is_older_than_its_points_and_counts_what_was_n
     found = lines.sparklines(step, start=0.0)["iris"]
     assert found.requests_per_s == (*(0.0 for _ in range(POINTS - 2)), 2.0, 0.0)
     assert found.errors_per_s[-2] == 1.0
+
+
+def test_requests_of_a_window_are_counted_and_how_much_of_it_is_known() -> None:
+    lines = Timelines(10)
+    assert lines.answered("iris", 9, 5) == (0, 0, 0.0)
+    assert lines.answered("iris", 14, 100) == (0, 0, 5 * STEP_S)
+    lines.note(12, "iris", Traffic(requests_per_s=2.48, errors_per_s=0.5), ONE)
+    lines.note(14, "iris", Traffic(requests_per_s=1.0), ONE)
+    assert lines.answered("iris", 14, 100) == (7, 1, 5 * STEP_S)
+    assert lines.answered("iris", 14, 2) == (2, 0, 2 * STEP_S)
+    assert lines.answered("iris", 100, 2) == (0, 0, 2 * STEP_S)

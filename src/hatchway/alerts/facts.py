@@ -1,4 +1,4 @@
-"""An API's status, its timeline and the verdicts on its fields, as the facts that alerts are decided on. Pure."""
+"""An API's status, its requests and the verdicts on its fields, as the facts that alerts are decided on. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from hatchway.alerts.decide import Facts, Failure, Traffic
 from hatchway.spec.status import ApiStatus, ReplicaStatus
-from hatchway.spec.timeline import Timeline
 
 LOOPING = ("CrashLoop", "OutOfMemory")  # reasons of replicas that end again and again
 
@@ -24,16 +23,6 @@ def to_facts(api: ApiStatus, traffic: Traffic | None, drift: Mapping[str, str] |
         loops=tuple(_loop(replica) for replica in replicas if _is_looping(replica)),
         drift=drift,
     )
-
-
-def to_traffic(timeline: Timeline) -> Traffic:
-    """Counts from rates: nearly exact, for a step is never exactly as long as it should be.
-
-    A timeline begins with the engine at the earliest, so it is known how much of a window was seen.
-    """
-    requests = round(sum(timeline.requests_per_s) * timeline.step_s)
-    errors = round(sum(timeline.errors_per_s) * timeline.step_s)
-    return Traffic(requests, errors, covered_s=len(timeline.requests_per_s) * timeline.step_s)
 
 
 def _failure(api: ApiStatus) -> Failure | None:

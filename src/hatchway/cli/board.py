@@ -34,7 +34,7 @@ def board_lines(board: Board, size: Size, now: float) -> list[Text]:
     room = max(1, size.height - 3)  # a line of counts, one of titles, and one to say what has no room
     shown = select(board, room)
     left_out = len(board.apis) - len(shown)
-    lines = [_counts(board.apis, size, now), *_table(board, shown, size.width)]
+    lines = [_counts(board, size, now), *_table(board, shown, size.width)]
     if left_out:
         lines.append(to_text(Cell(f"… and {left_out} more", "dim")))
     return lines
@@ -82,12 +82,14 @@ def latest(values: Sequence[float | None]) -> float | None:
     return next((value for value in reversed(values) if value is not None), None)
 
 
-def _counts(apis: Sequence[ApiStatus], size: Size, now: float) -> Text:
-    phases: Counter[str] = Counter(api.status for api in apis)
-    parts: list[str | Cell] = [Cell(f"{len(apis)} API{'s' * (len(apis) != 1)}", "bold")]
+def _counts(board: Board, size: Size, now: float) -> Text:
+    phases: Counter[str] = Counter(api.status for api in board.apis)
+    parts: list[str | Cell] = [Cell(f"{len(board.apis)} API{'s' * (len(board.apis) != 1)}", "bold")]
     for phase, style in STATUS_STYLES.items():
         if phases[phase]:
             parts += ["  ", Cell(f"{phases[phase]} {phase}", style)]
+    if board.alerts:
+        parts += ["  ", Cell(f"{len(board.alerts)} alert{'s' * (len(board.alerts) != 1)}", "bold red")]
     return with_clock(to_text(*parts), size, now)
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hatchway.client import Client
+    from hatchway.spec.alerts import AlertStatus
     from hatchway.spec.monitoring import MonitoringReport
     from hatchway.spec.status import ApiStatus, LogLine, ScalingStep
     from hatchway.spec.timeline import Sparkline, Timeline
@@ -38,6 +39,7 @@ class Board:
     sparklines: Mapping[str, Sparkline] = field(default_factory=dict)
     timelines: Mapping[str, Timeline] = field(default_factory=dict)  # of the last minute, as last asked
     drift: Mapping[str, str] = field(default_factory=dict)  # verdicts, as last asked
+    alerts: Sequence[AlertStatus] = ()
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Page:
     steps: Sequence[ScalingStep] = ()
     drift: MonitoringReport | None = None
     lines: Sequence[LogLine] = ()
+    alerts: Sequence[AlertStatus] = ()
 
 
 def again_and_again(look: Callable[[], T], socket: Path) -> Iterator[T | None]:
@@ -95,7 +98,8 @@ class BoardLooks:
             if report is not None:
                 self._drift[name] = report.verdict
         self._turn += 1
-        return Board(apis, sparklines, dict(self._timelines), dict(self._drift))
+        alerts = if_known(self._client.alerts) or ()
+        return Board(apis, sparklines, dict(self._timelines), dict(self._drift), alerts)
 
     def _next(self, names: Sequence[str]) -> Sequence[str]:
         if len(names) <= IN_TURN:
@@ -122,6 +126,7 @@ class PageLooks:
             if_known(lambda: self._client.scaling(self._name)) or (),
             if_known(lambda: self._client.monitoring(self._name)),
             self._read_on(),
+            [alert for alert in if_known(self._client.alerts) or () if alert.api == self._name],
         )
 
     def _read_on(self) -> Sequence[LogLine]:

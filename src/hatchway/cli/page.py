@@ -76,6 +76,9 @@ def _head(page: Page, size: Size, now: float) -> Iterator[Text]:
     told = f"{api.reason}: {api.message}" if api.reason and api.message else api.reason or api.message
     if told:
         yield to_text(Cell(told.splitlines()[0], "yellow"))
+    for alert in page.alerts:
+        since = Cell(f"  since {format_age(alert.since, now)}", "dim")
+        yield to_text(Cell(f"{alert.alert}: {alert.message}".splitlines()[0], "red"), since)
     if api.status == "updating":
         yield _progress(api)
     if timeline is not None:

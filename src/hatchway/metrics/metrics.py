@@ -73,6 +73,10 @@ class Metrics:
         """Of one API, the window that ends now."""
         return self._sampler.timeline(api, window_s)
 
+    def answered(self, api: str, window_s: float) -> tuple[int, int, float]:
+        """Requests and those answered with 5xx in the window that ends now, and how many seconds of it are known."""
+        return self._sampler.answered(api, window_s)
+
     def sparklines(self) -> Mapping[str, Sparkline]:
         """Of all APIs that were not at rest."""
         return self._sampler.sparklines()

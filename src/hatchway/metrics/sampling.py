@@ -141,6 +141,10 @@ class Sampler:
         step = self._step()
         return self._timelines.timeline(api, step, max(1, round(window_s / STEP_S)), self._start_of(step))
 
+    def answered(self, api: str, window_s: float) -> tuple[int, int, float]:
+        """Requests and errors in the steps of the window that are over, and how many seconds of it are known."""
+        return self._timelines.answered(api, self._step(), max(1, round(window_s / STEP_S)))
+
     def sparklines(self) -> Mapping[str, Sparkline]:
         """Of the last quarter of an hour; APIs that were at rest are missing."""
         step = self._step()

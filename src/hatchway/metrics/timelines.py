@@ -143,6 +143,17 @@ class Timelines:
             replicas_wanted=tuple(map(int, columns[8])),
         )
 
+    def answered(self, api: str, step: int, count: int) -> tuple[int, int, float]:
+        """Requests and those answered with 5xx in the `count` steps that end with `step`, and how many seconds of them
+        are known. Nearly exact: a step is never exactly as long as it should be."""
+        first = max(step - min(count, STEPS) + 1, self._began)
+        n = max(0, step - first + 1)
+        ring = self._rings.get(api)
+        if ring is None or ring.last < first:
+            return 0, 0, n * STEP_S
+        requests, errors = (round(sum(ring.read(column, first, n)) * STEP_S) for column in (0, 1))
+        return requests, errors, n * STEP_S
+
     def sparklines(self, step: int, start: float) -> Mapping[str, Sparkline]:
         """Each point is the mean of STEPS_A_POINT steps, the last of those there were. Quiet APIs are missing."""
         last = step // STEPS_A_POINT
