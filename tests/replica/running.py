@@ -97,7 +97,7 @@ class Running:
             else:
                 (project / name).write_text(dedent(text))
         fields = {"path": "handler.py"} | self.launch_fields
-        places = {
+        places: dict[str, Any] = {
             "data_socket": str(self.folder / "r1.data"),
             "control_socket": str(self.folder / "r1.ctl"),
             "last_words_path": str(self.folder / "last_words.json"),

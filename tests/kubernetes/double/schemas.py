@@ -34,7 +34,7 @@ class Schemas:
     """The definitions of one Kubernetes minor."""
 
     def __init__(self, definitions: Mapping[str, Json]) -> None:
-        self._definitions = definitions
+        self.definitions = definitions
         self._kinds = {
             (kind["group"], kind["version"], kind["kind"]): node
             for node in definitions.values()
@@ -50,7 +50,7 @@ class Schemas:
         common = {
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
-            "metadata": self._definitions[_METADATA],
+            "metadata": self.definitions[_METADATA],
         }
         return {**schema, "properties": {**own, **common}}
 
@@ -58,7 +58,7 @@ class Schemas:
         """A node without a reference; what stands beside the reference counts too."""
         if "$ref" not in node:
             return node
-        target = self._definitions[node["$ref"].rpartition("/")[2]]
+        target = self.definitions[node["$ref"].rpartition("/")[2]]
         return {**self.resolve(target), **{key: value for key, value in node.items() if key != "$ref"}}
 
     def child(self, node: Json, name: str) -> Json | None:

@@ -1,4 +1,7 @@
-"""Asking a replica over its control socket, a path or HOST:PORT: a small HTTP/1.1 client, because nothing larger is needed."""
+"""Asking a replica over its control socket: a small HTTP/1.1 client, because nothing larger is needed.
+
+A control socket is a path, or HOST:PORT of a replica in a pod.
+"""
 
 from __future__ import annotations
 
