@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from typing import Any
 
 import pytest
@@ -24,6 +25,10 @@ def pod_of(deployment: Json) -> Json:
 def replica_of(deployment: Json) -> Json:
     (found,) = pod_of(deployment)["containers"]
     return dict(found)
+
+
+def told(secret: Json, key: str) -> str:
+    return b64decode(secret["data"][key]).decode()
 
 
 EVERYTHING = pod_settings(
@@ -95,13 +100,13 @@ def test_the_users_variables_are_only_in_the_secret_and_win() -> None:
     assert "s3cret" not in json.dumps(deployment)
     variables = {each["name"]: each for each in replica_of(deployment)["env"]}
     reference = variables["OMP_NUM_THREADS"]["valueFrom"]["secretKeyRef"]
-    assert make_secret(workload, pod_settings())["stringData"][reference["key"]] == "7"
+    assert told(make_secret(workload, pod_settings()), reference["key"]) == "7"
     assert variables["MKL_NUM_THREADS"]["value"] == "1"
 
 
 def test_the_launch_says_what_the_yaml_says() -> None:
     workload = a_pod_workload(handler={"path": "handler.py", "max_concurrency": 3, "config": {"a": 1}})
-    launch = Launch.from_json(make_secret(workload, pod_settings())["stringData"]["launch.json"])
+    launch = Launch.from_json(told(make_secret(workload, pod_settings()), "launch.json"))
     assert (launch.path, launch.max_concurrency, launch.config) == ("handler.py", 3, {"a": 1})
     assert (launch.data_socket, launch.control_socket) == (":8080", ":8081")
 

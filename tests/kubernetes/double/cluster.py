@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 import uvicorn
@@ -15,6 +15,7 @@ from tests.kubernetes.double.access import Access
 from tests.kubernetes.double.api import Api
 from tests.kubernetes.double.controllers import Controllers
 from tests.kubernetes.double.faults import Fault
+from tests.kubernetes.double.kubelet import Kubelet
 from tests.kubernetes.double.schemas import Json, schemas_of
 from tests.kubernetes.double.server import Request, Server
 
@@ -26,12 +27,14 @@ T = TypeVar("T")
 class Cluster:
     """What tests hold. All methods may be called from any thread but the cluster's own."""
 
-    def __init__(self) -> None:
+    def __init__(self, image: Mapping[str, str] | None = None, *, gpus: int = 0) -> None:
         api = Api(schemas_of(MINOR))
         self.api = api
         self.access = Access(api.objects)
         self._server = Server(api, self.access)
         self._controllers = Controllers(api)
+        self._kubelet = None if image is None else Kubelet(api, image, gpus=gpus)
+        self._server.kubelet = self._kubelet
         self._port = 0
         self._loop = asyncio.new_event_loop()
         self._http: _Http | None = None
@@ -69,6 +72,11 @@ class Cluster:
         """Forget the history: watches that start from before now get 410."""
         self.call(self.api.objects.compact)
 
+    @property
+    def kubelet(self) -> Kubelet:
+        assert self._kubelet is not None
+        return self._kubelet
+
     def all(self, group: str, plural: str) -> list[Json]:
         return self.call(lambda: self.api.objects.all((group, plural)))
 
@@ -93,9 +101,13 @@ class Cluster:
         self._thread.start()
         self.start_server()
         self.call(self._controllers.start)
+        if self._kubelet is not None:
+            self.call(self._kubelet.start)
 
     def stop(self) -> None:
         self.call(self._controllers.stop)
+        if self._kubelet is not None:
+            asyncio.run_coroutine_threadsafe(self._kubelet.stop(), self._loop).result(30)
         self.stop_server()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
@@ -139,8 +151,9 @@ class _Http(uvicorn.Server):
 
 
 @contextlib.contextmanager
-def a_cluster() -> Iterator[Cluster]:
-    cluster = Cluster()
+def a_cluster(image: Mapping[str, str] | None = None, *, gpus: int = 0) -> Iterator[Cluster]:
+    """With an `image`, pods are real processes; without one, nobody runs them."""
+    cluster = Cluster(image, gpus=gpus)
     cluster.start()
     try:
         yield cluster

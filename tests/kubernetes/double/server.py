@@ -17,6 +17,7 @@ from tests.kubernetes.double.api import APPLY_PATCH, Api, Options
 from tests.kubernetes.double.failures import Refused
 from tests.kubernetes.double.faults import Fault
 from tests.kubernetes.double.kinds import Kind
+from tests.kubernetes.double.kubelet import Kubelet, follow
 from tests.kubernetes.double.objects import Change, key_of
 from tests.kubernetes.double.schemas import Json
 from tests.kubernetes.double.selectors import match_fields, match_query
@@ -76,6 +77,7 @@ class Server:
     access: Access
     faults: list[Fault] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
+    kubelet: Kubelet | None = None
     is_watched: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __call__(self, scope: Json, receive: Receive, send: Send) -> None:
@@ -140,6 +142,8 @@ class Server:
 
     # --- reading -------------------------------------------------------------------------------------------
     def _read_verbs(self, request: Request, target: Target) -> Answer:
+        if target.sub == "log":
+            return self._log(request, target)
         if target.sub == "scale":
             return Answer(200, self.api.get_scale(target.kind, target.namespace, target.name))
         if target.name:
@@ -147,6 +151,15 @@ class Server:
         if request.query.get("watch") in ("true", "1"):
             return Answer(200, stream=self._watch(request, target))
         return Answer(200, self._list(request, target))
+
+    def _log(self, request: Request, target: Target) -> Answer:
+        self.api.get(target.kind, (target.namespace, target.name))
+        container = request.query.get("container", "")
+        log = None if self.kubelet is None else self.kubelet.log(target.namespace, target.name, container)
+        if log is None:
+            raise failures.bad_request(f'container "{container}" in pod "{target.name}" is waiting to start')
+        is_followed = request.query.get("follow") == "true"
+        return Answer(200, stream=follow(log, is_followed=lambda: is_followed))
 
     def _list(self, request: Request, target: Target) -> Json:
         query = request.query

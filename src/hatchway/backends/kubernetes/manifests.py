@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,26 +64,27 @@ def make_secret(workload: Workload, settings: PodSettings, *, owner: Json | None
         # `prepare` fills in what differs between pods.
         Places(
             replica_id="",
-            project_dir=f"{RUN_DIR}/project",
+            project_dir="",
             data_socket=f":{DATA_PORT}",
             control_socket=f":{CONTROL_PORT}",
-            last_words_path=TERMINATION_LOG,
+            last_words_path="",
         ),
         workload,
         server_packages="",
         asgi_packages=None,
     )
-    told = {"url": f"{settings.files_url}/{workload.api}/{workload.revision}", "token": settings.files_token}
+    files = {"url": f"{settings.files_url}/{workload.api}/{workload.revision}", "token": settings.files_token}
+    content = {
+        "launch.json": launch.to_json(),
+        "files.json": json.dumps(files),
+        **{_ENV + name: value for name, value in workload.env.items()},
+    }
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": _metadata(workload, owner),
         "type": "hatchway.dev/revision",
-        "stringData": {
-            "launch.json": launch.to_json(),
-            "files.json": json.dumps(told),
-            **{_ENV + name: value for name, value in workload.env.items()},
-        },
+        "data": {name: b64encode(value.encode()).decode() for name, value in content.items()},
     }
 
 
@@ -170,7 +172,7 @@ def _prepare_container(settings: PodSettings) -> Json:
         "image": settings.image,
         "imagePullPolicy": settings.pull_policy,
         "command": [settings.python, f"{settings.package_dir}/hatchway/backends/kubernetes/prepare.py"],
-        "args": [TOLD_DIR, RUN_DIR],
+        "args": [TOLD_DIR, RUN_DIR, TERMINATION_LOG],
         "env": [_from_field("HATCHWAY_POD_NAME", "metadata.name"), _from_field("HATCHWAY_POD_IP", "status.podIP")],
         "securityContext": _READ_ONLY,
         "volumeMounts": [_RUN, _TMP, _TOLD],
