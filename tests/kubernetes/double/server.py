@@ -177,7 +177,7 @@ class Server:
         page = found[start : start + limit] if limit else found[start:]
         if "as=Table" in request.accept:
             return to_table(target.kind, page, metadata)
-        items = [_as_served(each, target.kind) for each in page]
+        items = [_as_listed(each, target.kind) for each in page]
         return {
             "kind": f"{target.kind.kind}List",
             "apiVersion": target.kind.api_version,
@@ -330,6 +330,13 @@ def _to_line(change: Change, query: Mapping[str, str], target: Target) -> bytes 
 
 def _as_served(obj: Json, kind: Kind) -> Json:
     return {**obj, "apiVersion": kind.api_version, "kind": kind.kind}
+
+
+def _as_listed(obj: Json, kind: Kind) -> Json:
+    """In a list, only custom resources say themselves what they are."""
+    if kind.custom is not None:
+        return _as_served(obj, kind)
+    return {name: value for name, value in obj.items() if name not in ("apiVersion", "kind")}
 
 
 def _event(type: str, obj: Json) -> bytes:
