@@ -19,6 +19,7 @@ from hatchway.kubernetes.connection import connect_to
 from hatchway.kubernetes.resources import REALTIME_APIS, Json
 from hatchway.operator.operator import Operator
 from hatchway.settings import Settings
+from hatchway.spec.revision import Interpreter
 from hatchway.store.sqlite import Store
 from tests.backends.builders import this_interpreter
 from tests.backends.kubernetes.builders import pod_settings
@@ -38,16 +39,7 @@ class Running:
     gateway: httpx.AsyncClient
 
     async def upload(self, files: Mapping[str, str]) -> Json:
-        """The project, as spec.source; only what is missing travels."""
-        contents = {hashlib.sha256(text.encode()).hexdigest(): text.encode() for text in files.values()}
-        missing = (await self.files.post("/blobs/missing", json={"sha256": list(contents)})).json()["missing"]
-        for sha256 in missing:
-            (await self.files.put(f"/blobs/{sha256}", content=contents[sha256])).raise_for_status()
-        manifest = [
-            {"path": path, "mode": 0o644, "size": len(text), "sha256": hashlib.sha256(text.encode()).hexdigest()}
-            for path, text in files.items()
-        ]
-        return {"files": manifest, "interpreter": this_interpreter().model_dump(mode="json")}
+        return await project_of(files, self.files, this_interpreter())
 
     async def edit(self, name: str, patch: Json) -> Json:
         """As `kubectl apply` and `kubectl edit` do: a merge of what is written."""
@@ -65,6 +57,19 @@ class Running:
                 if status.get("observedGeneration") == found["metadata"]["generation"] and holds(status):
                     return status
                 await asyncio.sleep(0.05)  # what `kubectl wait` would watch
+
+
+async def project_of(files: Mapping[str, str], uploads: httpx.AsyncClient, interpreter: Interpreter) -> Json:
+    """A project, uploaded, as spec.source; only what is missing travels."""
+    contents = {hashlib.sha256(text.encode()).hexdigest(): text.encode() for text in files.values()}
+    missing = (await uploads.post("/blobs/missing", json={"sha256": list(contents)})).json()["missing"]
+    for sha256 in missing:
+        (await uploads.put(f"/blobs/{sha256}", content=contents[sha256])).raise_for_status()
+    manifest = [
+        {"path": path, "mode": 0o644, "size": len(text), "sha256": hashlib.sha256(text.encode()).hexdigest()}
+        for path, text in files.items()
+    ]
+    return {"files": manifest, "interpreter": interpreter.model_dump(mode="json")}
 
 
 def condition(status: Json, kind: str) -> str:

@@ -16,9 +16,7 @@ YES, DRAINING, LEAVING = "yes", "draining", "leaving"  # a drain may be taken ba
 DATA_PORT = 8080  # of a replica: requests from the gateway
 CONTROL_PORT = 8081  # likewise: probes and the operator
 FILES_PORT = 8486  # of the operator: projects' files, for replicas that start
-ADS_PORT = 8487  # likewise: Envoy's configuration
 GATEWAY_PORT = 8484  # of Envoy: requests of clients
-GATEWAY_HEALTH_PORT = 8488  # likewise: probes
 
 
 def common_labels(component: str) -> dict[str, str]:

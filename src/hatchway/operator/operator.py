@@ -17,7 +17,9 @@ from contextlib import nullcontext
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.routing import Mount
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
 
 from hatchway.backends.kubernetes.backend import KubernetesBackend
 from hatchway.backends.kubernetes.files import ProjectFiles
@@ -63,7 +65,7 @@ class Operator:
         blobs = Blobs(settings.blobs_dir)
         files = ProjectFiles(pods.files_token)
         uploads = Uploads(blobs, pods.files_token)
-        self._app = Starlette(routes=[*uploads.routes(), Mount("/projects", files.app())])
+        self._app = Starlette(routes=[Route("/alive", _say_alive), *uploads.routes(), Mount("/projects", files.app())])
         self._changes = AllChanges(self._publish)
         self.backend = KubernetesBackend(server, pods, files, self._on_change, owner=self._owner)
         self.gateway = Gateway(settings, self._on_change, self._on_wanted)
@@ -131,6 +133,11 @@ class Operator:
             http.should_exit = True
             await serving
             raise
+
+
+async def _say_alive(request: Request) -> Response:
+    """The loop turns, and everything was adopted before we listened."""
+    return Response("alive\n")
 
 
 class _Http(uvicorn.Server):

@@ -33,7 +33,7 @@ class Cluster:
         self.access = Access(api.objects)
         self._server = Server(api, self.access)
         self._controllers = Controllers(api)
-        self._kubelet = None if image is None else Kubelet(api, image, gpus=gpus)
+        self._kubelet = None if image is None else Kubelet(api, image, self._kubeconfig, gpus=gpus)
         self._server.kubelet = self._kubelet
         self._port = 0
         self._loop = asyncio.new_event_loop()
@@ -54,6 +54,11 @@ class Cluster:
         """Every request so far, faults included."""
         return self.call(lambda: list(self._server.requests))
 
+    @property
+    def refused(self) -> list[Request]:
+        """Those that were answered 403."""
+        return self.call(lambda: list(self._server.forbidden))
+
     def fault(self, **what: object) -> Fault:
         """The next requests that match meet a fault."""
         fault = Fault(**what)  # type: ignore[arg-type]  # passed on as they are
@@ -63,6 +68,16 @@ class Cluster:
     def await_watch(self) -> None:
         """Returns when somebody watches."""
         asyncio.run_coroutine_threadsafe(self._server.is_watched.wait(), self._loop).result(30)
+
+    def _kubeconfig(self, namespace: str, service_account: str) -> Json:
+        """How a pod with this service account reaches us."""
+        token = self.access.token(namespace, service_account)
+        return {
+            "current-context": "pod",
+            "clusters": [{"name": "double", "cluster": {"server": self.url}}],
+            "users": [{"name": "pod", "user": {"token": token}}],
+            "contexts": [{"name": "pod", "context": {"cluster": "double", "user": "pod", "namespace": namespace}}],
+        }
 
     def drop_watches(self) -> int:
         """Cut every open watch; how many there were."""

@@ -1,7 +1,8 @@
 """A node: places pods on itself, runs their containers as real processes, probes them, ends them gracefully.
 
-An image is a map from paths in containers to paths of this machine; so is a volume, for as long as its pod lives.
-Paths are replaced in commands, arguments and variables. Each pod has a loopback address of its own.
+An image is a map from paths in containers to paths of this machine; so is a volume, for as long as its pod lives, or
+its claim. Paths are replaced in commands, arguments and variables. Each pod has a loopback address of its own, which
+also stands for "all addresses" (0.0.0.0) and for the Services that select the pod. A service account is a kubeconfig.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import json
 import os
 import shutil
 import signal
@@ -21,9 +23,12 @@ from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
+from hatchway.processes import end_all
+from hatchway.settings import home_hash
 from tests.kubernetes.double.api import Api
 from tests.kubernetes.double.objects import Change
 from tests.kubernetes.double.schemas import Json
+from tests.kubernetes.double.selectors import match_spec
 
 NODE = "node-1"
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.05, 1.0  # real ones: 10 seconds to 5 minutes
@@ -55,8 +60,12 @@ class Log:
 class Kubelet:
     """To be used in the cluster's thread. `gpus` is what the node has; `image` maps paths."""
 
-    def __init__(self, api: Api, image: Mapping[str, str], *, gpus: int = 0) -> None:
+    def __init__(
+        self, api: Api, image: Mapping[str, str], access: Callable[[str, str], Json], *, gpus: int = 0
+    ) -> None:
         self._api = api
+        self._access = access  # namespace and service account -> a kubeconfig
+        self._fixed: dict[str, str] = {}  # claim -> the address of whoever holds it
         self._image = dict(image)
         self._gpus = gpus
         self._folder = Path(tempfile.mkdtemp(prefix="hwk", dir="/tmp"))
@@ -75,6 +84,8 @@ class Kubelet:
         await asyncio.gather(*tasks, return_exceptions=True)
         for pod in self._pods.values():
             await pod.kill()
+        for claim in (self._folder / "claims").glob("*"):
+            _end_all_of(claim)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def pid(self, pod: str) -> int:
@@ -114,7 +125,12 @@ class Kubelet:
             return
         number = next(self._addresses)
         host = f"127.{100 + os.getpid() % 100}.{number // 250}.{number % 250 + 1}"
-        run = PodRun(self._api, pod, host, self._folder / uid, self._image)
+        for volume in pod["spec"].get("volumes", ()):
+            if "persistentVolumeClaim" in volume:
+                host = self._fixed.setdefault(volume["persistentVolumeClaim"]["claimName"], host)
+        account = pod["spec"].get("serviceAccountName", "default")
+        kubeconfig = self._access(pod["metadata"]["namespace"], account)
+        run = PodRun(self._api, pod, host, self._folder, str(number), self._image, kubeconfig)
         self._pods[uid] = run
         self._tasks[uid] = asyncio.get_running_loop().create_task(run.live(), name=f"pod {run.name}")
 
@@ -154,12 +170,17 @@ def _gpus(pod: Json) -> int:
 class PodRun:
     """One pod on this node, from its first container to its last."""
 
-    def __init__(self, api: Api, pod: Json, ip: str, folder: Path, image: Mapping[str, str]) -> None:
+    def __init__(
+        self, api: Api, pod: Json, ip: str, node: Path, number: str, image: Mapping[str, str], kubeconfig: Json
+    ) -> None:
         self._api = api
         self._spec = pod["spec"]
+        self._labels = pod["metadata"].get("labels", {})
         self._ip = ip
-        self._folder = folder
+        self._claims = node / "claims"
+        self._folder = node / number
         self._image = image
+        self._kubeconfig = kubeconfig
         self.uid, self.name = pod["metadata"]["uid"], pod["metadata"]["name"]
         self.namespace = pod["metadata"]["namespace"]
         self.processes: dict[str, Process] = {}
@@ -214,8 +235,14 @@ class PodRun:
 
     async def _mount(self) -> None:
         self._folder.mkdir(parents=True)
+        (self._folder / "kubeconfig").write_text(json.dumps(self._kubeconfig))
         for volume in self._spec.get("volumes", ()):
             path = self._folder / volume["name"]
+            if "persistentVolumeClaim" in volume:
+                claim = self._claims / volume["persistentVolumeClaim"]["claimName"]
+                claim.mkdir(parents=True, exist_ok=True)
+                path.symlink_to(claim)
+                continue
             path.mkdir()
             if "secret" in volume:
                 secret = await self._secret(volume["secret"]["secretName"])
@@ -235,7 +262,7 @@ class PodRun:
         termination_log.write_text("")
         self._paths = {
             **self._image,
-            **{each["mountPath"]: str(self._folder / each["name"]) for each in container.get("volumeMounts", ())},
+            **{each["mountPath"]: _real(self._folder / each["name"]) for each in container.get("volumeMounts", ())},
             container["terminationMessagePath"]: str(termination_log),
         }
         command = [self._here(word) for word in (*container["command"], *container.get("args", ()))]
@@ -292,7 +319,13 @@ class PodRun:
         self._report()
 
     def _here(self, text: str) -> str:
-        """A path in the container as one of this machine."""
+        """A path in the container as one of this machine; a name or an address as ours."""
+        if text == "0.0.0.0":
+            return self._ip
+        for service in self._api.objects.all(("", "services")):
+            if match_spec(self._labels, {"matchLabels": service["spec"].get("selector", {"": ""})}):
+                metadata = service["metadata"]
+                text = text.replace(f"{metadata['name']}.{metadata['namespace']}.svc", self._ip)
         for inside, outside in sorted(self._paths.items(), key=lambda item: -len(item[0])):
             if text == inside or text.startswith(inside.rstrip("/") + "/"):
                 return outside + text[len(inside.rstrip("/")) :]
@@ -301,6 +334,8 @@ class PodRun:
     async def _environment(self, container: Json) -> dict[str, str]:
         fields = {"metadata.name": self.name, "metadata.namespace": self.namespace, "status.podIP": self._ip}
         found = {"PATH": os.environ["PATH"], "HOSTNAME": self.name}
+        if self._spec.get("automountServiceAccountToken", True):
+            found["KUBECONFIG"] = str(self._folder / "kubeconfig")
         for each in container.get("env", ()):
             source = each.get("valueFrom", {})
             if "fieldRef" in source:
@@ -369,6 +404,9 @@ class PodRun:
         life.cancel()
         await asyncio.gather(life, return_exceptions=True)
         await self.kill()
+        for volume in self._spec.get("volumes", ()):
+            if "persistentVolumeClaim" in volume:
+                _end_all_of(self._claims / volume["persistentVolumeClaim"]["claimName"])
         pod = self._current()
         if pod is not None:
             self._api.remove(self._api.kind("", "v1", "pods"), (self.namespace, self.name))
@@ -401,6 +439,15 @@ class PodRun:
             "containerStatuses": [copy.deepcopy(s) for name, s in self._states.items() if name not in init],
         }
         self._api.objects.put(self._api.kind("", "v1", "pods"), {**pod, "status": status})
+
+
+def _real(path: Path) -> str:
+    return os.path.realpath(path)
+
+
+def _end_all_of(claim: Path) -> None:
+    """What a container left running ends with it, as in a namespace of its own: here, all processes of a home."""
+    end_all(home_hash(Path(_real(claim))), grace_s=0)
 
 
 async def _read(process: asyncio.subprocess.Process, log: Log) -> None:

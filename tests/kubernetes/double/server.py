@@ -71,12 +71,16 @@ class Cut(Exception):
 
 @dataclass
 class Server:
-    """`requests` is every request that was read, in order; `is_watched` once the first watch is open."""
+    """`requests` is every request that was read, in order, `forbidden` those without the right to it.
+
+    `is_watched` is set once the first watch is open.
+    """
 
     api: Api
     access: Access
     faults: list[Fault] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
+    forbidden: list[Request] = field(default_factory=list)
     kubelet: Kubelet | None = None
     is_watched: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -89,6 +93,8 @@ class Server:
             answer = await self._answer(request)
         except Refused as refused:
             answer = Answer(refused.code, refused.to_status(), retry_after_s=refused.retry_after_s)
+            if refused.code == 403:
+                self.forbidden.append(request)
         await _send(answer, receive, send)
 
     async def _read(self, scope: Json, receive: Receive) -> Request:
@@ -250,6 +256,8 @@ class Server:
         if request.content_type == APPLY_PATCH and "fieldManager" not in request.query:
             raise failures.bad_request("fieldManager is required for apply patch")
         is_new = self.api.objects.get(key_of(kind), (namespace, name)) is None
+        if is_new and request.content_type == APPLY_PATCH:
+            self.access.check(request.user, "create", kind, namespace, "", target.sub)
         patched = self.api.patch(kind, namespace, name, request.content_type, body, _options(request), target.sub)
         return Answer(201 if is_new else 200, patched)
 
