@@ -92,15 +92,20 @@ async def serve_iris(server: ApiServer, ip: str) -> None:
     async with httpx.AsyncClient(base_url=f"http://{ip}:{FILES_PORT}", headers=key) as uploads:
         source = await project_of(files, uploads, this_interpreter())
     body = {"apiVersion": REALTIME_APIS.api_version, "kind": "RealtimeAPI", "metadata": {"name": "iris"}}
-    await server.apply({**body, "spec": {"handler": {"path": "handler.py"}, "source": source}})
+    scaling = {"min_replicas": 0, "window": "1s", "downscale_stabilization_period": "0s", "max_downscale_factor": 0}
+    await server.apply({**body, "spec": {"handler": {"path": "handler.py"}, "source": source, "autoscaling": scaling}})
 
-    async def live() -> bool:
+    async def idle() -> bool:
+        """It has proved itself, nobody asked, and its last pod is gone."""
         status = (await server.get(REALTIME_APIS, "iris")).get("status", {})
-        return bool(status) and status["phase"] == "live" and condition(status, "Ready") == "True"
+        pods = (await server.list(PODS, labels=f"{COMPONENT}=replica"))[0]
+        return bool(status) and status["phase"] == "idle" and condition(status, "Ready") == "True" and not pods
 
-    await until(live)
-    async with httpx.AsyncClient(base_url=f"http://{ip}:{GATEWAY_PORT}") as gateway:
-        assert (await gateway.post("/iris", json=1)).text == "2"
+    await until(idle)
+    async with httpx.AsyncClient(base_url=f"http://{ip}:{GATEWAY_PORT}", timeout=PATIENCE_S) as gateway:
+        held = await asyncio.gather(*(gateway.post("/iris", json=number) for number in range(5)))
+        assert [answer.text for answer in held] == ["1", "2", "3", "4", "5"]
+        assert held[0].headers["x-hatchway-origin"] == "activator"
     await server.delete(REALTIME_APIS, "iris")
 
     async def gone() -> bool:

@@ -30,6 +30,7 @@ from hatchway.controller.reconcile import World
 from hatchway.gateway.gateway import Gateway
 from hatchway.kubernetes.api_server import ApiServer
 from hatchway.kubernetes.resources import Json
+from hatchway.operator.announcements import Announcements
 from hatchway.operator.sync import Sync
 from hatchway.operator.uploads import Uploads
 from hatchway.settings import Settings
@@ -66,6 +67,7 @@ class Operator:
         files = ProjectFiles(pods.files_token)
         uploads = Uploads(blobs, pods.files_token)
         self._app = Starlette(routes=[Route("/alive", _say_alive), *uploads.routes(), Mount("/projects", files.app())])
+        self._announcements = Announcements(settings.replica_sockets_dir)
         self._changes = AllChanges(self._publish)
         self.backend = KubernetesBackend(server, pods, files, self._on_change, owner=self._owner)
         self.gateway = Gateway(settings, self._on_change, self._on_wanted)
@@ -86,6 +88,7 @@ class Operator:
 
     def _on_change(self, api: str) -> None:
         """A replica or the gateway's view of an API changed."""
+        self._announcements.set(api, self.backend.observe(api))
         self.controller.nudge(api)
         self._changes.publish(api)
 
