@@ -81,16 +81,16 @@ def is_done(status: Json) -> bool:
 
 
 @asynccontextmanager
-async def running(cluster: Cluster, settings: Settings, *, token: str | None = None) -> AsyncIterator[Running]:
-    """The operator's own calls are made with `token`. Ends as an operator that is replaced: all else runs on."""
+async def running(cluster: Cluster, settings: Settings, *, pre_stop_s: int = 0) -> AsyncIterator[Running]:
+    """Ends as an operator that is replaced: all else runs on."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", int((settings.home / "port").read_text()) if (settings.home / "port").exists() else 0))
     port = listener.getsockname()[1]
     (settings.home / "port").write_text(str(port))  # as a Service has one for ever
     url = f"http://127.0.0.1:{port}"
-    pods = pod_settings(files_url=f"{url}/projects", files_token=TOKEN, pre_stop_s=0)
-    own = ApiServer(connect_to(cluster.url, token or cluster.token))
+    pods = pod_settings(files_url=f"{url}/projects", files_token=TOKEN, pre_stop_s=pre_stop_s)
+    own = ApiServer(connect_to(cluster.url, cluster.token))
     users = ApiServer(connect_to(cluster.url, cluster.token))
     with Store(settings.database) as store:
         operator = Operator(settings, store, own, pods, listener)

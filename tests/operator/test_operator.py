@@ -78,6 +78,27 @@ async def test_an_api_is_applied_updated_edited_kept_over_operators_and_deleted_
             assert cluster.all(group, plural) == []
 
 
+@pytest.mark.timeout(120)
+async def test_pods_that_are_evicted_lose_no_request(cluster: Cluster, settings: Settings) -> None:
+    """As a node is drained: both pods are evicted at once, and serve on until the gateway has let go of them."""
+    async with running(cluster, settings, pre_stop_s=2) as on:
+        await on.server.apply(realtime_api_definition())
+        await deploy(on, HANDLER.format(version=1), autoscaling={"min_replicas": 2})
+        live = await on.until("iris", lambda status: is_done(status) and status["readyReplicas"] == 2)
+        load = Load(live["endpoint"])
+        first = pods(cluster)
+        async with load.going():
+            for name in first:
+                cluster.call(lambda name=name: cluster.api.evict("default", name, {}))  # type: ignore[misc]
+            await on.until("iris", lambda status: is_done(status) and not first & pods(cluster))
+            await on.until("iris", lambda status: status["readyReplicas"] == 2)
+        assert load.answers.keys() == {"1"}, load.answers
+
+
+def pods(cluster: Cluster) -> set[str]:
+    return {each["metadata"]["name"] for each in cluster.all("", "pods")}
+
+
 async def update_and_edit(on: Running, former: str) -> None:
     # A new project: another revision, start before stop.
     await deploy(on, HANDLER.format(version=2))
