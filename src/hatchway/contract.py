@@ -10,7 +10,8 @@ or forked from a template, which is started as
 
 with stdout and stderr on its log file, its own session, and the user's environment variables. `LAUNCH_FILE` is
 the JSON form of `Launch`. The replica answers two unix sockets: `data_socket` speaks HTTP/1.1 to the gateway,
-`control_socket` answers the control paths below, so that an overloaded replica never looks like a dead one.
+`control_socket` answers the control paths below, so that an overloaded replica never looks like a dead one. In a pod
+both are HOST:PORT, and `last_words_path` is the container's termination log.
 
 An engine adopts replicas whose `contract_version` is its own or one less.
 """
@@ -83,9 +84,9 @@ class Launch:
     revision: str
     replica_id: str
     project_dir: str  # working directory, and first on sys.path
-    data_socket: str
-    control_socket: str
-    last_words_path: str  # where a replica that gives up writes LastWords
+    data_socket: str  # a path, or HOST:PORT in a pod
+    control_socket: str  # likewise
+    last_words_path: str  # where a replica that gives up writes LastWords; without a traceback if the file is there
     path: str | None = None  # the handler's file, relative to project_dir
     class_name: str | None = None  # which class in it (default: Handler or PythonPredictor)
     function: str | None = None  # or which function in it

@@ -11,8 +11,7 @@ from typing import TypeVar
 
 import httpx
 
-from hatchway.backends import Replica, Workload
-from hatchway.backends.local import LocalBackend
+from hatchway.backends import Backend, Replica, Workload
 from hatchway.spec.api import RealtimeApi
 from hatchway.spec.revision import Interpreter
 
@@ -92,7 +91,7 @@ def this_interpreter() -> Interpreter:
     )
 
 
-def in_state(backend: LocalBackend, state: str, count: int = 1) -> Callable[[], Sequence[Replica]]:
+def in_state(backend: Backend, state: str, count: int = 1) -> Callable[[], Sequence[Replica]]:
     """For `ChangeFeed.until`: exactly `count` replicas, all in this state."""
 
     def look() -> Sequence[Replica]:
@@ -104,7 +103,10 @@ def in_state(backend: LocalBackend, state: str, count: int = 1) -> Callable[[], 
 
 async def tell(replica: Replica, code: str) -> object:
     """Have the puppet in a replica run code; `answer` is what it assigns to that name."""
-    async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=replica.address), timeout=PATIENCE_S) as client:
-        response = await client.post("http://replica/", json={"code": code})
+    is_path = replica.address.startswith("/")
+    transport = httpx.AsyncHTTPTransport(uds=replica.address) if is_path else None
+    async with httpx.AsyncClient(transport=transport, timeout=PATIENCE_S) as client:
+        url = "http://replica/" if is_path else f"http://{replica.address}/"
+        response = await client.post(url, json={"code": code})
         response.raise_for_status()
         return response.json()["answer"]

@@ -58,36 +58,6 @@ def marked_pids(settings: Settings) -> set[int]:
 
 
 # --- start, drain, stop --------------------------------------------------------------------------------------
-async def test_a_replica_starts_and_is_ready(start_backend: StartBackend, feed: ChangeFeed, project: Path) -> None:
-    backend = await start_backend()
-    await backend.apply(a_workload(project), 2)
-    replicas = await feed.until(in_state(backend, "ready", 2))
-    assert {replica.pid for replica in replicas} == {int(str(await tell(r, "answer = os.getpid()"))) for r in replicas}
-    assert {replica.handler for replica in replicas} == {"class Handler (sync)"}
-    assert all(replica.id.startswith("iris-") for replica in replicas)
-
-
-async def test_applying_again_changes_nothing(start_backend: StartBackend, feed: ChangeFeed, project: Path) -> None:
-    backend = await start_backend()
-    await backend.apply(a_workload(project), 1)
-    before = await one(feed, backend)
-    await backend.apply(a_workload(project), 1)
-    assert [replica.id for replica in backend.observe()] == [before.id]
-
-
-async def test_fewer_replicas_stop_those_that_are_not_ready_and_no_other(
-    start_backend: StartBackend, feed: ChangeFeed, project: Path
-) -> None:
-    backend = await start_backend()
-    workload = a_workload(project)
-    await backend.apply(workload, 1)
-    ready = await one(feed, backend)
-    await backend.apply(workload, 3)
-    await backend.apply(workload, 0)
-    await feed.until(lambda: [r.id for r in backend.observe()] == [ready.id])
-    assert backend.observe()[0].state == "ready"
-
-
 async def test_a_draining_replica_answers_and_tells_when_it_is_idle(
     start_backend: StartBackend, feed: ChangeFeed, project: Path
 ) -> None:
@@ -103,18 +73,6 @@ async def test_a_draining_replica_answers_and_tells_when_it_is_idle(
     await asyncio.to_thread(gate.write_text, "done")
     assert await request == "done"
     await feed.until(lambda: backend.observe()[0].in_flight == 0)
-
-
-async def test_a_draining_replica_is_not_counted(start_backend: StartBackend, feed: ChangeFeed, project: Path) -> None:
-    backend = await start_backend()
-    workload = a_workload(project)
-    await backend.apply(workload, 1)
-    old = await one(feed, backend)
-    await backend.drain(old.id)
-    await backend.apply(workload, 1)
-    await feed.until(lambda: {r.state for r in backend.observe()} == {"draining", "ready"})
-    await backend.stop(old.id, kill_after_s=5)
-    assert (await one(feed, backend)).id != old.id
 
 
 async def test_a_drain_is_taken_back_and_the_replica_counts_again(

@@ -87,7 +87,8 @@ def test_every_path_in_the_architecture_exists() -> None:
 
 def test_every_dependency_has_its_reason() -> None:
     project = tomllib.loads(read("pyproject.toml"))["project"]
-    wanted = {re.split(r"[<>=~!\[ ]", line)[0] for line in project["dependencies"]}
+    optional = [line for lines in project.get("optional-dependencies", {}).values() for line in lines]
+    wanted = {re.split(r"[<>=~!\[ ]", line)[0] for line in (*project["dependencies"], *optional)}
     told = dict(re.findall(r"^\| `([\w.-]+)` \| (.+) \|$", read("docs/decisions/0002-dependencies.md"), flags=re.M))
     assert set(told) == wanted
     assert all(len(reason) > 20 for reason in told.values())

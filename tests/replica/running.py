@@ -42,14 +42,28 @@ class Answer:
 
 
 class UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
+    """To a path; or, of a replica in a pod, to HOST:PORT."""
+
+    def __init__(self, address: str) -> None:
         super().__init__("replica", timeout=WAIT_S)
-        self._path = path
+        self._address = address
 
     def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(WAIT_S)
-        self.sock.connect(self._path)
+        self.sock = connect_to(self._address)
+
+
+def connect_to(address: str) -> socket.socket:
+    if "/" not in address:
+        host, _, port = address.rpartition(":")
+        return socket.create_connection((host, int(port)), timeout=WAIT_S)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.settimeout(WAIT_S)
+    try:
+        sock.connect(address)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def ask(path: str, method: str, target: str, body: bytes = b"", headers: dict[str, str] | None = None) -> Answer:
@@ -83,15 +97,17 @@ class Running:
             else:
                 (project / name).write_text(dedent(text))
         fields = {"path": "handler.py"} | self.launch_fields
+        places: dict[str, Any] = {
+            "data_socket": str(self.folder / "r1.data"),
+            "control_socket": str(self.folder / "r1.ctl"),
+            "last_words_path": str(self.folder / "last_words.json"),
+        }
         self.launch = Launch(
             api="echo",
             revision="rev1",
             replica_id="r1",
             project_dir=str(project),
-            data_socket=str(self.folder / "r1.data"),
-            control_socket=str(self.folder / "r1.ctl"),
-            last_words_path=str(self.folder / "last_words.json"),
-            **(fields | ({"path": None} if "app" in fields or "model" in fields else {})),
+            **(places | fields | ({"path": None} if "app" in fields or "model" in fields else {})),
         )
         (self.folder / "launch.json").write_text(self.launch.to_json())
         self._log = open(self.folder / "log", "ab")
@@ -154,10 +170,7 @@ class Running:
         return self.request("POST", target, json.dumps(payload).encode(), {"content-type": "application/json"} | named)
 
     def connect(self) -> socket.socket:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        sock.settimeout(WAIT_S)
-        sock.connect(self.launch.data_socket)
-        return sock
+        return connect_to(self.launch.data_socket)
 
     def raw(self, data: bytes) -> bytes:
         """Send bytes, say that no more will come, and read to the end."""

@@ -413,12 +413,19 @@ def make_assignment(api: str, endpoints: Iterable[Endpoint], activator: str | No
 def _lb_endpoint(endpoint: Endpoint, origin: str, revision: str) -> Json:
     """A draining endpoint stays listed, so that its in-flight count can still be read."""
     document: Json = {
-        "endpoint": {"address": {"pipe": {"path": endpoint.address}}},
+        "endpoint": {"address": _address(endpoint.address)},
         "metadata": {"filter_metadata": {ORIGIN: {ORIGIN: origin, REVISION: revision}}},
     }
     if endpoint.is_draining:
         document["health_status"] = "DRAINING"
     return document
+
+
+def _address(address: str) -> Json:
+    if "/" in address:
+        return {"pipe": {"path": address}}
+    host, _, port = address.rpartition(":")
+    return {"socket_address": {"address": host.strip("[]"), "port_value": int(port)}}
 
 
 # --- listener ------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from hatchway.spec.api import Cors
 class Endpoint:
     """One replica as an address. A draining one is listed, gets no new request, and shows its in-flight count."""
 
-    address: str  # path of a unix socket
+    address: str  # path of a unix socket, or HOST:PORT with an IP address
     is_draining: bool = False
     revision: str = ""  # that it runs, for those who count
 

@@ -122,9 +122,11 @@ def _unchunk(body: bytes) -> bytes:
 
 
 def _active(clusters: str) -> Iterator[tuple[str, int]]:
-    """Lines like `api:iris::/run/x.sock::rq_active::3`. Text, because JSON of a thousand APIs is megabytes more."""
+    """Lines like `api:iris::/run/x.sock::rq_active::3` or `api:iris::10.0.0.1:8080::rq_active::3`.
+
+    Text, because JSON of a thousand APIs is megabytes more.
+    """
     for line in clusters.splitlines():
-        if line.startswith(CLUSTER_PREFIX):
-            parts = line.split("::")
-            if len(parts) == 4 and parts[2] == "rq_active":
-                yield parts[1], int(parts[3])
+        if line.startswith(CLUSTER_PREFIX) and "::rq_active::" in line:
+            address, _, count = line.partition("::")[2].rsplit("::", 2)  # an address may have colons too
+            yield address, int(count)

@@ -509,9 +509,12 @@ class Connection(asyncio.Protocol, Sink):
             asyncio.get_running_loop().call_later(LINGER_S, self._close)
 
     def _is_hung_up(self) -> bool:
-        """Whether the peer has closed both directions, or only says that it will send no more."""
+        """Whether the peer has closed both directions, or only says that it will send no more.
+
+        Over TCP both look the same, and the gateway only ever means the first.
+        """
         sock: socket.socket | None = self._transport.get_extra_info("socket") if self._transport else None
-        if sock is None:
+        if sock is None or sock.family != socket.AF_UNIX:
             return True
         poll = select.poll()
         poll.register(sock.fileno(), select.POLLIN)

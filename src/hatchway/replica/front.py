@@ -162,11 +162,7 @@ class HandlerFront:
         revision = f"{HEADER_REVISION}: {self._launch.revision}\r\n".encode()
         limit = self._launch.max_body_bytes
         self._listener = Listener(self._receive, max_body_bytes=limit, common_headers=revision)
-        loop = asyncio.get_running_loop()
-        # uvloop calls listen() a second time, which changes nothing but the backlog.
-        self._server = await loop.create_unix_server(
-            self._listener.connect, sock=sockets.listen(self._launch.data_socket), backlog=sockets.BACKLOG
-        )
+        self._server = await sockets.serve(self._listener.connect, self._launch.data_socket)
 
     async def drain(self) -> None:
         if self._server is None:

@@ -41,6 +41,7 @@ from hatchway.replica.tracing import Tracer
 
 EXIT_GRACE_S = 5.0  # for the user's own threads and exit hooks, once everything is answered
 CONTROL_BODY_BYTES = 64 * 1024
+LONGEST_MESSAGE_CHARS = 600  # of last words in a termination log: 3,600 bytes if all are escaped
 
 
 def run(launch: Launch, forked_log: logs.Log | None = None) -> int:
@@ -113,9 +114,7 @@ class Replica:
         loop = asyncio.get_running_loop()
         if self._launch.lifeline_fd is not None:
             loop.add_reader(self._launch.lifeline_fd, _leave_at_once, self._launch)
-        server = await loop.create_unix_server(
-            listener.connect, sock=sockets.listen(self._launch.control_socket), backlog=sockets.BACKLOG
-        )
+        server = await sockets.serve(listener.connect, self._launch.control_socket)
         try:
             await self._start()
         except LoadError as exc:
@@ -181,13 +180,20 @@ class Replica:
     def _say_last_words(self, words: LastWords) -> None:
         text = f"{words.reason}: {words.message}" + (f"\n{words.traceback}" if words.traceback else "")
         self._log.say("ERROR", text)
-        draft = self._launch.last_words_path + ".new"
+        path = self._launch.last_words_path
         try:
-            with open(draft, "w", encoding="utf-8") as file:
-                file.write(words.to_json())
-            os.replace(draft, self._launch.last_words_path)
+            if os.path.exists(path):  # a pod's termination log: mounted, so it cannot be replaced, and 4 KiB at most
+                _write(path, LastWords(words.reason, words.message[:LONGEST_MESSAGE_CHARS]))
+            else:
+                _write(path + ".new", words)
+                os.replace(path + ".new", path)
         except OSError as exc:
-            self._log.say("ERROR", f"cannot write {self._launch.last_words_path}: {exc.strerror}")
+            self._log.say("ERROR", f"cannot write {path}: {exc.strerror}")
+
+
+def _write(path: str, words: LastWords) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(words.to_json())
 
 
 def _leave_signals() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import os
 import signal
 import socket
@@ -494,3 +495,33 @@ async def test_going_down_waits_for_what_was_passed_on(settings: Settings, repli
 def refuses(settings: Settings) -> bool:
     with socket.socket(socket.AF_UNIX) as client:
         return client.connect_ex(str(settings.activator_socket)) == errno.ECONNREFUSED
+
+
+async def test_a_request_that_cannot_reach_its_pod_waits_for_another_replica(
+    gateway: Running, replicas: Replicas, caller: Caller
+) -> None:
+    """The pod says that it is ready, and its data port is closed already."""
+
+    async def say_ready(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        writer.close()
+        is_asked.set()
+
+    is_asked = asyncio.Event()
+    control = await asyncio.start_server(say_ready, "127.0.0.1", 0)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # and nobody listens
+        data = f"127.0.0.1:{closed.getsockname()[1]}"
+        place = {"api": "iris", "data": data, "control": f"127.0.0.1:{control.sockets[0].getsockname()[1]}"}
+        file = gateway.settings.replica_sockets_dir / "iris-x.pod"
+        file.write_text(json.dumps(place))
+        await gateway.serve(a_route("iris", max_held=2))
+        calls = await caller.hold(2)
+        await is_asked.wait()
+        file.unlink()
+        await replicas.come_up("iris")
+        answers = await asyncio.gather(*calls)
+    control.close()
+    await control.wait_closed()
+    assert [answer.status_code for answer in answers] == [200, 200]

@@ -73,3 +73,20 @@ async def test_connecting_where_nobody_listens_or_everybody_waits_is_no_connecti
         assert first is not None
         assert connect(path) is None
         first.close()
+
+
+async def test_a_pod_is_found_by_its_file_and_asked_at_its_port(found: Found, settings: Settings) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    control = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    file = settings.replica_sockets_dir / "iris-r1-x.pod"
+    file.write_text(json.dumps({"api": "iris", "data": "10.0.0.1:8080", "control": control}))
+    assert await found.ready("iris") == ["10.0.0.1:8080"]
+    server.close()
+    await server.wait_closed()
+    assert await found.ready("iris") == []
+    file.unlink()

@@ -1,4 +1,7 @@
-"""Asking a replica over its control socket: a small HTTP/1.1 client, because nothing larger is needed."""
+"""Asking a replica over its control socket: a small HTTP/1.1 client, because nothing larger is needed.
+
+A control socket is a path, or HOST:PORT of a replica in a pod.
+"""
 
 from __future__ import annotations
 
@@ -117,7 +120,11 @@ async def _ask(socket_path: str, request: str, *, timeout_s: float) -> tuple[int
 
 
 async def _exchange(socket_path: str, request: str) -> tuple[int, bytes]:
-    reader, writer = await asyncio.open_unix_connection(socket_path, limit=_MAX_ANSWER_BYTES)
+    if "/" in socket_path:
+        reader, writer = await asyncio.open_unix_connection(socket_path, limit=_MAX_ANSWER_BYTES)
+    else:
+        host, _, port = socket_path.rpartition(":")
+        reader, writer = await asyncio.open_connection(host.strip("[]"), int(port), limit=_MAX_ANSWER_BYTES)
     try:
         writer.write(f"{request} HTTP/1.1\r\nhost: replica\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".encode())
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from hatchway.backends import Workload
@@ -38,16 +39,41 @@ ALLOCATOR_VARIABLES = {
 _DROPPED = frozenset({"PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "VIRTUAL_ENV", "VIRTUAL_ENV_PROMPT"})
 
 
+@dataclass(frozen=True)
+class Places:
+    """Of a replica: who it is, where it finds its project, listens and leaves its last words."""
+
+    replica_id: str
+    project_dir: str
+    data_socket: str
+    control_socket: str
+    last_words_path: str
+    traces_socket: str | None = None
+
+
 def make_launch(slot: Slot, workload: Workload, runtime: Runtime, traces_socket: str | None = None) -> Launch:
-    handler = workload.spec.handler
-    return Launch(
-        api=workload.api,
-        revision=workload.revision,
+    places = Places(
         replica_id=slot.id,
         project_dir=str(workload.project_dir),
         data_socket=slot.data_socket,
         control_socket=slot.control_socket,
         last_words_path=str(slot.folder.last_words),
+        traces_socket=traces_socket,
+    )
+    return make_launch_at(places, workload, runtime.server_packages, runtime.asgi_packages)
+
+
+def make_launch_at(places: Places, workload: Workload, server_packages: str, asgi_packages: str | None) -> Launch:
+    """What the spec says, and where all of it is."""
+    handler = workload.spec.handler
+    return Launch(
+        api=workload.api,
+        revision=workload.revision,
+        replica_id=places.replica_id,
+        project_dir=places.project_dir,
+        data_socket=places.data_socket,
+        control_socket=places.control_socket,
+        last_words_path=places.last_words_path,
         path=handler.path,
         class_name=handler.class_name,
         function=handler.function,
@@ -67,9 +93,9 @@ def make_launch(slot: Slot, workload: Workload, runtime: Runtime, traces_socket:
         cpu_threads=cpu_threads(workload),
         endpoint=workload.spec.endpoint,
         max_body_bytes=workload.spec.networking.max_body,
-        server_packages=runtime.server_packages,
-        asgi_packages=runtime.asgi_packages,
-        traces_socket=traces_socket,
+        server_packages=server_packages,
+        asgi_packages=asgi_packages,
+        traces_socket=places.traces_socket,
     )
 
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 
 from hatchway.gateway.activator.exchange import Exchange, Upstream, departed
-from hatchway.gateway.activator.replicas import Replicas, connect
+from hatchway.gateway.activator.replicas import CHECK_TIMEOUT_S, Replicas, connect, host_and_port, is_path
 from hatchway.gateway.activator.waiting import FIRST_DELAY_S, Waiting, delay_s, least_busy
 
 POLL_S = 0.01
@@ -131,14 +131,30 @@ class Activator:
 
     def _send(self, exchange: Exchange, address: str) -> None:
         self._waiting.leave(exchange)
-        sock = connect(address)
-        if sock is None:
-            self._hold_again(exchange, FIRST_DELAY_S)
-            return
+        connected: Coroutine[object, object, object]
+        if is_path(address):
+            sock = connect(address)
+            if sock is None:
+                self._hold_again(exchange, FIRST_DELAY_S)
+                return
+            connected = asyncio.get_running_loop().create_unix_connection(lambda: Upstream(exchange), sock=sock)
+        else:
+            connected = self._reach(exchange, address)
         self._sent[exchange] = address
         self._busy[address] += 1
-        connected = asyncio.get_running_loop().create_unix_connection(lambda: Upstream(exchange), sock=sock)
         self._start(asyncio.create_task(connected, name="to replica"))
+
+    async def _reach(self, exchange: Exchange, address: str) -> None:
+        """Over a network that takes time, which is the request's; nothing was sent while there is no connection."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT_S):
+                await loop.create_connection(lambda: Upstream(exchange), *host_and_port(address))
+        except OSError:  # TimeoutError is one
+            self._forget_sent(exchange)
+            self._hold_again(exchange, FIRST_DELAY_S)
+            if loop.time() >= exchange.deadline:
+                self.expired(exchange)
 
     def _forget_sent(self, exchange: Exchange) -> None:
         address = self._sent.pop(exchange, None)

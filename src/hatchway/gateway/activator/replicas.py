@@ -2,6 +2,8 @@
 
 A replica's data socket appears when it listens and goes when it stops; its launch file names its API; its control
 socket tells a draining one from a ready one. None of it needs the engine.
+
+In a cluster replicas are pods: there the operator keeps a file for each, with its API and its two addresses.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import asyncio
 import json
 import os
 import socket
+from dataclasses import dataclass
 from pathlib import Path
 
 from hatchway.contract import CONTROL_READY
@@ -19,31 +22,38 @@ LISTING_LASTS_S = 0.005  # many APIs may look at the same moment
 
 _QUESTION = f"GET {CONTROL_READY} HTTP/1.1\r\nhost: replica\r\nconnection: close\r\n\r\n".encode()
 _DATA, _CONTROL = ".data", ".ctl"
+POD = ".pod"  # of the name of a file {"api", "data", "control"}
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a replica is: paths, or HOST:PORT."""
+
+    api: str
+    data: str
+    control: str
 
 
 class Replicas:
-    """`sockets` holds REPLICA_ID.data and REPLICA_ID.ctl; `folders` holds REPLICA_ID/launch.json."""
+    """`sockets` holds REPLICA_ID.data and REPLICA_ID.ctl, or REPLICA_ID.pod; `folders` holds REPLICA_ID/launch.json."""
 
     def __init__(self, sockets: Path, folders: Path) -> None:
         self._sockets = sockets
         self._folders = folders
-        self._apis: dict[str, str] = {}  # replica id -> API
+        self._places: dict[str, _Place] = {}  # by the name of the socket or file that shows it
         self._listed_at = -1.0
 
     async def ready(self, api: str) -> list[str]:
         """Data sockets of replicas that say they are ready. The first to answer are enough: others may be frozen."""
         self._list(asyncio.get_running_loop().time())
-        ids = [replica_id for replica_id, its_api in self._apis.items() if its_api == api]
-        checks = {
-            asyncio.create_task(_is_ready(f"{self._sockets}/{replica_id}{_CONTROL}"), name=replica_id)
-            for replica_id in ids
-        }
+        places = [place for place in self._places.values() if place.api == api]
+        checks = {asyncio.create_task(_is_ready(place.control), name=place.data) for place in places}
         found: list[str] = []
         try:
             async with asyncio.timeout(CHECK_TIMEOUT_S):
                 while checks and not found:
                     done, checks = await asyncio.wait(checks, return_when=asyncio.FIRST_COMPLETED)
-                    found = [f"{self._sockets}/{check.get_name()}{_DATA}" for check in done if check.result()]
+                    found = [check.get_name() for check in done if check.result()]
         except TimeoutError:
             pass
         finally:
@@ -55,25 +65,30 @@ class Replicas:
         if now - self._listed_at < LISTING_LASTS_S:
             return
         self._listed_at = now
-        ids = {name.removesuffix(_DATA) for name in os.listdir(self._sockets) if name.endswith(_DATA)}
-        known = {replica_id: api for replica_id, api in self._apis.items() if replica_id in ids}
-        for replica_id in ids - known.keys():
-            api = self._read_api(replica_id)
-            if api is not None:
-                known[replica_id] = api
-        self._apis = known
+        names = {name for name in os.listdir(self._sockets) if name.endswith((_DATA, POD))}
+        known = {name: place for name, place in self._places.items() if name in names}
+        for name in names - known.keys():
+            place = self._read(name)
+            if place is not None:
+                known[name] = place
+        self._places = known
 
-    def _read_api(self, replica_id: str) -> str | None:
+    def _read(self, name: str) -> _Place | None:
         """Not `Launch.from_json`: replicas of the contract before ours are adopted too."""
         try:
+            if name.endswith(POD):
+                pod = json.loads((self._sockets / name).read_bytes())
+                return _Place(str(pod["api"]), str(pod["data"]), str(pod["control"]))
+            replica_id = name.removesuffix(_DATA)
             launch = json.loads((self._folders / replica_id / "launch.json").read_bytes())
-            return str(launch["api"])
+            here = f"{self._sockets}/{replica_id}"
+            return _Place(str(launch["api"]), here + _DATA, here + _CONTROL)
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
 
-async def _is_ready(control_socket: str) -> bool:
-    sock = connect(control_socket)
+async def _is_ready(control: str) -> bool:
+    sock = connect(control) if is_path(control) else await _connect_tcp(control)
     if sock is None:
         return False
     with sock:
@@ -83,6 +98,30 @@ async def _is_ready(control_socket: str) -> bool:
         except OSError:
             return False
     return answer.split(b" ")[1:2] == [b"200"]
+
+
+def is_path(address: str) -> bool:
+    return "/" in address
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+async def _connect_tcp(address: str) -> socket.socket | None:
+    host, port = host_and_port(address)
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    sock.setblocking(False)
+    try:
+        await asyncio.get_running_loop().sock_connect(sock, (host, port))
+    except OSError:
+        sock.close()
+        return None
+    except asyncio.CancelledError:
+        sock.close()
+        raise
+    return sock
 
 
 def connect(address: str) -> socket.socket | None:

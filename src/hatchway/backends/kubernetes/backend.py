@@ -1,0 +1,298 @@
+"""The Kubernetes backend: replicas as pods, behind the protocol of `hatchway.backends`.
+
+A revision is a Deployment, and its number of replicas is that of the pods that do not drain. One that drains loses the
+label by which its Deployment knows it: it serves on until it is deleted, and can come back by getting the label again.
+So everything that has to survive us stands in the cluster; here is a copy of it, kept by watches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+
+from hatchway.backends import Measures, Replica, SeenRequest, Sightings, Workload
+from hatchway.backends.kubernetes.files import ProjectFiles
+from hatchway.backends.kubernetes.manifests import PodSettings, make_deployment, make_secret
+from hatchway.backends.kubernetes.pod_logs import PodLogs
+from hatchway.backends.kubernetes.pods import control_address, is_ready, to_replica
+from hatchway.backends.local import control
+from hatchway.contract import FoundRequests, ReplicaStats
+from hatchway.kubernetes.api_server import ApiServer, Refused
+from hatchway.kubernetes.names import API, DRAINING, LEAVING, REVISION, SERVING, YES, label, revision_name
+from hatchway.kubernetes.resources import DEPLOYMENTS, PODS, SECRETS, Json
+from hatchway.kubernetes.watching import Watch
+from hatchway.spec.api import Compute
+from hatchway.spec.logs import LogQuery
+from hatchway.spec.status import LogLine
+
+log = logging.getLogger(__name__)
+
+DRAIN_LOOK_S = 0.1
+CONFLICT_TRIES = 5
+
+
+class KubernetesBackend:
+    """`on_change(api)` is called in the event loop whenever a replica of the API changed state.
+
+    `owner(api)` gives the custom resource that an API's objects go with, if there is one.
+    """
+
+    def __init__(
+        self,
+        server: ApiServer,
+        settings: PodSettings,
+        files: ProjectFiles,
+        on_change: Callable[[str], None],
+        *,
+        owner: Callable[[str], Json | None] = lambda api: None,
+    ) -> None:
+        self._server = server
+        self._settings = settings
+        self._files = files
+        self._on_change = on_change
+        self._owner = owner
+        self._pods = Watch(server, PODS, self._pod_changed, labels=API)
+        self._deployments = Watch(server, DEPLOYMENTS, lambda before, after: None, labels=API)
+        self._logs = PodLogs(server, self._pods_of)
+        self._stats: dict[str, ReplicaStats] = {}
+        self._told: set[str] = set()  # revisions whose Secret is known to be there
+        self._asking: dict[str, asyncio.Task[None]] = {}
+        self._drains = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # --- its life ----------------------------------------------------------------------------------------
+    async def adopt(self) -> None:
+        """All there is to find stands in the cluster: read it."""
+        self._tasks = [
+            asyncio.create_task(watch.run(), name=f"watch {name}")
+            for name, watch in (("pods", self._pods), ("deployments", self._deployments))
+        ]
+        await self._pods.complete()
+        await self._deployments.complete()
+        await asyncio.gather(*(self._ask(pod) for pod in self._pods.all() if is_ready(pod)))
+
+    async def run(self) -> None:
+        try:
+            while True:
+                await self._drains.wait()
+                draining = [pod for pod in self._pods.all() if label(pod, SERVING) != YES]
+                if not draining:
+                    self._drains.clear()
+                    continue
+                await asyncio.gather(*(self._ask(pod) for pod in draining))
+                await asyncio.sleep(DRAIN_LOOK_S)
+        finally:
+            await self._end_watches()
+
+    async def _end_watches(self) -> None:
+        tasks = [*self._tasks, *self._asking.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # --- the protocol ------------------------------------------------------------------------------------
+    async def apply(self, workload: Workload, replicas: int) -> None:
+        name = revision_name(workload.api, workload.revision)
+        self._files.offer(workload.api, workload.revision, workload.project_dir)
+        present = self._deployments.get(name)
+        if present is None and replicas == 0:
+            return
+        owner = self._owner(workload.api)
+        if name not in self._told:
+            await self._server.apply(make_secret(workload, self._settings, owner=owner), force=True)
+            self._told.add(name)
+        serving = [pod for pod in self._pods_of(workload.api) if self._is_serving(pod, workload.revision)]
+        ready = sum(is_ready(pod) for pod in serving)
+        wanted = max(replicas, ready)  # a ready one only goes by drain and stop
+        if present is None or present["spec"].get("replicas") != wanted:
+            made = make_deployment(workload, wanted, self._settings, owner=owner)
+            self._deployments.learn(await self._server.apply(made, force=True))
+
+    def observe(self, api: str | None = None) -> Sequence[Replica]:
+        pods = self._pods.all() if api is None else self._pods_of(api)
+        return [to_replica(pod, self._stats.get(pod["metadata"]["uid"])) for pod in pods]
+
+    async def drain(self, replica_id: str, *, for_good: bool = False) -> None:
+        pod = self._pods.get(replica_id)
+        if pod is None or "deletionTimestamp" in pod["metadata"] or label(pod, SERVING) == LEAVING:
+            return
+        was_serving = label(pod, SERVING) == YES
+        if (address := control_address(pod)) is not None:
+            try:
+                await control.drain(address)
+            except control.Unanswered as exc:
+                log.info("%s did not hear that it drains: %s", replica_id, exc)
+        await self._set_serving(pod, LEAVING if for_good else DRAINING)
+        if was_serving:
+            await self._add_replicas(pod, -1)
+        await self._ask(pod)
+        self._drains.set()
+        self._on_change(label(pod, API))
+
+    async def resume(self, replica_id: str) -> bool:
+        pod = self._pods.get(replica_id)
+        if pod is None or not to_replica(pod).resumable or (address := control_address(pod)) is None:
+            return False
+        try:
+            is_back = await control.resume(address)
+        except control.Unanswered as exc:
+            log.info("%s goes on to drain: %s", replica_id, exc)
+            is_back = False
+        if not is_back:
+            await self._set_serving(pod, LEAVING)
+            return False
+        # In this order: with a pod more than it wants, the Deployment might delete one that serves. The other way
+        # round it may start one, which goes again before it is ready.
+        await self._add_replicas(pod, +1)
+        await self._set_serving(pod, YES)
+        self._on_change(label(pod, API))
+        return True
+
+    async def stop(self, replica_id: str, *, kill_after_s: float) -> None:
+        pod = self._pods.get(replica_id)
+        if pod is not None:
+            grace_s = math.ceil(kill_after_s) + self._settings.pre_stop_s
+            await self._server.delete(PODS, replica_id, uid=pod["metadata"]["uid"], grace_s=max(1, grace_s))
+
+    async def stop_all(self, *, kill_after_s: float) -> None:
+        await asyncio.gather(*(self._forget_revision(each) for each in list(self._deployments.all())))
+        pods = [pod["metadata"]["name"] for pod in self._pods.all()]
+        await asyncio.gather(*(self.stop(name, kill_after_s=kill_after_s) for name in pods))
+        while self._pods.all():
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def shortage(self, api: str, compute: Compute, *, new: int, old: int) -> str | None:
+        return None  # a cluster may grow
+
+    def logs(
+        self,
+        api: str,
+        query: LogQuery,
+        *,
+        follow: bool = False,
+    ) -> AsyncIterator[LogLine]:
+        return self._logs.read(api, query, follow=follow)
+
+    async def measure(self) -> Mapping[str, Measures]:
+        return {}  # CPU and memory of pods are the cluster's to tell, and the operator answers no Prometheus yet
+
+    async def find_request(self, request_id: str) -> Sightings:
+        asked = [(pod, address) for pod in self._pods.all() if (address := control_address(pod)) is not None]
+        found = await asyncio.gather(*(_find_request(address, request_id) for _, address in asked))
+        seen = [
+            SeenRequest(label(pod, API), label(pod, REVISION), pod["metadata"]["name"], record)
+            for (pod, _), one in zip(asked, found, strict=True)
+            for record in one.requests
+        ]
+        return Sightings(seen, max((one.since for one in found if one.since is not None), default=None))
+
+    def release(self, api: str) -> None:
+        """Nothing is kept that costs anything."""
+
+    async def forget(self, api: str) -> None:
+        mine = [each for each in self._deployments.all() if label(each, API) == api]
+        await asyncio.gather(*(self._forget_revision(each) for each in mine))
+        self._files.withdraw(api)
+
+    async def prune(self, keep_revisions: frozenset[str]) -> int:
+        unused = [
+            each
+            for each in self._deployments.all()
+            if label(each, REVISION) not in keep_revisions and not self._has_pods(each)
+        ]
+        await asyncio.gather(*(self._forget_revision(each) for each in unused))
+        return 0
+
+    # --- in the cluster ----------------------------------------------------------------------------------
+    async def _set_serving(self, pod: Json, value: str) -> None:
+        metadata = pod["metadata"]
+        patch = {"metadata": {"uid": metadata["uid"], "labels": {SERVING: value}}}
+        try:
+            self._pods.learn(await self._server.merge(PODS, metadata["name"], patch))
+        except Refused as refused:
+            if refused.code not in (404, 409):  # gone, or another one of its name
+                raise
+
+    async def _add_replicas(self, pod: Json, difference: int) -> None:
+        """Of the pod's Deployment, from whatever number it has now."""
+        name = revision_name(label(pod, API), label(pod, REVISION))
+        for _ in range(CONFLICT_TRIES):
+            current = await self._server.find(DEPLOYMENTS, name)
+            if current is None:
+                return
+            patch = {
+                "metadata": {"resourceVersion": current["metadata"]["resourceVersion"]},
+                "spec": {"replicas": max(0, current["spec"]["replicas"] + difference)},
+            }
+            try:
+                self._deployments.learn(await self._server.merge(DEPLOYMENTS, name, patch))
+            except Refused as refused:
+                if refused.code != 409:
+                    raise
+            else:
+                return
+        log.warning("the Deployment %s changes all the time; the next look at it will set its replicas", name)
+
+    async def _forget_revision(self, deployment: Json) -> None:
+        metadata = deployment["metadata"]
+        await self._server.delete(DEPLOYMENTS, metadata["name"], uid=metadata["uid"])
+        await self._server.delete(SECRETS, metadata["name"])
+        self._told.discard(metadata["name"])
+
+    # --- the copy ----------------------------------------------------------------------------------------
+    def _pods_of(self, api: str) -> Collection[Json]:
+        return [pod for pod in self._pods.all() if label(pod, API) == api]
+
+    def _is_serving(self, pod: Json, revision: str) -> bool:
+        is_going = "deletionTimestamp" in pod["metadata"]
+        return label(pod, REVISION) == revision and label(pod, SERVING) == YES and not is_going
+
+    def _has_pods(self, deployment: Json) -> bool:
+        revision = label(deployment, REVISION)
+        pods = self._pods_of(label(deployment, API))
+        return bool(deployment["spec"]["replicas"]) or any(label(pod, REVISION) == revision for pod in pods)
+
+    def _pod_changed(self, before: Json | None, after: Json | None) -> None:
+        pod = after or before
+        assert pod is not None
+        self._changed.set()
+        if after is None:
+            self._stats.pop(pod["metadata"]["uid"], None)
+        elif is_ready(after) and not (before is not None and is_ready(before)):
+            self._ask_soon(after)
+        if after is not None and label(after, SERVING) != YES:
+            self._drains.set()
+        if before is None or after is None or to_replica(before) != to_replica(after):
+            self._on_change(label(pod, API))
+
+    def _ask_soon(self, pod: Json) -> None:
+        name = pod["metadata"]["name"]
+        if name not in self._asking:
+            task = asyncio.create_task(self._ask(pod), name=f"ask {name}")
+            task.add_done_callback(lambda done: self._asking.pop(name, None))
+            self._asking[name] = task
+
+    async def _ask(self, pod: Json) -> None:
+        """What the replica says of itself. Who does not answer keeps what was known."""
+        address, uid = control_address(pod), pod["metadata"]["uid"]
+        if address is None:
+            return
+        try:
+            stats = await control.read_stats(address)
+        except control.Unanswered as exc:
+            log.info("%s: %s", pod["metadata"]["name"], exc)
+            return
+        if self._stats.get(uid) != stats and self._pods.get(pod["metadata"]["name"]) is not None:
+            self._stats[uid] = stats
+            self._on_change(label(pod, API))
+
+
+async def _find_request(address: str, request_id: str) -> FoundRequests:
+    try:
+        return await control.find_request(address, request_id)
+    except control.Unanswered:
+        return FoundRequests([], None)

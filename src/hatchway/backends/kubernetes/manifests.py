@@ -1,0 +1,281 @@
+"""A revision as objects of a cluster: its Deployment, and the Secret with all that its pods are told. Pure."""
+
+from __future__ import annotations
+
+import json
+import math
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hatchway.backends import Workload
+from hatchway.backends.local.launch import ALLOCATOR_VARIABLES, THREAD_VARIABLES, Places, cpu_threads, make_launch_at
+from hatchway.kubernetes.names import (
+    CONTROL_PORT,
+    DATA_PORT,
+    SERVING,
+    YES,
+    replica_labels,
+    revision_name,
+    serving_selector,
+)
+from hatchway.kubernetes.resources import Json
+
+# In a replica's containers.
+RUN_DIR = "/hatchway/run"  # written by `prepare`: the project, launch.json
+TOLD_DIR = "/hatchway/told"  # the revision's Secret
+TERMINATION_LOG = "/dev/termination-log"
+
+USER_ID = 10001
+# After SIGTERM a replica finishes what it has; a handler may have just begun. Then it says goodbye.
+PARTING_S = 5.0
+GONE_NODE_S = 30  # how long a replica counts as running on a node that does not answer; the default is 5 minutes
+
+
+@dataclass(frozen=True)
+class PodSettings:
+    """What the operator of a cluster sets for all replicas.
+
+    image:            with Python, our packages and `hatchway.replica`; see `python` and `package_dir`.
+    files_url:        where pods get projects' files, "http://HOST:PORT"; files_token opens it.
+    pre_stop_s:       how long a pod that is deleted serves on, until all gateways know. Counts into the grace period.
+    gpu_resource:     what `compute.gpu` asks for.
+    spot:             a label of cheap nodes, which are preferred; where there are none, others are taken.
+    """
+
+    image: str
+    files_url: str
+    files_token: str = field(repr=False)
+    python: str = "/usr/bin/python3"
+    package_dir: str = "/hatchway/lib"
+    pull_policy: str = "IfNotPresent"
+    pull_secrets: tuple[str, ...] = ()
+    pre_stop_s: int = 5
+    gpu_resource: str = "nvidia.com/gpu"
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: tuple[Mapping[str, Any], ...] = ()
+    spot: tuple[str, str] | None = None
+
+
+def make_secret(workload: Workload, settings: PodSettings, *, owner: Json | None = None) -> Json:
+    """What a revision's pods are told: how to run it, its environment variables, where its files are."""
+    launch = make_launch_at(
+        # `prepare` fills in what differs between pods.
+        Places(
+            replica_id="",
+            project_dir="",
+            data_socket=f":{DATA_PORT}",
+            control_socket=f":{CONTROL_PORT}",
+            last_words_path="",
+        ),
+        workload,
+        server_packages="",
+        asgi_packages=None,
+    )
+    files = {"url": f"{settings.files_url}/{workload.api}/{workload.revision}", "token": settings.files_token}
+    content = {
+        "launch.json": launch.to_json(),
+        "files.json": json.dumps(files),
+        **{_ENV + name: value for name, value in workload.env.items()},
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": _metadata(workload, owner),
+        "type": "hatchway.dev/revision",
+        "data": {name: b64encode(value.encode()).decode() for name, value in content.items()},
+    }
+
+
+def make_deployment(workload: Workload, replicas: int, settings: PodSettings, *, owner: Json | None = None) -> Json:
+    """A revision with so many replicas. Its template never changes: another one is another revision."""
+    selector = serving_selector(workload.api, workload.revision)
+    labels = {**replica_labels(workload.api, workload.revision), SERVING: YES}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": _metadata(workload, owner),
+        "spec": {
+            "replicas": replicas,
+            "revisionHistoryLimit": 0,
+            # The controller says when an update has failed; Kubernetes would only say that it takes long.
+            "progressDeadlineSeconds": 2**31 - 1,
+            "selector": {"matchLabels": selector},
+            "template": {"metadata": {"labels": labels}, "spec": _pod_spec(workload, settings)},
+        },
+    }
+
+
+def _metadata(workload: Workload, owner: Json | None) -> Json:
+    metadata: Json = {
+        "name": revision_name(workload.api, workload.revision),
+        "labels": replica_labels(workload.api, workload.revision),
+    }
+    if owner is not None:
+        parts = {name: owner["metadata"][name] for name in ("name", "uid")}
+        metadata["ownerReferences"] = [{"apiVersion": owner["apiVersion"], "kind": owner["kind"], **parts}]
+    return metadata
+
+
+def _pod_spec(workload: Workload, settings: PodSettings) -> Json:
+    spec: Json = {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER_ID,
+            "runAsGroup": USER_ID,
+            "fsGroup": USER_ID,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "terminationGracePeriodSeconds": grace_s(workload, settings),
+        "initContainers": [_prepare_container(settings)],
+        "containers": [_replica_container(workload, settings)],
+        "volumes": [
+            {"name": "run", "emptyDir": {}},
+            {"name": "tmp", "emptyDir": {}},
+            {"name": "told", "secret": {"secretName": revision_name(workload.api, workload.revision)}},
+        ],
+        "tolerations": _tolerations(workload, settings),
+        "topologySpreadConstraints": [_spread(workload, key) for key in _SPREAD_OVER],
+    }
+    if settings.pull_secrets:
+        spec["imagePullSecrets"] = [{"name": name} for name in settings.pull_secrets]
+    if settings.node_selector:
+        spec["nodeSelector"] = dict(settings.node_selector)
+    if settings.spot is not None:
+        spec["affinity"] = {"nodeAffinity": _prefer(*settings.spot)}
+    return spec
+
+
+def grace_s(workload: Workload, settings: PodSettings) -> int:
+    """How long a pod that is deleted may take: for gateways to hear of it, for its requests, for its goodbye."""
+    return math.ceil(settings.pre_stop_s + workload.spec.update_strategy.drain_timeout + PARTING_S)
+
+
+# --- containers ------------------------------------------------------------------------------------------------
+_READ_ONLY: Json = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+_RUN: Json = {"name": "run", "mountPath": RUN_DIR}
+_TMP: Json = {"name": "tmp", "mountPath": "/tmp"}
+_TOLD: Json = {"name": "told", "mountPath": TOLD_DIR, "readOnly": True}
+
+
+def _prepare_container(settings: PodSettings) -> Json:
+    """Fetches the project and writes the launch file."""
+    return {
+        "name": "prepare",
+        "image": settings.image,
+        "imagePullPolicy": settings.pull_policy,
+        "command": [settings.python, f"{settings.package_dir}/hatchway/backends/kubernetes/prepare.py"],
+        "args": [TOLD_DIR, RUN_DIR, TERMINATION_LOG],
+        "env": [_from_field("HATCHWAY_POD_NAME", "metadata.name"), _from_field("HATCHWAY_POD_IP", "status.podIP")],
+        "securityContext": _READ_ONLY,
+        "volumeMounts": [_RUN, _TMP, _TOLD],
+        # As the replica's requests are the pod's, this only has to be something: quotas ask for it.
+        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}},
+    }
+
+
+def _replica_container(workload: Workload, settings: PodSettings) -> Json:
+    container: Json = {
+        "name": "replica",
+        "image": settings.image,
+        "imagePullPolicy": settings.pull_policy,
+        "command": [settings.python, f"{settings.package_dir}/hatchway/replica/__main__.py"],
+        "args": [f"{RUN_DIR}/launch.json"],
+        "workingDir": RUN_DIR,
+        "env": _variables(workload),
+        "ports": [
+            {"name": "data", "containerPort": DATA_PORT, "protocol": "TCP"},
+            {"name": "control", "containerPort": CONTROL_PORT, "protocol": "TCP"},
+        ],
+        # The control port answers while the handler loads: whoever does not answer there at all is gone or stuck.
+        "startupProbe": _probe("/live", period_s=1, failures=120),
+        "livenessProbe": _probe("/live", period_s=10, failures=6),
+        "readinessProbe": _probe("/ready", period_s=1, failures=1),
+        "terminationMessagePath": TERMINATION_LOG,
+        "terminationMessagePolicy": "File",
+        "securityContext": _READ_ONLY,
+        "volumeMounts": [_RUN, _TMP],
+        "resources": _resources(workload, settings),
+    }
+    if settings.pre_stop_s:
+        container["lifecycle"] = {"preStop": {"sleep": {"seconds": settings.pre_stop_s}}}
+    return container
+
+
+_ENV = "env."  # of a key in the Secret
+
+
+def _variables(workload: Workload) -> list[Json]:
+    """What fits this replica, then the user's own, which win and may be secrets."""
+    fitting = dict.fromkeys(sorted(THREAD_VARIABLES), str(cpu_threads(workload)))
+    base = {"TMPDIR": "/tmp", "PYTHONDONTWRITEBYTECODE": "1", **ALLOCATOR_VARIABLES, **fitting}
+    secret = revision_name(workload.api, workload.revision)
+    return [
+        *({"name": name, "value": value} for name, value in base.items() if name not in workload.env),
+        *(
+            {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": _ENV + name}}}
+            for name in sorted(workload.env)
+        ),
+    ]
+
+
+def _resources(workload: Workload, settings: PodSettings) -> Json:
+    """Cores are a share and not a limit: throttling would cost latency where a neighbour is idle."""
+    compute = workload.spec.compute
+    requests: Json = {"cpu": f"{math.ceil(compute.cpu * 1000)}m"}
+    limits: Json = {}
+    if compute.mem is not None:
+        requests["memory"] = limits["memory"] = str(compute.mem)
+    if compute.gpu:
+        requests[settings.gpu_resource] = limits[settings.gpu_resource] = str(compute.gpu)
+    return {"requests": requests, "limits": limits} if limits else {"requests": requests}
+
+
+def _probe(path: str, *, period_s: int, failures: int) -> Json:
+    return {
+        "httpGet": {"path": path, "port": "control"},
+        "periodSeconds": period_s,
+        "timeoutSeconds": 5 if period_s > 1 else 1,
+        "failureThreshold": failures,
+    }
+
+
+def _from_field(name: str, path: str) -> Json:
+    return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+
+
+# --- where pods go ---------------------------------------------------------------------------------------------
+_SPREAD_OVER = ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
+
+
+def _spread(workload: Workload, key: str) -> Json:
+    """Over zones and nodes, where that is possible: a replica on a crowded node is better than none."""
+    return {
+        "maxSkew": 1,
+        "topologyKey": key,
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": serving_selector(workload.api, workload.revision)},
+    }
+
+
+def _tolerations(workload: Workload, settings: PodSettings) -> list[Json]:
+    found: list[Json] = [
+        {"key": f"node.kubernetes.io/{trouble}", "operator": "Exists", "effect": "NoExecute",
+         "tolerationSeconds": GONE_NODE_S}
+        for trouble in ("not-ready", "unreachable")
+    ]  # fmt: skip
+    if workload.spec.compute.gpu:  # nodes with GPUs keep others away
+        found.append({"key": settings.gpu_resource, "operator": "Exists", "effect": "NoSchedule"})
+    return found + [dict(each) for each in settings.tolerations]
+
+
+def _prefer(key: str, value: str) -> Json:
+    term = {"matchExpressions": [{"key": key, "operator": "In", "values": [value]}]}
+    return {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "preference": term}]}

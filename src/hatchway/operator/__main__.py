@@ -1,0 +1,109 @@
+"""Runs the operator, `python -m hatchway.operator`, or prints the objects that it needs in a cluster:
+
+python -m hatchway.operator --objects --namespace models --image registry/hatchway:1 | kubectl apply -f -
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+
+import uvloop
+import yaml
+
+from hatchway.backends.kubernetes.manifests import PodSettings
+from hatchway.errors import HatchwayError, UsageError
+from hatchway.kubernetes.api_server import ApiServer
+from hatchway.kubernetes.connection import connect
+from hatchway.kubernetes.names import FILES_PORT
+from hatchway.operator.objects import Installation, make_objects
+from hatchway.operator.operator import Operator
+from hatchway.settings import Settings
+from hatchway.store.sqlite import Store
+
+log = logging.getLogger(__name__)
+
+DRAIN_S = 50.0  # for requests in flight, within the grace period of the pod
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The exit code."""
+    parser = argparse.ArgumentParser(prog="python -m hatchway.operator")
+    parser.add_argument("--objects", action="store_true", help="print what has to be applied, instead of running")
+    parser.add_argument("--namespace", default="default")
+    parser.add_argument("--image")
+    parser.add_argument("--service-type", default="ClusterIP", choices=("ClusterIP", "NodePort", "LoadBalancer"))
+    chosen = parser.parse_args(arguments)
+    try:
+        if chosen.objects:
+            print_objects(chosen)
+            return 0
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        for noisy in ("httpx", "httpx2", "grpc"):
+            logging.getLogger(noisy).setLevel(logging.WARNING)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(live(os.environ))
+    except HatchwayError as exc:
+        sys.stderr.write(f"{exc}{f' ({exc.hint})' if exc.hint else ''}\n")
+        return exc.exit_code
+    return 0
+
+
+def print_objects(chosen: argparse.Namespace) -> None:
+    """As one YAML stream. Raises UsageError without an image."""
+    if not chosen.image:
+        raise UsageError("--image is missing", hint="one with Python and hatchway[kubernetes] in it")
+    installation = Installation(
+        namespace=chosen.namespace,
+        image=chosen.image,
+        files_token=secrets.token_urlsafe(24),
+        service_type=chosen.service_type,
+    )
+    yaml.safe_dump_all(make_objects(installation), sys.stdout, sort_keys=False)
+
+
+def read_pod_settings(environ: Mapping[str, str]) -> PodSettings:
+    """Raises UsageError when one is missing."""
+    try:
+        return PodSettings(
+            image=environ["HATCHWAY_REPLICA_IMAGE"],
+            files_url=f"{environ['HATCHWAY_FILES_URL']}/projects",
+            files_token=environ["HATCHWAY_FILES_TOKEN"],
+            python=environ["HATCHWAY_REPLICA_PYTHON"],
+            package_dir=environ["HATCHWAY_REPLICA_PACKAGES"],
+        )
+    except KeyError as exc:
+        raise UsageError(f"{exc.args[0]} is not set", hint="see `python -m hatchway.operator --objects`") from None
+
+
+async def live(environ: Mapping[str, str]) -> None:
+    """Until SIGTERM; then Envoy finishes the requests in flight, for it goes with this pod."""
+    settings, pods = Settings.from_environment(environ), read_pod_settings(environ)
+    settings.prepare()
+    server = ApiServer(connect())
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((settings.host, int(environ.get("HATCHWAY_FILES_PORT", FILES_PORT))))
+    with Store(settings.database) as store:
+        operator = Operator(settings, store, server, pods, listener)
+        running = asyncio.create_task(operator.run(), name="operator")
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, running.cancel)
+        try:
+            with contextlib.suppress(asyncio.CancelledError):
+                await running
+        finally:
+            await operator.gateway.stop(DRAIN_S)
+            await server.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

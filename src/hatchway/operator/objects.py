@@ -1,0 +1,272 @@
+"""What has to be in a cluster before the first API: the objects of the operator, as to be applied. Pure."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from dataclasses import dataclass, field
+
+from hatchway.backends.kubernetes.manifests import USER_ID
+from hatchway.kubernetes.definition import realtime_api_definition
+from hatchway.kubernetes.names import (
+    COMPONENT,
+    CONTROL_PORT,
+    DATA_PORT,
+    FILES_PORT,
+    GATEWAY_PORT,
+    HATCHWAY,
+    NAME,
+    common_labels,
+)
+from hatchway.kubernetes.resources import REALTIME_APIS, Json
+
+OPERATOR, GATEWAY = "hatchway-operator", "hatchway-gateway"
+HOME, RUNTIME = "/hatchway/home", "/hatchway/runtime"
+TOKEN_KEY = "files-token"
+GRACE_S = 60  # for requests in flight when the operator's pod, and Envoy in it, is replaced
+
+
+@dataclass(frozen=True)
+class Installation:
+    """What differs between clusters.
+
+    image:         with Python, `hatchway[kubernetes]` and its packages; for the operator and for replicas.
+    python:        the interpreter in it, with hatchway among its packages; package_dir is where those are.
+    files_token:   what pods and uploads show to the operator.
+    storage:       size of the volume for projects' files and the operator's memory; storage_class None: the default.
+    service_type:  of the gateway: ClusterIP, NodePort or LoadBalancer.
+    """
+
+    namespace: str
+    image: str
+    files_token: str = field(repr=False)
+    python: str = "/usr/local/bin/python3"
+    package_dir: str = "/usr/local/lib/python3.11/site-packages"
+    storage: str = "20Gi"
+    storage_class: str | None = None
+    service_type: str = "ClusterIP"
+
+
+def make_objects(installation: Installation) -> list[Json]:
+    """In the order in which they are to be applied."""
+    return [
+        realtime_api_definition(),
+        *(
+            _in_namespace(obj, installation.namespace)
+            for obj in (
+                _service_account(),
+                _role(),
+                _role_binding(installation.namespace),
+                _secret(installation),
+                _claim(installation),
+                _service(OPERATOR, "files", FILES_PORT, FILES_PORT, "ClusterIP"),
+                _service(GATEWAY, "http", 80, GATEWAY_PORT, installation.service_type),
+                _operator_policy(),
+                _replica_policy(),
+                _deployment(installation),
+            )
+        ),
+    ]
+
+
+def files_url(namespace: str) -> str:
+    """Where replicas find the operator."""
+    return f"http://{OPERATOR}.{namespace}.svc:{FILES_PORT}"
+
+
+def _in_namespace(obj: Json, namespace: str) -> Json:
+    return {**obj, "metadata": {**obj["metadata"], "namespace": namespace}}
+
+
+def _metadata(name: str) -> Json:
+    return {"name": name, "labels": common_labels("operator")}
+
+
+_OPERATOR_PODS = {NAME: HATCHWAY, COMPONENT: "operator"}
+_REPLICA_PODS = {NAME: HATCHWAY, COMPONENT: "replica"}
+
+
+# --- rights ----------------------------------------------------------------------------------------------------
+def _service_account() -> Json:
+    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": _metadata(OPERATOR)}
+
+
+def _role() -> Json:
+    """What the operator does, and nothing else: in its namespace, on the kinds that it makes and follows."""
+
+    def rule(group: str, resources: list[str], verbs: str) -> Json:
+        return {"apiGroups": [group], "resources": resources, "verbs": verbs.split()}
+
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": _metadata(OPERATOR),
+        "rules": [
+            rule(REALTIME_APIS.group, [REALTIME_APIS.plural], "list watch patch"),
+            rule(REALTIME_APIS.group, [f"{REALTIME_APIS.plural}/status"], "patch"),
+            rule("apps", ["deployments"], "get list watch create patch delete"),
+            rule("", ["pods"], "list watch patch delete"),
+            rule("", ["pods/log"], "get"),
+            rule("", ["secrets"], "create patch delete"),  # it never reads any
+        ],
+    }
+
+
+def _role_binding(namespace: str) -> Json:
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": _metadata(OPERATOR),
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": OPERATOR},
+        "subjects": [{"kind": "ServiceAccount", "name": OPERATOR, "namespace": namespace}],
+    }
+
+
+def _secret(installation: Installation) -> Json:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": _metadata(OPERATOR),
+        "data": {TOKEN_KEY: b64encode(installation.files_token.encode()).decode()},
+    }
+
+
+# --- network ---------------------------------------------------------------------------------------------------
+def _service(name: str, port_name: str, port: int, target: int, type: str) -> Json:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": _metadata(name),
+        "spec": {
+            "type": type,
+            "selector": _OPERATOR_PODS,
+            "ports": [{"name": port_name, "port": port, "targetPort": target, "protocol": "TCP"}],
+        },
+    }
+
+
+def _policy(name: str, pods: dict[str, str], ingress: list[Json]) -> Json:
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": _metadata(name),
+        "spec": {"podSelector": {"matchLabels": pods}, "policyTypes": ["Ingress"], "ingress": ingress},
+    }
+
+
+def _replica_policy() -> Json:
+    """Replicas trust what the gateway says in headers, so only it may come."""
+    ports = [{"protocol": "TCP", "port": port} for port in (DATA_PORT, CONTROL_PORT)]
+    return _policy("hatchway-replicas", _REPLICA_PODS, [{"from": [_pods(_OPERATOR_PODS)], "ports": ports}])
+
+
+def _operator_policy() -> Json:
+    """Requests of clients from anywhere; files for replicas. `kubectl port-forward` is not held by policies."""
+    return _policy(
+        OPERATOR,
+        _OPERATOR_PODS,
+        [
+            {"ports": [{"protocol": "TCP", "port": GATEWAY_PORT}]},
+            {"from": [_pods(_REPLICA_PODS)], "ports": [{"protocol": "TCP", "port": FILES_PORT}]},
+        ],
+    )
+
+
+def _pods(labels: dict[str, str]) -> Json:
+    return {"podSelector": {"matchLabels": labels}}
+
+
+# --- the operator ----------------------------------------------------------------------------------------------
+def _claim(installation: Installation) -> Json:
+    spec: Json = {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": installation.storage}},
+    }
+    if installation.storage_class is not None:
+        spec["storageClassName"] = installation.storage_class
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": _metadata(OPERATOR), "spec": spec}
+
+
+def _deployment(installation: Installation) -> Json:
+    """One pod: its volume can be held by one alone, and so can the gateway's configuration for now."""
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": _metadata(OPERATOR),
+        "spec": {
+            "replicas": 1,
+            "strategy": {"type": "Recreate"},
+            "selector": {"matchLabels": _OPERATOR_PODS},
+            "template": {
+                "metadata": {"labels": common_labels("operator")},
+                "spec": {
+                    "serviceAccountName": OPERATOR,
+                    "enableServiceLinks": False,
+                    "terminationGracePeriodSeconds": GRACE_S,
+                    "securityContext": {
+                        "runAsNonRoot": True,
+                        "runAsUser": USER_ID,
+                        "runAsGroup": USER_ID,
+                        "fsGroup": USER_ID,
+                        "seccompProfile": {"type": "RuntimeDefault"},
+                    },
+                    "containers": [_operator_container(installation)],
+                    "volumes": [
+                        {"name": "home", "persistentVolumeClaim": {"claimName": OPERATOR}},
+                        {"name": "runtime", "emptyDir": {"medium": "Memory"}},
+                        {"name": "tmp", "emptyDir": {}},
+                    ],
+                },
+            },
+        },
+    }
+
+
+def _operator_container(installation: Installation) -> Json:
+    variables = {
+        "HATCHWAY_HOME": HOME,
+        "XDG_RUNTIME_DIR": RUNTIME,
+        "HATCHWAY_HOST": "0.0.0.0",
+        "HATCHWAY_GATEWAY_PORT": str(GATEWAY_PORT),
+        "HATCHWAY_FILES_URL": files_url(installation.namespace),
+        "HATCHWAY_REPLICA_IMAGE": installation.image,
+        "HATCHWAY_REPLICA_PYTHON": installation.python,
+        "HATCHWAY_REPLICA_PACKAGES": installation.package_dir,
+    }
+    token = {"secretKeyRef": {"name": OPERATOR, "key": TOKEN_KEY}}
+    return {
+        "name": "operator",
+        "image": installation.image,
+        "command": [installation.python, "-m", "hatchway.operator"],
+        "env": [
+            *({"name": name, "value": value} for name, value in variables.items()),
+            {"name": "HATCHWAY_FILES_TOKEN", "valueFrom": token},
+        ],
+        "ports": [
+            {"name": "http", "containerPort": GATEWAY_PORT, "protocol": "TCP"},
+            {"name": "files", "containerPort": FILES_PORT, "protocol": "TCP"},
+        ],
+        # It listens once it has adopted what there is: until then the gateway may know less than the one before it.
+        "startupProbe": _probe(failures=120),
+        "readinessProbe": _probe(failures=3),
+        "livenessProbe": _probe(failures=30),
+        "resources": {"requests": {"cpu": "250m", "memory": "512Mi"}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [
+            {"name": "home", "mountPath": HOME},
+            {"name": "runtime", "mountPath": RUNTIME},
+            {"name": "tmp", "mountPath": "/tmp"},
+        ],
+    }
+
+
+def _probe(*, failures: int) -> Json:
+    return {
+        "httpGet": {"path": "/alive", "port": "files"},
+        "periodSeconds": 2,
+        "timeoutSeconds": 2,
+        "failureThreshold": failures,
+    }

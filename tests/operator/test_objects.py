@@ -1,0 +1,126 @@
+"""The objects of an installation: accepted everywhere, and enough for an operator to run from them alone."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import httpx
+import pytest
+import yaml
+
+from hatchway.kubernetes.api_server import ApiServer
+from hatchway.kubernetes.connection import connect_to
+from hatchway.kubernetes.names import COMPONENT, FILES_PORT, GATEWAY_PORT
+from hatchway.kubernetes.resources import PODS, REALTIME_APIS, Json, resource_of
+from hatchway.operator.__main__ import main
+from hatchway.operator.objects import OPERATOR, Installation, make_objects
+from tests.backends.builders import this_interpreter
+from tests.kubernetes.double import Cluster, a_cluster
+from tests.kubernetes.published import validate
+from tests.operator.running import PATIENCE_S, condition, project_of
+
+T = TypeVar("T")
+
+SRC = Path(__file__).resolve().parents[2] / "src"
+INSTALLATION = Installation(namespace="default", image="registry/hatchway:1", files_token="key")
+IMAGE = {INSTALLATION.python: sys.executable, INSTALLATION.package_dir: str(SRC)}
+
+
+@pytest.mark.parametrize(
+    "installation",
+    [INSTALLATION, Installation("models", "x:1", "key", storage_class="fast", service_type="LoadBalancer")],
+)
+def test_every_published_kubernetes_takes_them(installation: Installation) -> None:
+    for obj in make_objects(installation):
+        validate(obj)
+        assert resource_of(obj).is_namespaced == ("namespace" in obj["metadata"])
+
+
+def test_nobody_gets_rights_beyond_the_namespace_or_to_read_secrets() -> None:
+    kinds = [each["kind"] for each in make_objects(INSTALLATION)]
+    assert not {"ClusterRole", "ClusterRoleBinding"} & set(kinds)
+    (role,) = [each for each in make_objects(INSTALLATION) if each["kind"] == "Role"]
+    for rule in role["rules"]:
+        assert "*" not in rule["verbs"] + rule["resources"] + rule["apiGroups"]
+        if "secrets" in rule["resources"]:
+            assert not {"get", "list", "watch"} & set(rule["verbs"])
+
+
+def test_they_are_printed_for_kubectl(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--objects", "--namespace", "models", "--image", "registry/hatchway:1"]) == 0
+    printed = list(yaml.safe_load_all(capsys.readouterr().out))
+    assert [each["kind"] for each in printed] == [each["kind"] for each in make_objects(INSTALLATION)]
+    assert main(["--objects"]) == 2
+    assert "--image" in capsys.readouterr().err
+
+
+async def until(look: Callable[[], Awaitable[T | None]]) -> T:
+    async with asyncio.timeout(PATIENCE_S):
+        while not (found := await look()):  # noqa: ASYNC110 (the server is what it looks at)
+            await asyncio.sleep(0.05)
+    return found
+
+
+@pytest.mark.timeout(120)
+async def test_an_operator_runs_from_them_alone_with_the_rights_that_they_give() -> None:
+    with a_cluster(IMAGE) as cluster:
+        server = ApiServer(connect_to(cluster.url, cluster.token))
+        for obj in make_objects(INSTALLATION):
+            await server.apply(obj)
+
+        async def operator() -> str | None:
+            """The address of the operator's pod, when it is ready."""
+            found = (await server.list(PODS, labels=f"{COMPONENT}=operator"))[0]
+            ready = [each for each in found if is_ready(each)]
+            return ready[0]["status"]["podIP"] if ready else None
+
+        try:
+            ip = await until(operator)
+            await serve_iris(server, ip)
+        finally:
+            await server.close()
+        assert refusals(cluster) == []
+
+
+async def serve_iris(server: ApiServer, ip: str) -> None:
+    files = {"handler.py": "def predict(payload): return payload + 1\n"}
+    key = {"authorization": f"Bearer {INSTALLATION.files_token}"}
+    async with httpx.AsyncClient(base_url=f"http://{ip}:{FILES_PORT}", headers=key) as uploads:
+        source = await project_of(files, uploads, this_interpreter())
+    body = {"apiVersion": REALTIME_APIS.api_version, "kind": "RealtimeAPI", "metadata": {"name": "iris"}}
+    scaling = {"min_replicas": 0, "window": "1s", "downscale_stabilization_period": "0s", "max_downscale_factor": 0}
+    await server.apply({**body, "spec": {"handler": {"path": "handler.py"}, "source": source, "autoscaling": scaling}})
+
+    async def idle() -> bool:
+        """It has proved itself, nobody asked, and its last pod is gone."""
+        status = (await server.get(REALTIME_APIS, "iris")).get("status", {})
+        pods = (await server.list(PODS, labels=f"{COMPONENT}=replica"))[0]
+        return bool(status) and status["phase"] == "idle" and condition(status, "Ready") == "True" and not pods
+
+    await until(idle)
+    async with httpx.AsyncClient(base_url=f"http://{ip}:{GATEWAY_PORT}", timeout=PATIENCE_S) as gateway:
+        held = await asyncio.gather(*(gateway.post("/iris", json=number) for number in range(5)))
+        assert [answer.text for answer in held] == ["1", "2", "3", "4", "5"]
+        assert held[0].headers["x-hatchway-origin"] == "activator"
+    await server.delete(REALTIME_APIS, "iris")
+
+    async def gone() -> bool:
+        return await server.find(REALTIME_APIS, "iris") is None
+
+    await until(gone)
+
+
+def is_ready(pod: Json) -> bool:
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in pod["status"].get("conditions", ()))
+
+
+def refusals(cluster: Cluster) -> list[str]:
+    """What the operator asked for without having the right to."""
+    user = f"default:{OPERATOR}"
+    asked = [each for each in cluster.requests if each.user == user]
+    assert asked
+    return [f"{each.method} {each.path}" for each in cluster.refused if each.user == user]
