@@ -74,7 +74,7 @@ def measure_replica(repetitions: int) -> stage.Samples:
                     with listening(control, SampleTerms(enabled=is_on)):
                         overhead.run_client("saturate", replica, 0.3, 8, str(file), content_type)
                         before = replica.cpu_s()
-                        found = overhead.run_client("saturate", replica, 2.0, 8, str(file), content_type)
+                        found = overhead.run_client("saturate", replica, 1.0, 8, str(file), content_type)
                         cost_us = (replica.cpu_s() - before) / found["requests"] * 1e6
                     samples.setdefault(name, {}).setdefault("with, us" if is_on else "without, us", []).append(cost_us)
     for figures in samples.values():
@@ -159,8 +159,8 @@ async def _share(process: psutil.Process, seconds: float) -> float:
 async def _replica(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.readuntil(b"\r\n\r\n")
     writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-    await asyncio.sleep(random.random())
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, asyncio.CancelledError):
+        await asyncio.sleep(random.random())
         while not writer.is_closing():
             columns = {f"field_{n}": [random.gauss(0, 1) for _ in range(RATE)] for n in range(N_FIELDS - 1)}
             tables = {
