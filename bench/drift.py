@@ -172,12 +172,11 @@ class Watch:
     data: dict[str, FieldSketch] | None = None
     rules: Rules = field(default_factory=Rules)
     memory: Memory = field(default_factory=Memory)
-    kept: dict[float, Window] = field(default_factory=dict)  # of the first week
+    kept: dict[float, Window] = field(default_factory=dict)
 
     def look(self, window: Window) -> frozenset[str]:
         """Which fields drift, as far as it is known now."""
-        if window.start_s < HOURS_PER_WEEK * HOUR_S:
-            self.kept[window.start_s] = window
+        self.kept[window.start_s] = window
         traffic = Traffic(0.0, sorted(self.kept), lambda starts, _: (self.kept[start] for start in starts))
         found = look(self.memory, window, Known(traffic, self.data), self.rules)
         self.memory = found.memory

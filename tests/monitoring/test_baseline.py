@@ -10,6 +10,7 @@ import pytest
 
 from hatchway.monitoring.baseline import (
     DAY_S,
+    MIN_LEARNT,
     PERIOD_S,
     Traffic,
     Window,
@@ -123,4 +124,4 @@ def test_aspects_that_never_vary_do_not_wobble() -> None:
 
 
 def test_windows_with_too_few_values_teach_nothing() -> None:
-    assert learnt(windows(1, 0, n=RULES.min_samples - 1)) == {}
+    assert learnt(windows(1, 0, n=MIN_LEARNT - 1)) == {}

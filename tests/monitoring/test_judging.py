@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hatchway.monitoring.baseline import DAY_S, Traffic, Window
+from hatchway.monitoring.baseline import DAY_S, Traffic, Window, pool
 from hatchway.monitoring.drift import Rules
 from hatchway.monitoring.judging import Known, Look, Memory, look
+from hatchway.monitoring.persistence import Standing
 from hatchway.monitoring.sketches import FieldSketch
 from hatchway.monitoring.wobble import Wobble
 
@@ -76,9 +77,9 @@ def test_a_revision_learns_for_a_day_and_then_finds_what_changes() -> None:
     assert first[4].report.fields["f0"].explanation == "the first day is being learnt: 5 hours of 24"
     assert set(verdicts(life.pass_windows(14))) <= {"ok", "no_baseline"}
     assert life.memory.source == "first_period"
-    changed = life.pass_windows(4, shift=1.0)
-    assert verdicts(changed) == ["ok", "drift", "drift", "drift"], "the second window in a row confirms it"
-    assert verdicts(life.pass_windows(3)) == ["drift", "ok", "ok"]
+    changed = life.pass_windows(4, shift=1.5)
+    assert verdicts(changed) == ["ok", "ok", "drift", "drift"], "the third window in a row confirms it"
+    assert verdicts(life.pass_windows(4)) == ["drift", "drift", "ok", "ok"]
 
 
 def test_windows_that_drift_are_no_part_of_the_baseline() -> None:
@@ -92,13 +93,21 @@ def test_windows_that_drift_are_no_part_of_the_baseline() -> None:
     assert found.baseline["f0"].numeric.high < 6
 
 
+def test_an_odd_window_alone_is_part_of_the_baseline() -> None:
+    life = Life()
+    life.pass_windows(30)
+    life.pass_window(shift=2.0)
+    life.pass_windows(2)
+    assert life.memory.unclean_s == set()
+
+
 def test_before_its_first_day_a_revision_is_compared_with_the_one_before() -> None:
     former = Life()
     former.pass_windows(30)
     life = Life(since_s=30 * HOUR_S, previous=former)
     assert life.pass_window().source == "previous_revision"
-    assert verdicts(life.pass_windows(2, shift=1.0)) == ["ok", "drift"]
-    life.pass_windows(22)
+    assert verdicts(life.pass_windows(3, shift=1.0)) == ["ok", "ok", "drift"]
+    life.pass_windows(21)
     assert life.pass_window().source == "first_period"
 
 
@@ -108,11 +117,11 @@ def test_training_data_is_there_at_once_and_little_is_said_until_a_day_was_seen(
     known = {"f0": data, "target": data}
     young = Life(data=known)
     assert verdicts(young.pass_windows(3, shift=0.5)) == ["ok", "ok", "ok"]
-    assert verdicts(young.pass_windows(3, shift=3.0)) == ["ok", "drift", "drift"]
+    assert verdicts(young.pass_windows(3, shift=3.0)) == ["ok", "ok", "drift"]
     life = Life(data=known)
     life.pass_windows(30)
     found = life.pass_windows(3, shift=0.6)
-    assert verdicts(found) == ["ok", "drift", "drift"]
+    assert verdicts(found) == ["ok", "ok", "drift"]
     assert "target" not in found[0].report.fields, "no request has a target"
 
 
@@ -120,7 +129,7 @@ def test_a_field_that_vanished_is_missing() -> None:
     life = Life(n_fields=2)
     life.pass_windows(30)
     life.n_fields = 1
-    told = life.pass_windows(2)[-1].report.fields["f1"]
+    told = life.pass_windows(3)[-1].report.fields["f1"]
     assert (told.verdict, told.explanation) == ("drift", "missing 0 % -> 100 %")
 
 
@@ -135,10 +144,40 @@ def test_fifty_unchanged_fields_stay_quiet_for_a_seasonal_week_and_half_a_sigma_
     quiet = life.pass_windows(7 * 6)
     assert "drift" not in verdicts(quiet)
     changed = life.pass_windows(3, shift=0.5)
-    assert verdicts(changed) == ["ok", "drift", "drift"]
+    assert verdicts(changed) == ["ok", "ok", "drift"]
     assert {name for name, told in changed[-1].report.fields.items() if told.verdict == "drift"} == {"f0"}
 
 
+def test_a_rhythm_that_training_data_cannot_know_is_evened_out_over_a_day() -> None:
+    data = Life(mean=rhythmic, rng=np.random.default_rng(8))
+    data.pass_windows(48)
+    life = Life(mean=rhythmic, data=pool(data.windows.values()))
+    quiet = life.pass_windows(5 * 24)
+    assert "drift" not in verdicts(quiet)
+    assert life.memory.rhythmic == {"f0"}
+    found = life.pass_windows(24, shift=0.5)
+    assert found[-1].report.verdict == "drift"
+    told = found[-1].report.fields["f0"]
+    assert told.explanation.endswith("of the values moved, over the last day")
+    assert told.n_current == 24 * 400
+
+
+def test_too_few_requests_for_an_hour_are_judged_over_a_day() -> None:
+    life = Life(n=12)
+    life.pass_windows(72)
+    assert "drift" not in verdicts(life.pass_windows(24))
+    found = life.pass_windows(24, shift=1.5)
+    assert found[-1].report.verdict == "drift"
+    assert found[-1].report.fields["f0"].n_current == 24 * 12
+
+
 def test_memory_survives_as_json() -> None:
-    memory = Memory("data", {}, frozenset({1.0}), {"f": {"values": Wobble(0.1, math.inf)}}, ("data", 1))
+    memory = Memory(
+        source="data",
+        standings={"f": Standing(True, 1)},
+        unclean_s=frozenset({1.0}),
+        wobbles={"f": {"values": Wobble(0.1, math.inf), "missing": Wobble(0.2, 23)}},
+        rhythmic=frozenset({"f"}),
+        learnt_of=("data", 1),
+    )
     assert Memory.from_json(memory.to_json()) == memory

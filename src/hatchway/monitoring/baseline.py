@@ -9,7 +9,7 @@ change that creeps in later is measured against what the revision began with.
 
 From the third day on a window is compared with those of the same time of day, an hour more or less, so that the rhythm
 of a day is no drift. Before, and against training data, which has no time of day, it is compared with all; the rhythm
-then counts as wobble, and hides changes smaller than itself.
+then counts as wobble, and hides changes smaller than itself, unless whole days are compared (`judging.py`).
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from hatchway.monitoring.wobble import NO_WOBBLE, Wobble, measure
 DAY_S = 86400
 PERIOD_S = 7 * DAY_S
 MIN_DAYS_BY_TIME = 3  # fewer, and the same hour of other days says too little of how days differ
+MIN_LEARNT = 10  # values of a window; what is chance in so few is known, and a day of such windows is judged as one
 NEAR_S = 3600  # an hour more or less: summer time, and people are no clocks
 
 Source = Literal["data", "first_period", "previous_revision"]
@@ -43,6 +44,7 @@ class Traffic:
     """The windows of one revision that are over and had requests.
 
     `load` reads windows, all their fields or the one that is named, one after the other: a week of 50 fields is 80 MB.
+    Those of the first week are to be kept for as long as the revision is watched: they are the baseline.
     """
 
     since_s: float  # from then on all requests of the API were this revision's
@@ -99,7 +101,7 @@ def learn(windows: Iterable[Window], name: str, rules: Rules, by_time: bool = Tr
     by_time = by_time and _has_days(starts, rules.window_s)
     times = {start % DAY_S for start in starts} if by_time else {None}
     wholes = {time: merged(sketches[start] for start in starts if _is_near(start, time)) for time in times}
-    judged = [start for start in starts if sketches[start].present >= rules.min_samples]
+    judged = [start for start in starts if sketches[start].present >= MIN_LEARNT]
     freedom = len(judged) - len(wholes)
     if freedom < 1:
         return {}

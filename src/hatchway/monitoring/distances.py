@@ -74,8 +74,8 @@ class Distance:
     @property
     def chance_square(self) -> float:
         """The mean square of `raw` if nothing changed."""
-        by_sampling = KOLMOGOROV_SQUARE if self.test == "ks" else self.freedom
-        return by_sampling / self.pairs + self.sketch_square
+        by_sampling = KOLMOGOROV_SQUARE / self.scale**2 if self.test == "ks" else self.freedom / self.pairs
+        return by_sampling + self.sketch_square
 
     def chance(self, length: float) -> float:
         """P of at least this length if nothing changed, and values were independent of each other."""

@@ -1,8 +1,12 @@
 """A verdict changes only when windows in a row agree. Pure.
 
-One odd window is an incident, a batch, a test of somebody; drift stays. So drift is called at the second window in a
-row that shows it, and called off at the second in a row that does not: a field at the edge does not flap. Windows
-with too few values say nothing and change nothing.
+One odd window is an incident, a batch, a test of somebody; drift stays. So drift is called at the third window in a row
+that shows it, and called off at the third in a row that does not: a field at the edge does not flap. Windows with too
+few values say nothing and change nothing.
+
+Three because of what was never seen: a kind of window that none of the 168 of a week was may still be one of 60 (the
+rule of three). Two of them in a row are then to be expected each month for one of 50 fields, three in a row hardly
+ever.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from hatchway.monitoring.drift import FieldVerdict, Report, overall
 
-CONFIRMING_WINDOWS = 2
+CONFIRMING_WINDOWS = 3
 
 
 @dataclass(frozen=True)
@@ -51,5 +55,5 @@ def _held(standing: Standing, field: FieldVerdict) -> FieldVerdict:
         why = "too few values since" if field.verdict == "too_few" else "not so in the last window"
         return replace(field, verdict="drift", explanation=f"{field.explanation} ({why})")
     if not standing.is_drifting and field.verdict == "drift":
-        return replace(field, verdict="ok", explanation=f"{field.explanation} (drift if the next window agrees)")
+        return replace(field, verdict="ok", explanation=f"{field.explanation} (drift if the next windows agree)")
     return field

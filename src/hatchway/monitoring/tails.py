@@ -64,8 +64,8 @@ def inverse(tail: Callable[[float], float], probability: float) -> float:
 
 def _incomplete_beta(x: float, a: float, b: float) -> float:
     """I_x(a, b), the regularised incomplete beta function."""
-    if x >= 1:
-        return 1.0
+    if x <= 0 or x >= 1:
+        return float(x > 0)
     front = a * math.log(x) + b * math.log1p(-x) + math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)
     if x < (a + 1) / (a + b + 2):
         return math.exp(front) * _beta_fraction(x, a, b) / a

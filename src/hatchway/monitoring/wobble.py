@@ -21,7 +21,7 @@ from functools import lru_cache
 from hatchway.monitoring import tails
 from hatchway.monitoring.distances import Distance
 
-_SPLITS = tuple(i / 8 for i in range(1, 8))
+_SPLITS = tuple(i / 16 for i in range(1, 16))
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,16 @@ ASSUMED_WOBBLE = Wobble(0.1)
 
 
 def measure(distances: Sequence[Distance], freedom: float) -> Wobble:
-    """From the distance of each window of an unchanged period to the others; there is at least one."""
+    """From the distance of each window of an unchanged period to the others; there is at least one.
+
+    The mean square tells of windows that all differ a little. A few that differ much, bursts of one client, hide in it:
+    so the largest counts too, as what Student's t reaches once in so many windows.
+    """
     excess = [found.raw**2 - found.chance_square for found in distances]
-    return Wobble(math.sqrt(max(0.0, sum(excess) / len(excess))), freedom)
+    usual = math.sqrt(max(0.0, sum(excess) / len(excess)))
+    once = 1 / max(2, len(distances))
+    largest = max(found.raw - math.sqrt(found.sketch_square) - _chance_length(found, once) for found in distances)
+    return Wobble(max(usual, largest / _student_inverse(freedom, once)), freedom)
 
 
 def probability(distance: Distance, length: float, wobble: Wobble) -> float:
@@ -63,7 +70,7 @@ def probability(distance: Distance, length: float, wobble: Wobble) -> float:
 
 
 def threshold(distance: Distance, wobble: Wobble, probability: float) -> float:
-    """The length from which on `probability` (the function) is surely below this one: both parts get half of it."""
+    """About the length from which on `probability` (the function) is below this one: both parts get half of it."""
     if not wobble.size:
         return _chance_length(distance, probability)
     return _chance_length(distance, probability / 2) + wobble.size * _student_inverse(wobble.freedom, probability / 2)
