@@ -17,7 +17,7 @@ import pytest
 
 from hatchway.control_api.operations import OPERATIONS
 
-from .memory_plane import MemoryPlane, a_line, an_api, served
+from .memory_plane import MemoryPlane, a_line, a_report, an_api, served
 
 SHA = hashlib.sha256(b"abc").hexdigest()
 
@@ -82,6 +82,16 @@ async def test_verbs_reach_the_plane_with_who_asks(http: httpx.AsyncClient, plan
     assert len(by) == 200
 
 
+async def test_a_report_is_of_the_window_that_is_asked_for(http: httpx.AsyncClient, plane: MemoryPlane) -> None:
+    plane.change(an_api())
+    assert (await http.get("/v1/apis/iris/monitoring")).json()["error"]["kind"] == "monitoring"
+    plane.report = a_report()
+    assert (await http.get("/v1/apis/iris/monitoring")).json()["window_s"] == 3600
+    assert (await http.get("/v1/apis/iris/monitoring?window=7d")).json()["window_s"] == 7 * 86400
+    wrong = await http.get("/v1/apis/iris/monitoring?window=soon")
+    assert (wrong.status_code, wrong.json()["error"]["message"]) == (400, "window=soon is not a time")
+
+
 @pytest.mark.parametrize("body", [{}, {"replicas": 1, "for_s": -1}, {"for_s": "1h"}, {"for_s": 1, "extra": 1}])
 async def test_a_wrong_scale_is_a_400(http: httpx.AsyncClient, plane: MemoryPlane, body: dict[str, Any]) -> None:
     plane.change(an_api())
@@ -94,6 +104,7 @@ async def test_a_wrong_scale_is_a_400(http: httpx.AsyncClient, plane: MemoryPlan
         ("GET", "/v1/apis/x"),
         ("GET", "/v1/apis/x/history"),
         ("GET", "/v1/apis/x/scaling"),
+        ("GET", "/v1/apis/x/monitoring"),
         ("POST", "/v1/apis/x/restart"),
         ("GET", "/v1/apis/x/watch"),
         ("GET", "/v1/apis/x/logs"),
