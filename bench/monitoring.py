@@ -1,7 +1,7 @@
 """What prediction monitoring costs: CPU of a request in the replica, and the monitor's process.
 
-replica   CPU per request of a replica alone, with and without, in one run: a payload of 20 numbers, one of 4, and
-          bytes that are not looked into
+sampler   CPU per request of what is added to it: taking the fields out, keeping them, packing them once a second
+replica   CPU per request of a replica alone, with and without, in one run; on a busy machine the difference drowns
 monitor   CPU share and memory of the monitor with 100 APIs of 10 fields at 5 requests/s each, and of an idle one
 
 scripts/bench monitoring
@@ -31,6 +31,8 @@ import stage
 
 from hatchway.contract import CONTROL_SAMPLES, SampleTerms
 from hatchway.monitoring.terms import Watched, to_json
+from hatchway.replica.sampling.look import Records
+from hatchway.replica.sampling.sampler import Sampler
 
 N_APIS = 100
 N_FIELDS = 10
@@ -38,6 +40,7 @@ RATE = 5  # requests a second of each API
 WARM_S = 75.0  # past the first minute: panes have been closed by then
 MEASURED_S = 60.0
 IDLE_S = 20.0
+N_SAMPLED = 20_000
 JSON = "application/json"
 
 HANDLER = "async def predict(payload):\n    return {'score': 0.5}\n"
@@ -50,12 +53,54 @@ PAYLOADS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=["replica", "monitor"], metavar="PART")
+    parser.add_argument("--only", nargs="+", choices=["sampler", "replica", "monitor"], metavar="PART")
     parser.add_argument("--repetitions", type=int, default=5, help="medians are shown (default 5)")
     arguments = parser.parse_args()
-    parts = {"replica": lambda: measure_replica(arguments.repetitions), "monitor": measure_monitor}
+    parts = {
+        "sampler": lambda: measure_sampler(arguments.repetitions),
+        "replica": lambda: measure_replica(arguments.repetitions),
+        "monitor": measure_monitor,
+    }
     for name in arguments.only or parts:
         stage.print_table(name, parts[name]())
+
+
+# --- sampler -------------------------------------------------------------------------------------------------
+class _Call:
+    """What a sampler is told of a request."""
+
+    request_id, body, came_at = "id", b"", 0.0
+
+    def __init__(self) -> None:
+        self.fields: dict[bytes, bytes] = {}
+        self.looks: Records = ()
+
+
+def measure_sampler(repetitions: int) -> stage.Samples:
+    """Payload in, {"score": 0.5} out. The sampler sends as often as it would to a monitor that keeps up."""
+    samples: stage.Samples = {}
+    for _ in range(repetitions):
+        for name, (body, content_type) in PAYLOADS.items():
+            payload = json.loads(body) if content_type == JSON else body
+            samples.setdefault(name, {}).setdefault("us", []).append(asyncio.run(_sample(payload)))
+    return samples
+
+
+async def _sample(payload: object) -> float:
+    sampler = Sampler()
+    sampler.open()
+    began = time.process_time()
+    for number in range(N_SAMPLED):
+        call = _Call()
+        is_sampled = sampler.takes()
+        if is_sampled:
+            call.looks = sampler.look(payload, "input")
+        if is_sampled:
+            call.looks += sampler.look({"score": 0.5}, "output")
+        sampler.keep(call, is_sampled=is_sampled)
+        if number % 400 == 0:
+            sampler._pack()
+    return (time.process_time() - began) / N_SAMPLED * 1e6
 
 
 # --- replica -------------------------------------------------------------------------------------------------
@@ -74,7 +119,7 @@ def measure_replica(repetitions: int) -> stage.Samples:
                     with listening(control, SampleTerms(enabled=is_on)):
                         overhead.run_client("saturate", replica, 0.3, 8, str(file), content_type)
                         before = replica.cpu_s()
-                        found = overhead.run_client("saturate", replica, 2.0, 8, str(file), content_type)
+                        found = overhead.run_client("saturate", replica, 1.0, 8, str(file), content_type)
                         cost_us = (replica.cpu_s() - before) / found["requests"] * 1e6
                     samples.setdefault(name, {}).setdefault("with, us" if is_on else "without, us", []).append(cost_us)
     for figures in samples.values():
@@ -159,8 +204,8 @@ async def _share(process: psutil.Process, seconds: float) -> float:
 async def _replica(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.readuntil(b"\r\n\r\n")
     writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-    await asyncio.sleep(random.random())
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, asyncio.CancelledError):
+        await asyncio.sleep(random.random())
         while not writer.is_closing():
             columns = {f"field_{n}": [random.gauss(0, 1) for _ in range(RATE)] for n in range(N_FIELDS - 1)}
             tables = {

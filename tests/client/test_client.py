@@ -10,7 +10,7 @@ import pytest
 from hatchway import AsyncClient, Client
 from hatchway.errors import EngineUnavailable, NotFound
 from hatchway.spec.status import ApiStatus, LogLine
-from tests.control_api.memory_plane import MemoryPlane, RunningPlane, a_line, an_api
+from tests.control_api.memory_plane import MemoryPlane, RunningPlane, a_line, a_report, an_api
 
 
 def test_results_are_typed(client: Client, running: RunningPlane) -> None:
@@ -26,6 +26,8 @@ def test_results_are_typed(client: Client, running: RunningPlane) -> None:
     assert client.scale("iris", for_s=0).scaled is None
     assert client.history("iris") == []
     assert client.scaling("iris") == []
+    running.plane.report = a_report()
+    assert client.monitoring("iris", window_s=1e6) == a_report(window_s=1e6)
     assert client.delete("iris").status == "deleting"
     assert client.prune() == {"blobs": 0}
     client.shut_down("handover", python="/x/python")
@@ -98,6 +100,8 @@ async def test_the_async_client_has_the_same_verbs(served_plane: tuple[MemoryPla
     assert (await client.scale("iris", 3, for_s=60)).scaled is not None
     assert await client.history("iris") == []
     assert await client.scaling("iris") == []
+    plane.report = a_report()
+    assert await client.monitoring("iris") == a_report()
     assert all("@" in by for by in plane.asked_by)
 
 

@@ -18,7 +18,7 @@ from hatchway.errors import Conflict, MonitoringError, NotFound, UsageError
 from hatchway.spec.alerts import AlertStatus, AlertTest
 from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.logs import LogQuery
-from hatchway.spec.monitoring import ApiVerdict, MonitoringReport
+from hatchway.spec.monitoring import ApiVerdict, BaselineReport, MonitoringReport
 from hatchway.spec.requests import ScaleRequest
 from hatchway.spec.status import (
     Address,
@@ -65,6 +65,12 @@ def an_api(name: str = "iris", **fields: Any) -> ApiStatus:
 
 def a_line(message: str, replica: str = "iris-1", time: str = "2026-01-01T00:00:00.000Z") -> LogLine:
     return LogLine(replica=replica, revision="r1", time=time, level="INFO", stream="stdout", message=message)
+
+
+def a_report(**fields: Any) -> MonitoringReport:
+    defaults: dict[str, Any] = {"api": "iris", "revision": "r1", "window_s": 3600, "seen": 0, "sampled": 0}
+    defaults |= {"baseline": BaselineReport(), "verdict": "no_baseline", "fields": ()}
+    return MonitoringReport.model_validate({**defaults, **fields})
 
 
 class MemoryPlane:

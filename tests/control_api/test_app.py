@@ -17,7 +17,7 @@ import pytest
 
 from hatchway.control_api.operations import OPERATIONS
 
-from .memory_plane import MemoryPlane, a_line, an_api, served
+from .memory_plane import MemoryPlane, a_line, a_report, an_api, served
 
 SHA = hashlib.sha256(b"abc").hexdigest()
 
@@ -95,6 +95,16 @@ async def test_timelines_are_told_by_api(http: httpx.AsyncClient) -> None:
     assert (await http.get("/v1/timelines")).json()["iris"]["requests_per_s"] == [1.5]
 
 
+async def test_a_report_is_of_the_window_that_is_asked_for(http: httpx.AsyncClient, plane: MemoryPlane) -> None:
+    plane.change(an_api())
+    assert (await http.get("/v1/apis/iris/monitoring")).json()["error"]["kind"] == "monitoring"
+    plane.report = a_report()
+    assert (await http.get("/v1/apis/iris/monitoring")).json()["window_s"] == 3600
+    assert (await http.get("/v1/apis/iris/monitoring?window=7d")).json()["window_s"] == 7 * 86400
+    wrong = await http.get("/v1/apis/iris/monitoring?window=soon")
+    assert (wrong.status_code, wrong.json()["error"]["message"]) == (400, "window=soon is not an age")
+
+
 @pytest.mark.parametrize("body", [{}, {"replicas": 1, "for_s": -1}, {"for_s": "1h"}, {"for_s": 1, "extra": 1}])
 async def test_a_wrong_scale_is_a_400(http: httpx.AsyncClient, plane: MemoryPlane, body: dict[str, Any]) -> None:
     plane.change(an_api())
@@ -108,6 +118,7 @@ async def test_a_wrong_scale_is_a_400(http: httpx.AsyncClient, plane: MemoryPlan
         ("GET", "/v1/apis/x/history"),
         ("GET", "/v1/apis/x/scaling"),
         ("GET", "/v1/apis/x/timeline"),
+        ("GET", "/v1/apis/x/monitoring"),
         ("POST", "/v1/apis/x/restart"),
         ("GET", "/v1/apis/x/watch"),
         ("GET", "/v1/apis/x/logs"),

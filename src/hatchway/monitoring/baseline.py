@@ -44,6 +44,7 @@ class Traffic:
     """The windows of one revision that are over and had requests.
 
     `load` reads windows, all their fields or the one that is named, one after the other: a week of 50 fields is 80 MB.
+    Those of the first week are to be kept for as long as the revision is watched: they are the baseline.
     """
 
     since_s: float  # from then on all requests of the API were this revision's

@@ -75,7 +75,7 @@ class Judges:
     def judge(self, api: str, watched: Watched, start_s: int) -> Judgement:
         """One hour, later than those that were judged before."""
         judged = self._store.judged(api, watched.revision)
-        memory = Memory() if judged is None else Memory.from_json(judged.memory)
+        memory = Memory() if judged is None else _read_memory(judged.memory)
         window = next(iter(self._load(api, watched.revision, [start_s], None)))
         found = judging.look(memory, window, self._known(api, watched), self._rules)
         judgement = Judgement(
@@ -125,6 +125,15 @@ class Judges:
             pane = self._store.load(Key(api, revision, HOUR_S, int(start_s)), name)
             if pane is not None:
                 yield Window(float(start_s), pane.fields)
+
+
+def _read_memory(text: str) -> Memory:
+    """What another version wrote may lack something: then it is learnt anew."""
+    try:
+        return Memory.from_json(text)
+    except (ValueError, KeyError, TypeError) as exc:
+        log.warning("what was learnt is learnt anew: %s", exc)
+        return Memory()
 
 
 def _to_drift(field: FieldVerdict) -> FieldDrift:

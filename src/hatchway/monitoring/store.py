@@ -26,7 +26,7 @@ MINUTE_S = 60
 HOUR_S = 3600
 MINUTES_KEPT_S = 3 * 3600
 HOURS_KEPT_S = 30 * 86400
-FIRST_PERIOD_S = 7 * 86400
+FIRST_PERIOD_S = 8 * 86400  # baseline.PERIOD_S, which begins with the first hour that is one revision's alone
 MAX_BYTES = 512 * 1024 * 1024
 VERSION = 1
 
@@ -206,7 +206,7 @@ class PaneStore:
     def roll_up(self, now_s: float, watched: Collection[tuple[str, str]] = ()) -> None:
         """Merge the minutes of hours that are over, drop what is too old, and the oldest while there is too much.
 
-        The first week of the revisions that are `watched` (API, revision) stays: later weeks are compared with it.
+        The first days of the revisions that are `watched` (API, revision) stays: later weeks are compared with it.
         """
         done = int(now_s) - int(now_s) % HOUR_S
         rows = self._db.execute(

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 ANSWER_S = 30.0
 SETTLE_S = 0.2  # changes come in crowds: they are looked at together
 RETRY_S = 1.0
+AGAIN_S = 10.0
 _LONGEST_ANSWER_BYTES = 64 * 1024 * 1024
 _VERDICTS = TypeAdapter(dict[str, ApiVerdict])
 
@@ -74,25 +75,18 @@ class Watch:
             await self._may_have_changed.wait()
             await asyncio.sleep(SETTLE_S)
             self._may_have_changed.clear()
-            watched = self._watched()
-            text = to_json(watched)
-            if text != self._written:
-                try:
+            try:
+                watched = self._watched()
+                text = to_json(watched)
+                if text != self._written:
                     replace_text(terms_file, text)
-                except OSError as exc:
-                    log.error("cannot write %s: %s", terms_file, exc.strerror)  # noqa: TRY400 (the message says it)
-                    continue
-                self._written = text
-            if not self._is_running.is_set() and any(one.terms.enabled for one in watched.values()):
-                await self._start()
-
-    async def _start(self) -> None:
-        try:
-            await self._process.start()
-        except HatchwayError as exc:
-            log.error("%s", exc.message)  # noqa: TRY400 (the message holds the end of the log)
-        else:
-            self._is_running.set()
+                    self._written = text
+                if not self._is_running.is_set() and any(one.terms.enabled for one in watched.values()):
+                    await self._process.start()
+                    self._is_running.set()
+            except (HatchwayError, OSError) as exc:  # nothing that APIs cannot do without
+                log.error("monitoring: %s", exc)  # noqa: TRY400 (the message says it all)
+                asyncio.get_running_loop().call_later(AGAIN_S, self.look)
 
     async def _keep(self) -> None:
         await self._is_running.wait()

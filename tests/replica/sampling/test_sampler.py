@@ -6,6 +6,8 @@ import json
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from hatchway.contract import SampleTerms
@@ -191,6 +193,13 @@ async def test_a_value_that_cannot_be_looked_at_harms_nobody(bench: Bench) -> No
     bench.request(Hostile(a=1))
     frame = await (await bench.listen()).frame()
     assert (frame["seen"], frame["failed"]) == (1, 1)
+
+
+async def test_tables_are_looked_at_now_and_then_and_arrays_each_time(bench: Bench) -> None:
+    for _ in range(5):
+        bench.request(np.array([1.0]), pd.DataFrame({"a": [1]}))
+    tables = (await (await bench.listen()).frame())["tables"]
+    assert (tables["input"]["count"], tables["output"]["count"]) == (5, 1)
 
 
 async def test_the_log_tells_of_each_request_without_what_is_redacted(bench: Bench) -> None:

@@ -27,10 +27,11 @@ FLUSH_VALUES = 8_192  # that are sent before the second is over: packing them ho
 MAX_VALUES = 65_536  # that are kept for a listener that is slow or away
 MAX_LOG_BYTES = 8 * 1024 * 1024  # of payloads and answers that are kept for the log
 MAX_LOGGED_BYTES = 256 * 1024  # of one payload or answer; larger ones are told by their size
-SHORTEST_COSTLY_GAP_S = 0.05  # tables, arrays and images are looked at so often at most
+SHORTEST_COSTLY_GAP_S = 0.05  # tables and images are looked at so often at most
 LAST_FLUSH_S = 1.0  # a replica that stops waits so long for its last samples to be read
 
 _CHEAP = frozenset({dict, list, str, int, float, bool, type(None), bytes, tuple})
+_COSTLY_MODULES = frozenset({"PIL", "pandas", "torch"})
 _COST_OF_SHAPE = 16  # values that the names of a record take the place of
 
 
@@ -72,7 +73,7 @@ class Sampler:
         self._log: list[dict[str, Any]] = []
         self._log_bytes = 0
         self._log_dropped = 0
-        self._costly_at = 0.0
+        self._costly_at: dict[str, float] = {}  # where -> when a table or an image was looked at
         self._due = asyncio.Event()
         self._sent = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -86,17 +87,19 @@ class Sampler:
     def look(self, value: Any, where: str) -> Records:
         """The fields of a payload, before the handler can change it, or of its result. From any thread."""
         try:
-            if type(value) in _CHEAP or self._may_be_costly():
+            if type(value) in _CHEAP or self._may_cost(value, where):
                 return look(value, where)
         except Exception:  # noqa: BLE001 (objects of the user's may raise anything; the request is not to suffer)
             self._failed += 1
         return ()
 
-    def _may_be_costly(self) -> bool:
+    def _may_cost(self, value: Any, where: str) -> bool:
+        if type(value).__module__.partition(".")[0] not in _COSTLY_MODULES:
+            return True
         now = time.monotonic()
-        if now - self._costly_at < SHORTEST_COSTLY_GAP_S:
+        if now - self._costly_at.get(where, 0.0) < SHORTEST_COSTLY_GAP_S:
             return False
-        self._costly_at = now
+        self._costly_at[where] = now
         return True
 
     # --- in the loop -------------------------------------------------------------------------------------
