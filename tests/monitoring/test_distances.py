@@ -103,6 +103,26 @@ def test_a_choice_that_becomes_a_quantity_is_compared_as_numbers() -> None:
     assert found.effect == pytest.approx(0.97)
 
 
+def test_a_choice_of_which_few_values_were_seen_is_still_a_choice() -> None:
+    """41 texts, one of them twice: alone they might be ids."""
+    values = [f"v{i % 40}" for i in range(600)]
+    found = distance([*values[:40], "v1"], values)
+    assert (found.test, found.effect < 0.2) == ("chi2", True)
+
+
+def test_a_choice_that_became_ids_changed() -> None:
+    found = distance([f"id {i}" for i in range(300)], ["a", "b"] * 200)
+    assert found.test == "chi2"
+    assert found.effect > 0.9
+
+
+def test_texts_that_were_not_kept_are_compared_by_length() -> None:
+    kept = sketch(["a", "bb"] * 100)
+    found = between("values", FieldSketch.from_bytes(kept.to_bytes(with_texts=False)), kept)
+    assert found is not None
+    assert (found.test, found.effect) == ("ks", 0)
+
+
 def test_texts_are_compared_by_length() -> None:
     found = distance([f"{i:050}" for i in range(100)], [f"{i:030}" for i in range(100)])
     assert (found.test, found.effect) == ("ks", 1)

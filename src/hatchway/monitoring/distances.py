@@ -140,7 +140,7 @@ def of_counts(current: Mapping[str, int], baseline: Mapping[str, int], slack: fl
 
 def _of_values(current: FieldSketch, baseline: FieldSketch) -> Distance | None:
     """By the kind of the baseline. A choice whose values can no longer be counted is compared as numbers or lengths."""
-    ours, theirs = current.categories, baseline.categories
+    ours, theirs = current.counts(), baseline.categories
     if baseline.kind in ("categorical", "boolean") and ours is not None and theirs is not None:
         return of_counts(_counted(ours), _counted(theirs), ours.error / ours.total + theirs.error / theirs.total)
     if current.numeric is not None and baseline.numeric is not None:

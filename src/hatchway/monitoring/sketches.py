@@ -271,8 +271,12 @@ class FieldSketch:
     @property
     def categories(self) -> Categories | None:
         """How often each boolean, number and string occurs, if numbers are few and strings come again; else None."""
+        return None if self.texts is not None and not self.texts.is_choice else self.counts()
+
+    def counts(self) -> Categories | None:
+        """The same also for strings that hardly come again; None if numbers are many, or no string was kept."""
         numbers = self.numeric.few if self.numeric is not None else {}
-        if numbers is None or (self.texts is not None and not self.texts.is_choice):
+        if numbers is None or (self.texts is not None and self.texts.frequent.is_empty()):
             return None
         counts = {_as_json(value): count for value, count in numbers.items()}
         booleans = self.types.get("boolean", 0)
@@ -283,7 +287,7 @@ class FieldSketch:
             counts |= {json.dumps(text, ensure_ascii=False): low for text, _, low, _ in found if low}
             error = max((high - low for _, _, low, high in found), default=0)
             total += self.texts.lengths.count
-        return Categories(counts, total, error) if counts else None
+        return Categories(counts, total, error) if total else None
 
     def update(self, column: Column, absent: int = 0) -> None:
         """With one more value of this field for each record of some time, in any order.
