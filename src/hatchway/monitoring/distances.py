@@ -111,7 +111,7 @@ def of_numbers(current: Numbers, baseline: Numbers) -> Distance | None:
         return None
     ours, our_shares = current.points()
     theirs, their_shares = baseline.points()
-    points = np.union1d(ours, theirs)
+    points = np.concatenate([ours, theirs])
     gaps = _shares_at(points, ours, our_shares) - _shares_at(points, theirs, their_shares)
     error_square = current.rank_error**2 + baseline.rank_error**2
     raw = float(np.abs(gaps).max())
