@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +13,7 @@ from urllib.parse import quote
 import pytest
 
 from hatchway.contract import CONTROL_REQUESTS, FoundRequests, RequestRecord
-from hatchway.replica.records import KEPT, Record, Records, as_live, to_record
+from hatchway.replica.records import KEPT, KEPT_FOR_S, Record, Records, as_live, to_record
 from tests.replica.running import Running, a_replica
 
 HANDLER = """
@@ -108,6 +109,23 @@ def test_fast_ones_push_each_other_out_but_not_what_went_wrong() -> None:
     assert records.find("q0", ()).requests == []
     assert len(records.find("bad", ()).requests) == 1
     assert records.find("q1", ()).since is not None
+
+
+def test_none_is_pushed_out_before_its_time() -> None:
+    records = Records()
+    assert records.open_at == 0.0
+    for second in range(KEPT + 1):
+        records.keep(("q", *RECORD[1:3], float(second), *RECORD[4:]))
+    assert records.open_at == 1 + KEPT_FOR_S
+
+
+def test_what_was_passed_over_is_not_said_to_be_known() -> None:
+    records = Records()
+    records.keep(RECORD)
+    records.skipped_at = time.monotonic() - 5
+    since = records.find("q", ()).since
+    assert since is not None
+    assert 4 < time.time() - since < 60
 
 
 def test_while_all_are_there_nothing_is_said_of_a_limit() -> None:

@@ -136,15 +136,16 @@ class _Call:
             await self._wait_in_queue()
         if not await self._admitted:
             await self._turn_away()
-            self._keep()
+            self._keep(time.monotonic())
             return
         try:
             await self._run()
         finally:
             guard.counts.requests += self.answered
             guard.counts.errors += self._failed
-            self._keep()
-            guard.gate.leave(self)
+            now = time.monotonic()
+            self._keep(now)
+            guard.gate.leave(self, now)
             guard.slots.release()
 
     # --- the job ---------------------------------------------------------------------------------------------
@@ -162,13 +163,13 @@ class _Call:
         if not self._admitted.done():
             self._admitted.set_result(False)
 
-    def record(self) -> Record:
+    def record(self, now: float) -> Record:
         """What became of it, or what is so far."""
         return (
             self.request_id,
             self._came_at,
             self.started_at,
-            time.monotonic(),
+            now,
             self._status,
             self._sent_bytes,
             0,
@@ -180,14 +181,16 @@ class _Call:
             self.trace,
         )
 
-    def _keep(self) -> None:
-        record = self.record()
-        if self._outcome != "answered" or self._status >= 500 or record[3] - self._came_at >= SLOW_S:
-            self._guard.records.keep_notable(record)
+    def _keep(self, now: float) -> None:
+        records = self._guard.records
+        if self._outcome != "answered" or self._status >= 500 or now - self._came_at >= SLOW_S:
+            records.keep_notable(self.record(now))
+        elif now >= records.open_at:
+            records.keep(self.record(now))
         else:
-            self._guard.records.keep(record)
+            records.skipped_at = now
         if self.trace is not None and self._guard.tracer is not None:
-            self._guard.tracer.end(record)
+            self._guard.tracer.end(self.record(now))
 
     def _say(self, level: str, message: str) -> None:
         trace_id = None if self.trace is None else self.trace.trace_id

@@ -176,8 +176,9 @@ class Call(Exchange):
             self.refuse()
 
     def client_left(self) -> None:
+        self.outcome = "client_left"
         if self._app.gate.withdraw(self):
-            self._keep()
+            self._keep(time.monotonic())
         else:
             self._stop()
 
@@ -206,7 +207,7 @@ class Call(Exchange):
         self.answer_error(status, kind, message)
         if not is_running:
             self._app.counts.requests += 1
-            self._keep()
+            self._keep(time.monotonic())
         else:
             self._stop()
 
@@ -219,19 +220,17 @@ class Call(Exchange):
 
     def refuse(self) -> None:
         self._app.counts.refused += 1
-        wait_s = self._app.gate.admission.retry_after_s(time.monotonic())
+        now = time.monotonic()
         self.outcome = "refused"
-        self.answer_error(*OVERLOADED, overload_headers(self.fields, wait_s))
-        self._keep()
+        self.answer_error(*OVERLOADED, overload_headers(self.fields, self._app.gate.admission.retry_after_s(now)))
+        self._keep(now)
 
     def stack(self) -> str:
         return self.batch.stack() if self.batch is not None else stack_of(self._task, self.thread_id)
 
-    def record(self) -> Record:
+    def record(self, now: float) -> Record:
         """What became of it, or what is so far."""
-        now = time.monotonic()
-        if self.gone:
-            self.outcome = "client_left"
+        target, batch, fields = self.target, self.batch, self.fields
         return (
             self.request_id,
             self.came_at,
@@ -239,23 +238,25 @@ class Call(Exchange):
             now,
             self.status,
             self.sent_bytes,
-            0 if self.batch is None else self.batch.size,
+            0 if batch is None else batch.size,
             self.outcome,
             self.method,
-            self.target[:PATH_BYTES],
-            self.fields.get(_ATTEMPT),
-            self.fields.get(_HELD),
+            target if len(target) <= PATH_BYTES else target[:PATH_BYTES],
+            fields.get(_ATTEMPT),
+            fields.get(_HELD),
             self.trace,
         )
 
-    def _keep(self) -> None:
-        record = self.record()
-        if self.outcome != "answered" or self.status >= 500 or record[3] - self.came_at >= SLOW_S:
-            self._app.records.keep_notable(record)
+    def _keep(self, now: float) -> None:
+        records = self._app.records
+        if self.outcome != "answered" or self.status >= 500 or now - self.came_at >= SLOW_S:
+            records.keep_notable(self.record(now))
+        elif now >= records.open_at:
+            records.keep(self.record(now))
         else:
-            self._app.records.keep(record)
+            records.skipped_at = now
         if self.trace is not None and self._app.tracer is not None:
-            self._app.tracer.end(record)
+            self._app.tracer.end(self.record(now))
 
     # --- in a worker thread ------------------------------------------------------------------------------
     def execute(self) -> None:
@@ -375,19 +376,21 @@ class Call(Exchange):
             else:
                 self.give()
         finally:
-            self._count()
-            self._app.gate.leave(self)
+            now = time.monotonic()
+            self._count(now)
+            self._app.gate.leave(self, now)
 
     async def _run_in_loop(self) -> None:
         failure = await self._answer()
         self._task = None
         if failure is not None:
             self._fail(failure)
-        self._count()
+        now = time.monotonic()
+        self._count(now)
         if self._follow_up is None:
-            self._leave_slot()
+            self._leave_slot(now)
         else:
-            self._leave_follow_up(self._leave_slot)
+            self._leave_follow_up(lambda: self._leave_slot(time.monotonic()))
 
     async def _answer(self, arguments: dict[str, Any] | None = None) -> BaseException | None:
         """What went wrong, if anything did."""
@@ -511,14 +514,14 @@ class Call(Exchange):
         """A line of our own in the log, under this request's ids."""
         self._app.log.say(level, message, self.request_id, None if self.trace is None else self.trace.trace_id)
 
-    def _count(self) -> None:
+    def _count(self, now: float) -> None:
         self._app.counts.requests += self.answered
         self._app.counts.errors += self.failed
-        self._keep()
+        self._keep(now)
         self._app.sampler.keep(self, is_sampled=self.is_sampled)
 
-    def _leave_slot(self) -> None:
-        self._app.gate.leave(self)
+    def _leave_slot(self, now: float) -> None:
+        self._app.gate.leave(self, now)
         self._app.slots.release()
 
     def _leave_follow_up(self, on_start: Callable[[], None]) -> None:

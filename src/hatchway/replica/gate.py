@@ -46,7 +46,7 @@ class Job(Protocol):
         """Where it is now, as a traceback."""
         ...
 
-    def record(self) -> Record:
+    def record(self, now: float) -> Record:
         """What became of it, or what is so far."""
         ...
 
@@ -85,7 +85,8 @@ class Gate:
 
     def live(self, request_id: str) -> list[Record]:
         """Those of this id that wait or run now."""
-        return [as_live(job.record()) for job in self._live if job.request_id == request_id]
+        now = time.monotonic()
+        return [as_live(job.record(now)) for job in self._live if job.request_id == request_id]
 
     def enter(self, job: Job, now: float) -> bool:
         """It will be run or told why not; or False: there is no room for it."""
@@ -115,12 +116,12 @@ class Gate:
                 jobs.append(job)
         return jobs
 
-    def leave(self, job: Job) -> None:
-        """The job is over."""
+    def leave(self, job: Job, now: float) -> None:
+        """The job is over. `now`: its end, which whoever ran it has looked up anyway."""
         self._live.discard(job)
         self._overdue.pop(job, None)
         self.stuck.discard(job)
-        self.admission.release(time.monotonic())
+        self.admission.release(now)
         if self.is_idle:
             self._idle.set()
         elif self.batching.max_wait_s:

@@ -1,8 +1,9 @@
 """What became of the last requests of this replica, for whoever asks by their id.
 
-A request that is over leaves one tuple, made in a third of a microsecond; everything else happens when somebody asks.
-Those that failed, were refused, lost their client or were slow are kept apart, so that the fast ones do not push
-them out. Of all that goes on when the replica dies the gateway's journal tells.
+A request that is over leaves one tuple; everything else happens when somebody asks. Those that failed, were refused,
+lost their client or were slow are kept apart, so that the fast ones do not push them out. Under load, when the fast
+ones would push each other out before anybody could ask, most are passed over: so the making and forgetting of tuples
+costs most where there is time for it. Of all that goes on when the replica dies the gateway's journal tells.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 from hatchway.contract import MAX_REQUEST_ID_CHARS, FoundRequests, RequestRecord
 
 KEPT = 2048  # about 1 MB
+KEPT_FOR_S = 10.0  # at least: so up to 204 requests a second are all kept
 KEPT_NOTABLE = 1024
 SLOW_S = 1.0
 PATH_BYTES = 200
@@ -25,20 +27,33 @@ Record = tuple[str, float, float, float, int, int, int, str, str, bytes, bytes |
 
 
 class Records:
-    """Bounded. `keep` and `keep_notable` take a Record of a request that is over."""
+    """Bounded. A request that is over is kept by `keep_notable`, or from `open_at` on by `keep`; if it came too early
+    for that, `skipped_at` says so. Moments are of time.monotonic().
+    """
 
     def __init__(self) -> None:
         self._recent: deque[Record] = deque(maxlen=KEPT)
         self._notable: deque[Record] = deque(maxlen=KEPT_NOTABLE)
-        self.keep: Callable[[Record], None] = self._recent.append
         self.keep_notable: Callable[[Record], None] = self._notable.append
+        self.open_at = 0.0
+        self.skipped_at = 0.0
+
+    def keep(self, record: Record) -> None:
+        """One that was fast and fine. It waits for the oldest to have its time, once there is no more room."""
+        self._recent.append(record)
+        if len(self._recent) == KEPT:
+            self.open_at = self._recent[0][3] + KEPT_FOR_S
 
     def find(self, request_id: str, live: Iterable[Record]) -> FoundRequests:
         """Those of this id, the oldest first; `live` are what is not over yet."""
         offset_s = time.time() - time.monotonic()
-        recent = [one for one in [*self._notable, *self._recent, *live] if one[0] == request_id]
-        since = self._recent[0][3] + offset_s if len(self._recent) == KEPT else None
-        return FoundRequests([to_record(one, offset_s) for one in sorted(recent, key=lambda one: one[1])], since)
+        found = [one for one in [*self._notable, *self._recent, *live] if one[0] == request_id]
+        oldest = self._recent[0][3] if len(self._recent) == KEPT else 0.0
+        since = max(oldest, self.skipped_at)
+        return FoundRequests(
+            [to_record(one, offset_s) for one in sorted(found, key=lambda one: one[1])],
+            since + offset_s if since else None,
+        )
 
 
 def as_live(record: Record) -> Record:

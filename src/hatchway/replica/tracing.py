@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from secrets import token_hex
 from typing import Any
 
+import orjson
+
 from hatchway.contract import (
     HEADER_TRACE_PARENT,
     HEADER_TRACE_STATE,
@@ -96,26 +98,17 @@ class Tracer:
         self._log = log
         self._dropped = metrics.add("hatchway_spans_dropped", Counter())
         self._n_told = 0  # of those that were dropped, how many the engine knows of
-        self._waiting: deque[TracedRequest] = deque()
+        self._waiting: deque[Record] = deque()
         self._task: asyncio.Task[None] | None = None
 
     def end(self, record: Record) -> None:
         """The request of this record is over; `record` ends with its Trace."""
-        trace: Trace = record[-1]
         if len(self._waiting) >= MAX_WAITING:
             if not self._dropped.value:
                 self._log.say("WARNING", "the engine takes no spans: those of new requests are dropped")
             self._dropped.add()
             return
-        self._waiting.append(
-            TracedRequest(
-                parent_id=trace.parent_id,
-                request_span_id=trace.request_span_id,
-                handler_span_id=trace.handler_span_id,
-                state=trace.state,
-                record=to_record(record, time.time() - time.monotonic()),
-            )
-        )
+        self._waiting.append(record)
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._send_later(), name="traces")
 
@@ -135,12 +128,13 @@ class Tracer:
 
     async def _send(self) -> bool:
         """Whether all that waited then was taken."""
-        requests, dropped = list(self._waiting), int(self._dropped.value)
+        offset_s = time.time() - time.monotonic()
+        requests, dropped = [_traced(record, offset_s) for record in self._waiting], int(self._dropped.value)
         launch = self._launch
         report = TraceReport(launch.api, launch.revision, launch.replica_id, requests, dropped - self._n_told)
         try:
             async with asyncio.timeout(SEND_TIMEOUT_S):
-                is_taken = await _post(self._socket_path, report.to_json().encode())
+                is_taken = await _post(self._socket_path, orjson.dumps(report))
         except (OSError, EOFError, ValueError):  # TimeoutError is an OSError
             return False
         if is_taken:
@@ -148,6 +142,17 @@ class Tracer:
             for _ in requests:
                 self._waiting.popleft()
         return is_taken and not self._waiting
+
+
+def _traced(record: Record, offset_s: float) -> TracedRequest:
+    trace: Trace = record[-1]
+    return TracedRequest(
+        parent_id=trace.parent_id,
+        request_span_id=trace.request_span_id,
+        handler_span_id=trace.handler_span_id,
+        state=trace.state,
+        record=to_record(record, offset_s),
+    )
 
 
 async def _post(socket_path: str, body: bytes) -> bool:
