@@ -28,7 +28,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, QuantileRegressor, Ridge
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import GridSearchCV
-from sklearn.multioutput import MultiOutputClassifier
+from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
@@ -190,6 +190,17 @@ def written_and_read(model: Any, path: Path, how: str) -> Any:
         return skops.io.load(path, trusted=skops.io.get_untrusted_types(file=path))
     joblib.dump(model, path, compress=3 if how == "packed" else 0)
     return joblib.load(path)
+
+
+def test_a_chain_of_classifiers_says_both_shares_of_each_output(tmp_path: Path) -> None:
+    model = ClassifierChain(LogisticRegression()).fit(X, np.c_[Y > 2, Y > 3])
+    joblib.dump(model, tmp_path / "m")
+    with served(tmp_path / "m") as api:
+        answers = api.predict(X[:3].tolist())
+    assert [[each["prediction"] for each in answer] for answer in answers] == model.predict(X[:3]).tolist()
+    shares = [[each["probabilities"]["True"] for each in answer] for answer in answers]
+    assert np.allclose(shares, model.predict_proba(X[:3]))
+    assert all(sum(each["probabilities"].values()) == pytest.approx(1) for answer in answers for each in answer)
 
 
 def test_the_schema_names_features_and_labels(tmp_path: Path) -> None:
