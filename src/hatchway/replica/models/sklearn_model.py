@@ -104,7 +104,8 @@ def _records_of(estimator: Any, names: Sequence[str]) -> Records:
 
 def _kinds(first: Any, names: Sequence[Any]) -> dict[int, Column]:
     """Place -> column, where the first step says more than that it is a number."""
-    parts = _get(first, "transformers_", None)
+    # Gradient boosting that was trained on category columns has its encoder within.
+    parts = _get(first, "transformers_", None) or _get(_get(first, "_preprocessor", None), "transformers_", None)
     if parts is None:
         parts = [("", first, list(range(len(names))))]
     found: dict[int, Column] = {}
