@@ -84,6 +84,19 @@ CONTENTS = {
         + text(b"tofile")
         + b"asb."
     ),
+    "a partial of another function": (
+        START + b"cfunctools\npartial\ncsklearn.linear_model._logistic\nLogisticRegression\n\x85R."
+    ),
+    "a partial that becomes one of another function": (
+        START + b"cfunctools\npartial\ncsklearn.utils.validation\ncheck_array\n\x85R" + b"(cnumpy\nndarray\n)}NtbN0."
+    ),
+    "an array that lies wherever an attribute says": (
+        START + MODEL + b"}" + text(b"__array_interface__") + b"}sbq\x010cnumpy\nravel\nh\x01\x85R."
+    ),
+    "a number that is one": START + b"cnumpy\nfloat64\n" + MODEL + b"\x85R.",
+    "entries of an array": (
+        START + b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85" + latin(b"b") + b"\x87RK\x00K\x01s."
+    ),
     "a second state": START + MODEL + b"}b}" + text(b"a") + b"K\x01sb.",
 }
 

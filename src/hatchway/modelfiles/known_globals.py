@@ -2,7 +2,7 @@
 
 `is_known` is asked by the scanner, before anything is loaded, and by the replica's unpickler at every name. A name is
 in the table when calling it with any arguments runs nothing that the arguments choose: no code, no import, no file, no
-attribute by name. So not builtins.getattr, functools.partial, operator.attrgetter (attributes by name), numpy.load,
+attribute by name. So not builtins.getattr, operator.attrgetter (attributes by name), numpy.load,
 numpy.memmap (files), numpy's _ufunc_reconstruct (imports), scipy.stats distributions (they compile text they hold).
 """
 
@@ -26,6 +26,7 @@ _TABLE = {
     "collections": "Counter OrderedDict defaultdict deque",
     "copyreg": "_reconstructor",
     "_codecs": "encode",  # with "latin1" only, see `may_call`
+    "functools": "partial",  # of check_array only, see `may_call`
     "datetime": "date datetime time timedelta timezone",
     "decimal": "Decimal",
     "fractions": "Fraction",
@@ -44,6 +45,7 @@ _TABLE = {
     "numpy.random._generator": "Generator",
     "numpy.random.mtrand": "RandomState",
     "scipy._lib.array_api_compat.numpy._aliases": "asarray",
+    "sklearn.utils.validation": "check_array",
     "scipy.sparse._bsr": "bsr_array bsr_matrix",
     "scipy.sparse._coo": "coo_array coo_matrix",
     "scipy.sparse._csc": "csc_array csc_matrix",
@@ -121,10 +123,18 @@ def may_call(module: str, name: str, arguments: object) -> bool:
     """Whether a known name may be called with these arguments (constants as themselves, all else as any object)."""
     if (module, name) == ("_codecs", "encode"):  # other encodings import modules
         return isinstance(arguments, tuple) and len(arguments) == 2 and arguments[1] == "latin1"
+    if (module, name) == ("functools", "partial"):  # in scikit-learn's gradient boosting of category columns
+        return arguments == (("sklearn.utils.validation", "check_array"),)
     if (module, name) in _BOOSTERS:  # model_file is a file to read; pickles give their content as a state
         return arguments == ()
-    # Its buffer may hold pointers. Honest arrays come from `_reconstruct`, `_frombuffer` and joblib's wrapper.
-    return (module, name) != ("numpy", "ndarray")
+    return (module, name) not in _NAMED_ONLY
 
 
+# Models hold them to call them later, and pickles have no reason to call them: given an object that says it was an
+# array (`__array_interface__`), they read, or write, whatever memory it names. An ndarray's own buffer may hold
+# pointers; honest arrays come from `_reconstruct`, `_frombuffer` and joblib's wrapper, numbers from `scalar`.
+_NAMED_ONLY = frozenset(("numpy", name) for name in f"ndarray {_NUMPY_TYPES} {_NUMPY_FUNCTIONS}".split()) | {
+    ("scipy._lib.array_api_compat.numpy._aliases", "asarray"),
+    ("sklearn.utils.validation", "check_array"),
+}
 _BOOSTERS = frozenset({("xgboost.core", "Booster"), ("lightgbm.basic", "Booster")})

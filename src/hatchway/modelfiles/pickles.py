@@ -66,10 +66,18 @@ class Items(list[Any]):
 
 UNKNOWN = object()
 _DTYPE_CLASS = Name("numpy", "dtype")
+PARTIAL = Name("functools", "partial")  # its state names what it calls once more
 _ORDERED_DICT = Name("collections", "OrderedDict")
 _RECONSTRUCTOR = Name("copyreg", "_reconstructor")
 _ARRAY_CLASS = Name("numpy", "ndarray")
 _GROWING = frozenset(Name("builtins", name) for name in ("list", "set")) | {Name("collections", "deque")}
+_DICTS = frozenset(
+    {
+        Name("builtins", "dict"),
+        *(Name("collections", name) for name in ("Counter", "OrderedDict", "defaultdict")),
+        Name("sklearn.utils._bunch", "Bunch"),
+    }
+)
 # What scikit-learn calls of an object's parts by a name that the object holds.
 METHOD_FIELDS = frozenset({"stack_method", "stack_method_", "response_method", "_response_method"})
 METHOD_HOLDERS = frozenset(
@@ -302,8 +310,8 @@ class _Machine:
 
     def _set_items(self, items: list[Any]) -> None:
         target = self._top()
-        if not isinstance(target, (Fields, Made)):
-            self._distrust("entries of what is no dict")
+        if not isinstance(target, Fields) and not (isinstance(target, Made) and target.of in _DICTS):
+            self._distrust(f"entries of {target.of if isinstance(target, Made) else 'what is no dict'}")
         for key, value in zip(items[::2], items[1::2], strict=False):
             if key == "_sklearn_version" and isinstance(value, str):
                 self._findings.versions.setdefault("scikit-learn", value[:40])
@@ -431,6 +439,8 @@ class _Machine:
         of, state = _class_of(made), made.state
         if of == _DTYPE_CLASS and not _is_honest_dtype(made):
             self._distrust("a type of array that hides objects")
+        if of == PARTIAL and not (isinstance(state, tuple) and may_call(*PARTIAL, state[:1])):
+            self._distrust(f"{PARTIAL} with a state that is not checked")
         if of in METHOD_HOLDERS and not _names_methods(state):
             self._distrust(f"a method of {of}'s parts by a name of its own")
 

@@ -11,6 +11,7 @@ import lightgbm
 import numpy as np
 import onnx
 import onnxruntime
+import pandas as pd
 import pytest
 import xgboost
 from onnx import TensorProto, helper
@@ -51,6 +52,31 @@ def test_an_xgboost_classifier_keeps_its_labels(tmp_path: Path, suffix: str) -> 
         assert [answer["prediction"] for answer in answers] == model.predict(X[:5]).tolist()
         shares = np.array([list(answer["probabilities"].values()) for answer in answers], np.float32)
         assert np.array_equal(shares, model.predict_proba(X[:5]))
+
+
+PEOPLE = pd.DataFrame({"age": X[:, 0], "city": pd.Categorical(np.where(X[:, 1] > 0, "Rome", "Oslo"))})
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        xgboost.XGBClassifier(n_estimators=3, enable_categorical=True),
+        lightgbm.LGBMClassifier(n_estimators=3, verbose=-1, min_data_in_leaf=2),
+    ],
+    ids=["xgboost", "lightgbm"],
+)
+def test_categories_of_a_data_frame_are_texts(tmp_path: Path, model: Any) -> None:
+    model.fit(PEOPLE, Y > 1)
+    joblib.dump(model, tmp_path / "m")
+    with served(tmp_path / "m") as api:
+        answers = api.predict(PEOPLE.head(6).to_dict("records"))
+        shares = [list(answer["probabilities"].values()) for answer in answers]
+        assert np.allclose(shares, model.predict_proba(PEOPLE.head(6)), rtol=1e-6)
+        assert answers[:1] == api.predict(PEOPLE.head(1).to_dict("records"))
+        assert api.post(api.method.example).status == 200
+        assert api.method.example["city"] == "Oslo"
+        refused = api.post({"age": 1.0, "city": 0.5})
+        assert "Stack trace" not in refused.text
 
 
 @pytest.mark.parametrize("suffix", ["txt", "joblib"])

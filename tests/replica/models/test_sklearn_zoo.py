@@ -18,6 +18,7 @@ from sklearn.decomposition import PCA
 from sklearn.ensemble import (
     GradientBoostingRegressor,
     HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
     IsolationForest,
     RandomForestClassifier,
     StackingClassifier,
@@ -28,7 +29,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, QuantileRegressor, Ridge
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import GridSearchCV
-from sklearn.multioutput import MultiOutputClassifier
+from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
@@ -42,6 +43,7 @@ Y = X @ [1.0, -2.0, 0.5, 0.0] + 3
 LABELS = np.array(["low", "mid", "high"])[np.digitize(Y, [2, 4])]
 NAMED = pd.DataFrame(X, columns=["a", "b", "c", "d"])
 TEXTS = ["good and nice", "bad and ugly", "nice", "ugly"] * 5
+CITIES = pd.DataFrame({"size": X[:, 0], "city": pd.Categorical(np.where(X[:, 1] > 0, "Rome", "Oslo"))})
 PEOPLE = pd.DataFrame(
     {
         "age": [20.0, 30.0, np.nan, 50.0] * 5,
@@ -190,6 +192,27 @@ def written_and_read(model: Any, path: Path, how: str) -> Any:
         return skops.io.load(path, trusted=skops.io.get_untrusted_types(file=path))
     joblib.dump(model, path, compress=3 if how == "packed" else 0)
     return joblib.load(path)
+
+
+def test_gradient_boosting_on_category_columns_takes_their_texts(tmp_path: Path) -> None:
+    """It holds a functools.partial, of a function that is known."""
+    model = HistGradientBoostingRegressor(max_iter=3).fit(CITIES, Y)
+    joblib.dump(model, tmp_path / "m")
+    with served(tmp_path / "m") as api:
+        assert api.predict(CITIES[:5].to_dict("records")) == model.predict(CITIES[:5]).tolist()
+        assert api.method.example["city"] == "Oslo"
+        assert api.post(api.method.example).status == 200
+
+
+def test_a_chain_of_classifiers_says_both_shares_of_each_output(tmp_path: Path) -> None:
+    model = ClassifierChain(LogisticRegression()).fit(X, np.c_[Y > 2, Y > 3])
+    joblib.dump(model, tmp_path / "m")
+    with served(tmp_path / "m") as api:
+        answers = api.predict(X[:3].tolist())
+    assert [[each["prediction"] for each in answer] for answer in answers] == model.predict(X[:3]).tolist()
+    shares = [[each["probabilities"]["True"] for each in answer] for answer in answers]
+    assert np.allclose(shares, model.predict_proba(X[:3]))
+    assert all(sum(each["probabilities"].values()) == pytest.approx(1) for answer in answers for each in answer)
 
 
 def test_the_schema_names_features_and_labels(tmp_path: Path) -> None:

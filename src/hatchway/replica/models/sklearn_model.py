@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from hatchway.errors import LoadError, RequestError
+from hatchway.replica.models.categories import trained_categories
 from hatchway.replica.models.columns import ANY, NUMBER, TEXT, Column, Columns, one_or_many
 from hatchway.replica.models.model import Schema
 from hatchway.replica.models.records import Objects, Records, Texts
@@ -54,16 +55,19 @@ class SklearnModel:
         try:
             return self._answer(self._to_input(rows))
         except (ValueError, TypeError) as exc:  # how scikit-learn refuses values
-            raise RequestError(f"the model refuses the values: {exc}", status=422) from exc
+            reason = str(exc).partition("\nStack trace:")[0]  # XGBoost's, of its own C++
+            raise RequestError(f"the model refuses the values: {reason}", status=422) from exc
 
     def _choose_input(self) -> Callable[[Sequence[Any]], Any]:
         if not isinstance(self._records, Columns):
             return list
         names = self._records.names
-        if names and _needs_frame(self._estimator):
+        categories = [names[place] for place in trained_categories(_first_step(self._estimator))] if names else []
+        if names and (categories or _needs_frame(self._estimator)):
             pandas = importlib.import_module("pandas")
             numbers = [column.name for column in self._records.columns if column.kind == NUMBER]
-            return lambda rows: _frame(pandas, rows, names, numbers)
+            types = dict.fromkeys(numbers, "float") | dict.fromkeys(categories, "category")
+            return lambda rows: pandas.DataFrame(list(rows), columns=list(names)).astype(types)
         numpy = importlib.import_module("numpy")
         if all(column.kind == NUMBER for column in self._records.columns):
             return lambda rows: numpy.array(rows, dtype=float)
@@ -72,11 +76,6 @@ class SklearnModel:
 
 def _has_texts(rows: Sequence[Any]) -> bool:
     return any(isinstance(value, str) for row in rows for value in row)
-
-
-def _frame(pandas: Any, rows: Sequence[Any], names: Sequence[str], numbers: Sequence[str]) -> Any:
-    frame = pandas.DataFrame(list(rows), columns=list(names))
-    return frame.astype(dict.fromkeys(numbers, float)) if numbers else frame
 
 
 # --- what it takes ---------------------------------------------------------------------------------------------
@@ -95,6 +94,9 @@ def _records_of(estimator: Any, names: Sequence[str]) -> Records:
     if not names and not count:
         return Columns([])
     kinds = _kinds(first, names or list(range(int(count or 0))))
+    for place, values in trained_categories(first).items():
+        name = names[place] if names else ""
+        kinds[place] = _category(name, [values], 0)
     return Columns(
         [kinds.get(place, Column(name, NUMBER)) for place, name in enumerate(names or [""] * int(count or 0))]
     )
@@ -102,7 +104,8 @@ def _records_of(estimator: Any, names: Sequence[str]) -> Records:
 
 def _kinds(first: Any, names: Sequence[Any]) -> dict[int, Column]:
     """Place -> column, where the first step says more than that it is a number."""
-    parts = _get(first, "transformers_", None)
+    # Gradient boosting that was trained on category columns has its encoder within.
+    parts = _get(first, "transformers_", None) or _get(_get(first, "_preprocessor", None), "transformers_", None)
     if parts is None:
         parts = [("", first, list(range(len(names))))]
     found: dict[int, Column] = {}
@@ -213,7 +216,10 @@ def _with_probabilities(estimator: Any, classes: Any) -> tuple[Answer, Schema]:
     if isinstance(classes, list):  # several outputs
 
         def answer_many(x: Any) -> Sequence[Any]:
-            labels, tables = _list(estimator.predict(x)), [_list(table) for table in estimator.predict_proba(x)]
+            labels, found = _list(estimator.predict(x)), estimator.predict_proba(x)
+            if not isinstance(found, list):  # of a chain: for each output the share of the second of its two classes
+                found = [[[1 - share, share] for share in shares] for shares in zip(*_list(found), strict=True)]
+            tables = [_list(table) for table in found]
             return [
                 [
                     _labelled(label, table[row], keys)

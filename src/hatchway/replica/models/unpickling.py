@@ -10,6 +10,7 @@ unpickler without any rule.
 from __future__ import annotations
 
 import codecs
+import functools
 import importlib
 import math
 import pickle
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
 from hatchway.modelfiles.known_globals import ARRAY_WRAPPERS, is_known, may_call, python3_name
-from hatchway.modelfiles.pickles import METHOD_FIELDS, METHOD_HOLDERS, METHODS, Name
+from hatchway.modelfiles.pickles import METHOD_FIELDS, METHOD_HOLDERS, METHODS, PARTIAL, Name
 from hatchway.modelfiles.source import compression_of, open_unpacked
 
 
@@ -143,9 +144,16 @@ class _Unpickler(_PythonUnpickler):  # type: ignore[misc]  # of Any
         _, names = self._handed_out.get(id(target), (None, []))
         if not names:
             raise Forbidden("a call of something computed while loading")
+        told = self._with_names(arguments)
         for name in names:
-            if not may_call(name.module, name.name, arguments) or (arguments and name in METHOD_HOLDERS):
+            if not may_call(name.module, name.name, told) or (arguments and name in METHOD_HOLDERS):
                 raise Forbidden(f"{name} with arguments that are not checked")
+
+    def _with_names(self, values: Any) -> Any:
+        """As the scanner sees them: what was handed out is its name."""
+        if type(values) is not tuple:
+            return values
+        return tuple(self._handed_out[id(value)][1][0] if id(value) in self._handed_out else value for value in values)
 
     def load_reduce(self) -> None:
         self._check_call(self.stack[-2], self.stack[-1])
@@ -170,6 +178,10 @@ class _Unpickler(_PythonUnpickler):  # type: ignore[misc]  # of Any
             raise Forbidden(f"a change of {self._handed_out[id(target)][1][0]} itself")
         if id(target) in self._built:
             raise Forbidden("a second state")  # the first may say what the second is given to
+        if type(target) is functools.partial:
+            state = self._with_names(self.stack[-1])
+            if type(state) is not tuple or not may_call(*PARTIAL, state[:1]):
+                raise Forbidden(f"{PARTIAL} with a state that is not checked")
         self._built[id(target)] = target
         super().load_build()
         if Name(type(target).__module__, type(target).__qualname__) in METHOD_HOLDERS:
@@ -197,6 +209,18 @@ class _Unpickler(_PythonUnpickler):  # type: ignore[misc]  # of Any
         self._check_container(self.metastack[-1][-1], (set,))
         super().load_additems()
 
+    def load_setitem(self) -> None:
+        self._check_entries(self.stack[-3])
+        super().load_setitem()
+
+    def load_setitems(self) -> None:
+        self._check_entries(self.metastack[-1][-1])
+        super().load_setitems()
+
+    def _check_entries(self, target: Any) -> None:
+        if not isinstance(target, dict):
+            raise Forbidden(f"entries of a {type(target).__name__}")
+
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
         **_PythonUnpickler.dispatch,
         pickle.REDUCE[0]: load_reduce,
@@ -206,6 +230,8 @@ class _Unpickler(_PythonUnpickler):  # type: ignore[misc]  # of Any
         pickle.APPEND[0]: load_append,
         pickle.APPENDS[0]: load_appends,
         pickle.ADDITEMS[0]: load_additems,
+        pickle.SETITEM[0]: load_setitem,
+        pickle.SETITEMS[0]: load_setitems,
     }
 
 
