@@ -25,7 +25,7 @@ import uvloop
 from hatchway.alerts.clock import SystemClock
 from hatchway.alerts.decide import Traffic
 from hatchway.alerts.sender import post
-from hatchway.alerts.watch import Sources, Watch
+from hatchway.alerts.watch import Alerter, Sources
 from hatchway.backends.local import LocalBackend
 from hatchway.control_api.app import make_app
 from hatchway.control_api.listener import Listener
@@ -93,7 +93,7 @@ class Engine:
             )
         )
         self.metrics = Metrics(self.gateway, self.backend, store, self.controller)
-        self._alerts = Watch(
+        self._alerts = Alerter(
             Sources(
                 settings=lambda: {api: spec.monitoring.alerts for api, spec in self.controller.specs().items()},
                 status=self.controller.get,

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
 from hatchway import __version__
-from hatchway.alerts.watch import Watch
+from hatchway.alerts.watch import Alerter
 from hatchway.backends import Backend
 from hatchway.control_api.listener import Listener
 from hatchway.control_api.plane import ShutdownMode
@@ -49,7 +49,7 @@ class Plane:
         gateway: Gateway,
         blobs: Blobs,
         metrics: Metrics,
-        alerts: Watch,
+        alerts: Alerter,
         request_shutdown: Callable[[ShutdownMode, str | None], None],
         listener: Listener,
     ) -> None:
