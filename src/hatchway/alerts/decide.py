@@ -176,9 +176,8 @@ def _covers(traffic: Traffic, rule: Rule) -> bool:
 def _rollout(facts: Facts) -> Verdict:
     failure = facts.failure
     if failure is not None:
-        kept = "; what was live before still answers" if failure.is_serving else ""
         severity: Severity = "warning" if failure.is_serving else "critical"
-        message = f"revision {failure.revision} failed: {failure.message}{kept}"
+        message = f"revision {failure.revision} failed: {failure.message}"
         return Raise(message, severity, (failure.revision,))
     return None if facts.is_updating else Resolve("the wanted revision is live")
 
