@@ -25,7 +25,7 @@ import uvloop
 from hatchway.alerts.clock import SystemClock
 from hatchway.alerts.decide import Traffic
 from hatchway.alerts.sender import post
-from hatchway.alerts.watch import Sources, Watch
+from hatchway.alerts.watch import Alerter, Sources
 from hatchway.backends.local import LocalBackend
 from hatchway.control_api.app import make_app
 from hatchway.control_api.listener import Listener
@@ -40,7 +40,7 @@ from hatchway.gateway.served import Served
 from hatchway.keeper import EXIT_CANNOT_START, EXIT_HANDOVER
 from hatchway.metrics.metrics import Metrics
 from hatchway.monitoring.terms import Watched
-from hatchway.monitoring.watch import Watch as PredictionWatch
+from hatchway.monitoring.watch import Watch
 from hatchway.plane import Plane
 from hatchway.settings import Settings
 from hatchway.store.blobs import Blobs
@@ -82,7 +82,7 @@ class Engine:
         self.gateway = Gateway(settings, self._on_change, self._on_wanted, self._on_end)
         self.listener = Listener(settings)
         self._changes = Changes()
-        self.watch = PredictionWatch(settings, self._watched, self._changes.publish)
+        self.watch = Watch(settings, self._watched, self._changes.publish)
         self.controller = Controller(
             World(
                 store=store,
@@ -98,7 +98,7 @@ class Engine:
             )
         )
         self.metrics = Metrics(self.gateway, self.backend, store, self.controller, self._drift)
-        self._alerts = Watch(
+        self._alerts = Alerter(
             Sources(
                 settings=lambda: {api: spec.monitoring.alerts for api, spec in self.controller.specs().items()},
                 status=self.controller.get,

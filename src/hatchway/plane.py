@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hatchway import __version__
-from hatchway.alerts.watch import Watch
+from hatchway.alerts.watch import Alerter
 from hatchway.backends import Backend
 from hatchway.control_api.listener import Listener
 from hatchway.control_api.plane import ShutdownMode
@@ -18,7 +18,7 @@ from hatchway.control_api.trials import Trials
 from hatchway.controller.controller import Controller
 from hatchway.gateway.gateway import Gateway
 from hatchway.metrics.metrics import Metrics
-from hatchway.monitoring.watch import Watch as PredictionWatch
+from hatchway.monitoring.watch import Watch
 from hatchway.settings import Settings
 from hatchway.spec.alerts import AlertStatus, AlertTest
 from hatchway.spec.deploy import DeployRequest
@@ -59,9 +59,9 @@ class Plane:
         gateway: Gateway,
         blobs: Blobs,
         metrics: Metrics,
-        alerts: Watch,
+        alerts: Alerter,
         request_shutdown: Callable[[ShutdownMode, str | None], None],
-        predictions: PredictionWatch,
+        predictions: Watch,
         listener: Listener,
     ) -> None:
         self._settings = settings

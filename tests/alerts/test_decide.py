@@ -111,6 +111,21 @@ def test_three_restarts_in_a_short_time_are_a_loop() -> None:
     assert story.words(Facts(restarts={"a": 30, "b": 1}), after_s=1) == ["CrashLoop resolved"]
 
 
+def test_replicas_that_all_end_once_are_no_loop() -> None:
+    story = Story()
+    story.look(Facts(restarts=dict.fromkeys("abcd", 0)))
+    assert story.look(Facts(restarts=dict.fromkeys("abcd", 1))) == []  # the machine was restarted
+    assert story.words(Facts(restarts={**dict.fromkeys("bcd", 1), "a": 2})) == ["CrashLoop raised"]
+
+
+def test_one_replica_of_many_that_loops_is_told() -> None:
+    story = Story()
+    many = {f"r{n}": 0 for n in range(50)}
+    story.look(Facts(restarts=many))
+    assert story.look(Facts(restarts={**many, "r7": 2})) == []
+    assert story.words(Facts(restarts={**many, "r7": 3})) == ["CrashLoop raised"]
+
+
 def test_restarts_that_are_far_apart_are_no_loop() -> None:
     story = Story()
     for count in range(20):

@@ -14,7 +14,7 @@ import pytest
 from hatchway.alerts.decide import Traffic
 from hatchway.alerts.retries import Answer
 from hatchway.alerts.sender import post
-from hatchway.alerts.watch import Sources, Watch
+from hatchway.alerts.watch import Alerter, Sources
 from hatchway.errors import Conflict, NotFound, StorageError
 from hatchway.spec.api import Alerts
 from hatchway.spec.status import ApiStatus
@@ -38,8 +38,8 @@ class Home:
         self.drift: dict[str, str] | None = None
         self.clock = StandingClock()
 
-    def engine(self, send: Any = post, default_webhook: str | None = None) -> Watch:
-        return Watch(
+    def engine(self, send: Any = post, default_webhook: str | None = None) -> Alerter:
+        return Alerter(
             Sources(lambda: self.settings, self._status, lambda api, window_s: self.traffic, lambda api: self.drift),
             self.store,
             send,
@@ -55,7 +55,7 @@ class Home:
 
 
 @asynccontextmanager
-async def running(watch: Watch) -> AsyncIterator[None]:
+async def running(watch: Alerter) -> AsyncIterator[None]:
     """Its loop looks once, at the start; then the test does."""
     task = asyncio.create_task(watch.run())
     await asyncio.sleep(0)

@@ -6,6 +6,7 @@ hovers around a limit does not write a message each minute; and only by facts: w
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
@@ -15,7 +16,8 @@ Severity = Literal["critical", "warning"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 CALM_SHARE = 0.5  # of the limit: error rates below that resolve
-CRASHES = 3  # of one API's replicas, within CRASH_WINDOW_S
+CRASHES = 3  # of one replica, or of all and more than there are replicas, within CRASH_WINDOW_S
+CRASHES_KEPT = 200
 CRASH_WINDOW_S = 300.0
 CALM_S = 120.0  # without a crash, before a crash loop counts as over
 SHOWN_FIELDS = 5
@@ -89,7 +91,7 @@ class Memory:
 
     raised: Mapping[Kind, Raised] = field(default_factory=dict)
     restarts: Mapping[str, int] = field(default_factory=dict)
-    crashes: tuple[float, ...] = ()  # when
+    crashes: tuple[tuple[float, str], ...] = ()  # when, and which replica; "" for one that is known to loop
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -102,7 +104,7 @@ class Memory:
             for kind, one in kept["raised"].items()
             if kind in KINDS
         }
-        return cls(raised, dict(kept["restarts"]), tuple(map(float, kept["crashes"])))
+        return cls(raised, dict(kept["restarts"]), tuple((float(at), str(id)) for at, id in kept["crashes"]))
 
 
 @dataclass(frozen=True)
@@ -174,30 +176,32 @@ def _covers(traffic: Traffic, rule: Rule) -> bool:
 def _rollout(facts: Facts) -> Verdict:
     failure = facts.failure
     if failure is not None:
-        kept = "; what was live before still answers" if failure.is_serving else ""
         severity: Severity = "warning" if failure.is_serving else "critical"
-        message = f"revision {failure.revision} failed: {failure.message}{kept}"
+        message = f"revision {failure.revision} failed: {failure.message}"
         return Raise(message, severity, (failure.revision,))
     return None if facts.is_updating else Resolve("the wanted revision is live")
 
 
-def _crash_loop(facts: Facts, crashes: Sequence[float], now: float) -> Verdict:
+def _crash_loop(facts: Facts, crashes: Sequence[tuple[float, str]], now: float) -> Verdict:
     if facts.loops:
         return Raise(facts.loops[0])
-    if not crashes or crashes[-1] <= now - CALM_S:
+    if not crashes or crashes[-1][0] <= now - CALM_S:
         return Resolve(f"no replica ended in the last {_span(CALM_S)}")
-    if len(crashes) >= CRASHES:
-        return Raise(f"replicas ended {len(crashes)} times in the last {_span(CRASH_WINDOW_S)}")
+    ends = Counter(id for _, id in crashes if id)
+    # All that end once, as when the machine was restarted, are no loop.
+    if ends and (max(ends.values()) >= CRASHES or ends.total() >= max(CRASHES, len(facts.restarts) + 1)):
+        return Raise(f"replicas ended {ends.total()} times in the last {_span(CRASH_WINDOW_S)}")
     return None
 
 
-def _crashes(facts: Facts, memory: Memory, now: float) -> tuple[float, ...]:
+def _crashes(facts: Facts, memory: Memory, now: float) -> tuple[tuple[float, str], ...]:
     """When replicas were started again, in the last CRASH_WINDOW_S. Of one that was not known, only what follows."""
-    new = sum(max(0, count - memory.restarts.get(id, count)) for id, count in facts.restarts.items())
-    times = [*memory.crashes, *[now] * min(new, CRASHES)]
+    found = [(at, id) for at, id in memory.crashes if at > now - CRASH_WINDOW_S and not (id == "" and facts.loops)]
+    for id, count in facts.restarts.items():
+        found += [(now, id)] * min(CRASHES, max(0, count - memory.restarts.get(id, count)))
     if facts.loops:
-        times.append(now)  # one that waits before it is started again has not been calm
-    return tuple(at for at in times if at > now - CRASH_WINDOW_S)[-2 * CRASHES :]
+        found.append((now, ""))  # one that waits before it is started again has not been calm
+    return tuple(found[-CRASHES_KEPT:])
 
 
 def _drift(drift: Mapping[str, str] | None) -> Verdict:

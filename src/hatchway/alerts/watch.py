@@ -62,7 +62,7 @@ class _State:
     deliveries: dict[str, tuple[Delivery, str]] = field(default_factory=dict)  # by kind
 
 
-class Watch:
+class Alerter:
     """`default_webhook`: for APIs that name none. `machine`: what messages call this machine."""
 
     def __init__(

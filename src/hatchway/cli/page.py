@@ -138,11 +138,12 @@ def _charts(timeline: Timeline | None, size: Size) -> Iterator[Text]:
     plots = plots if size.width >= WIDE else plots[:2]
     width = (size.width - len(GAP) * (len(plots) - 1)) // len(plots)
     height = CHART_HEIGHTS[0] if size.height >= TALL else CHART_HEIGHTS[1]
-    minutes = len(timeline.requests_per_s) * timeline.step_s / 60
+    seconds = len(timeline.requests_per_s) * timeline.step_s
+    span = f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"
     yield to_text("")
     titles: list[str | Cell] = []
     for plot in plots:
-        titles += [GAP if titles else "", Cell(f"{plot.title}, last {minutes:.0f} min".ljust(width), "dim")]
+        titles += [GAP if titles else "", Cell(f"{plot.title}, last {span}".ljust(width), "dim")]
     yield to_text(*titles)
     drawn = [chart(plot.values, width, height, plot.how, plot.show) for plot in plots]
     for row in zip(*drawn, strict=True):
