@@ -53,8 +53,8 @@ class KubernetesBackend:
         self._files = files
         self._on_change = on_change
         self._owner = owner
-        self._pods = Watch(server, PODS, self._pod_changed, labels=API)
-        self._deployments = Watch(server, DEPLOYMENTS, lambda before, after: None, labels=API)
+        self._pods = Watch(server, PODS, self._pod_changed, labels=API, trim=_without_spec)
+        self._deployments = Watch(server, DEPLOYMENTS, lambda before, after: None, labels=API, trim=_with_replicas)
         self._roster = Roster()
         self._logs = PodLogs(server, self._roster.pods)
         self._told: set[str] = set()  # revisions whose Secret is known to be there
@@ -276,3 +276,17 @@ class KubernetesBackend:
             return
         if self._roster.learn(pod, stats):
             self._on_change(label(pod, API))
+
+
+def _without_spec(pod: Json) -> Json:
+    """Who it is and how it is. What it was told we know, and who wrote which field is most of the rest."""
+    return {"metadata": _without_record(pod["metadata"]), "status": pod.get("status", {})}
+
+
+def _with_replicas(deployment: Json) -> Json:
+    spec = {"replicas": deployment["spec"].get("replicas", 1)}
+    return {"metadata": _without_record(deployment["metadata"]), "spec": spec}
+
+
+def _without_record(metadata: Json) -> Json:
+    return {name: value for name, value in metadata.items() if name != "managedFields"}
