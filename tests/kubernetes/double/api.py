@@ -232,7 +232,8 @@ class Api:
         for budget in self.objects.all(("policy", "poddisruptionbudgets")):
             labels = pod["metadata"].get("labels", {})
             here = budget["metadata"]["namespace"] == namespace
-            if here and match_spec(labels, budget["spec"]["selector"]) and self._spare(budget) < 1:
+            is_free = not is_ready(pod) and budget["spec"].get("unhealthyPodEvictionPolicy") == "AlwaysAllow"
+            if here and not is_free and match_spec(labels, budget["spec"]["selector"]) and self._spare(budget) < 1:
                 message = "Cannot evict pod as it would violate the pod's disruption budget."
                 cause = {"reason": "DisruptionBudget", "message": f"The disruption budget {budget['metadata']['name']}"}
                 raise Refused(429, "TooManyRequests", message, details={"causes": [cause]})

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from hatchway.backends import Replica, Workload
 from hatchway.backends.kubernetes.files import ProjectFiles
-from hatchway.backends.kubernetes.manifests import PodSettings, make_deployment, make_secret
+from hatchway.backends.kubernetes.manifests import PodSettings, make_deployment, make_disruption_budget, make_secret
 from hatchway.backends.kubernetes.pod_logs import PodLogs
 from hatchway.backends.kubernetes.pods import control_address, is_ready, to_replica
 from hatchway.backends.kubernetes.roster import Roster
@@ -22,7 +22,7 @@ from hatchway.backends.local import control
 from hatchway.backends.local.logs import Wanted
 from hatchway.kubernetes.api_server import ApiServer, Refused
 from hatchway.kubernetes.names import API, DRAINING, LEAVING, REVISION, SERVING, YES, label, revision_name
-from hatchway.kubernetes.resources import DEPLOYMENTS, PODS, SECRETS, Json
+from hatchway.kubernetes.resources import DEPLOYMENTS, DISRUPTION_BUDGETS, PODS, SECRETS, Json
 from hatchway.kubernetes.watching import Watch
 from hatchway.spec.api import Compute
 from hatchway.spec.status import LogLine
@@ -57,7 +57,7 @@ class KubernetesBackend:
         self._deployments = Watch(server, DEPLOYMENTS, lambda before, after: None, labels=API, trim=_with_replicas)
         self._roster = Roster()
         self._logs = PodLogs(server, self._roster.pods)
-        self._told: set[str] = set()  # revisions whose Secret is known to be there
+        self._told: set[str] = set()  # revisions whose Secret and budget are known to be there
         self._asking: dict[str, asyncio.Task[None]] = {}
         self._drains = asyncio.Event()
         self._changed = asyncio.Event()
@@ -103,6 +103,7 @@ class KubernetesBackend:
         owner = self._owner(workload.api)
         if name not in self._told:
             await self._server.apply(make_secret(workload, self._settings, owner=owner), force=True)
+            await self._server.apply(make_disruption_budget(workload, owner=owner), force=True)
             self._told.add(name)
         serving = [pod for pod in self._roster.pods(workload.api) if self._is_serving(pod, workload.revision)]
         ready = sum(is_ready(pod) for pod in serving)
@@ -229,6 +230,7 @@ class KubernetesBackend:
         metadata = deployment["metadata"]
         await self._server.delete(DEPLOYMENTS, metadata["name"], uid=metadata["uid"])
         await self._server.delete(SECRETS, metadata["name"])
+        await self._server.delete(DISRUPTION_BUDGETS, metadata["name"])
         self._told.discard(metadata["name"])
 
     # --- the copy ----------------------------------------------------------------------------------------
