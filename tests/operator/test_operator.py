@@ -67,7 +67,7 @@ async def test_an_api_is_applied_updated_edited_kept_over_operators_and_deleted_
         cluster.stop_server()
         cluster.start_server()
         async with running(cluster, settings) as second:
-            await fail_and_recover(second)
+            await fail_and_recover(second, cluster)
     assert load.answers.keys() == {"1", "2", "3"}, load.answers
     async with running(cluster, settings) as third:
         await third.server.delete(REALTIME_APIS, "iris")
@@ -136,11 +136,17 @@ async def update_and_edit(on: Running, former: str) -> None:
     await on.until("iris", is_done)
 
 
-async def fail_and_recover(on: Running) -> None:
+async def fail_and_recover(on: Running, cluster: Cluster) -> None:
     # One that cannot load never takes the place of what runs.
     await deploy(on, "import nothing_of_this_name\n")
     failed = await on.until("iris", lambda status: condition(status, "Updated") == "False")
     assert (failed["phase"], failed["reason"]) == ("live", "ImportError")
+    # An update while the API server conflicts, refuses, forgets its past and cuts every watch.
+    cluster.fault(code=409, method="PATCH", path="/(deployments|pods)/", times=2)
+    cluster.fault(code=429, retry_after_s=0.1, path="/(deployments|pods|secrets)", times=3)
+    cluster.fault(code=500, path="/(deployments|pods|secrets)", times=3)
     await deploy(on, HANDLER.format(version=3))
+    cluster.compact()
+    assert cluster.drop_watches() > 0
     await on.until("iris", lambda status: is_done(status) and status["revision"] != failed["revision"])
     assert await answer(on) == "3"

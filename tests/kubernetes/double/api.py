@@ -101,6 +101,10 @@ class Api:
         wanted = body.get("metadata", {}).get("resourceVersion")
         if wanted is not None and wanted != before["metadata"]["resourceVersion"]:
             raise failures.modified(kind.resource, name)
+        uid = body.get("metadata", {}).get("uid") or before["metadata"]["uid"]
+        if uid != before["metadata"]["uid"]:
+            why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {before['metadata']['uid']}"
+            raise failures.conflict(kind.resource, name, why)
         obj = self._read(kind, namespace, body, options)
         if obj["metadata"].get("name", name) != name:
             raise failures.bad_request("the name of the object does not match the name on the URL")

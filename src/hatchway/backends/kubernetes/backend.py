@@ -198,13 +198,21 @@ class KubernetesBackend:
 
     # --- in the cluster ----------------------------------------------------------------------------------
     async def _set_serving(self, pod: Json, value: str) -> None:
-        metadata = pod["metadata"]
-        patch = {"metadata": {"uid": metadata["uid"], "labels": {SERVING: value}}}
-        try:
-            self._pods.learn(await self._server.merge(PODS, metadata["name"], patch))
-        except Refused as refused:
-            if refused.code not in (404, 409):  # gone, or another one of its name
-                raise
+        """Of this very pod: not of another one that has got its name."""
+        name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
+        patch = {"metadata": {"uid": uid, "labels": {SERVING: value}}}
+        for _ in range(CONFLICT_TRIES):
+            try:
+                self._pods.learn(await self._server.merge(PODS, name, patch))
+            except Refused as refused:
+                if refused.code not in (404, 409):
+                    raise
+                current = await self._server.find(PODS, name)
+                if current is None or current["metadata"]["uid"] != uid:
+                    return
+            else:
+                return
+        log.warning("the pod %s changes all the time and cannot be marked as %s", name, value)
 
     async def _add_replicas(self, pod: Json, difference: int) -> None:
         """Of the pod's Deployment, from whatever number it has now."""
