@@ -53,11 +53,14 @@ async def test_what_is_not_there_is_none_and_other_failures_are_not_hidden(serve
         await server.find(SECRETS, "nothing")
 
 
-async def test_a_list_of_many_pages_is_one_list(quick: ApiServer) -> None:
+async def test_a_list_comes_in_pages_of_one_version(quick: ApiServer) -> None:
     for number in range(7):
         await quick.apply(a_secret(f"part-{number}"))
-    found, version = await quick.list(SECRETS)
+    pages = [page async for page in quick.pages(SECRETS)]
+    found = [each for objects, _ in pages for each in objects]
+    assert [len(objects) for objects, _ in pages] == [3, 3, 1]
     assert [each["metadata"]["name"] for each in found] == [f"part-{number}" for number in range(7)]
+    (version,) = {version for _, version in pages}
     assert int(version) >= max(int(each["metadata"]["resourceVersion"]) for each in found)
 
 

@@ -235,6 +235,13 @@ def test_a_merge_patch_may_name_the_version_that_it_is_about(space: Space) -> No
     assert reason(space.patch("configmaps", "settings", MERGE, patch)) == (409, "Conflict")
 
 
+def test_a_patch_may_name_the_object_that_it_is_about(space: Space) -> None:
+    uid = ok(space.create("configmaps", config_map()))["metadata"]["uid"]
+    other = {"metadata": {"uid": "00000000-0000-0000-0000-000000000000", "labels": {"a": "1"}}}
+    assert reason(space.patch("configmaps", "settings", MERGE, other)) == (409, "Conflict")
+    ok(space.patch("configmaps", "settings", MERGE, {"metadata": {"uid": uid, "labels": {"a": "1"}}}))
+
+
 def test_a_json_patch_is_all_or_nothing(space: Space) -> None:
     ok(space.create("configmaps", config_map(a="1")))
     add = {"op": "add", "path": "/data/b", "value": "2"}

@@ -131,7 +131,7 @@ class Load:
     answers: Counter[str] = field(default_factory=Counter)
 
     @asynccontextmanager
-    async def going(self, clients: int = 3) -> AsyncIterator[Load]:
+    async def going(self, clients: int = 2) -> AsyncIterator[Load]:
         end = asyncio.Event()
         tasks = [asyncio.create_task(self._send(end)) for _ in range(clients)]
         try:
@@ -148,4 +148,4 @@ class Load:
                     self.answers[answer.text if answer.is_success else f"{answer.status_code} {answer.text}"] += 1
                 except httpx.HTTPError as exc:
                     self.answers[repr(exc)] += 1
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.02)

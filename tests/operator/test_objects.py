@@ -74,8 +74,7 @@ async def test_an_operator_runs_from_them_alone_with_the_rights_that_they_give()
 
         async def operator() -> str | None:
             """The address of the operator's pod, when it is ready."""
-            found = (await server.list(PODS, labels=f"{COMPONENT}=operator"))[0]
-            ready = [each for each in found if is_ready(each)]
+            ready = [each for each in await pods_of(server, "operator") if is_ready(each)]
             return ready[0]["status"]["podIP"] if ready else None
 
         try:
@@ -98,7 +97,7 @@ async def serve_iris(server: ApiServer, ip: str) -> None:
     async def idle() -> bool:
         """It has proved itself, nobody asked, and its last pod is gone."""
         status = (await server.get(REALTIME_APIS, "iris")).get("status", {})
-        pods = (await server.list(PODS, labels=f"{COMPONENT}=replica"))[0]
+        pods = await pods_of(server, "replica")
         return bool(status) and status["phase"] == "idle" and condition(status, "Ready") == "True" and not pods
 
     await until(idle)
@@ -112,6 +111,10 @@ async def serve_iris(server: ApiServer, ip: str) -> None:
         return await server.find(REALTIME_APIS, "iris") is None
 
     await until(gone)
+
+
+async def pods_of(server: ApiServer, component: str) -> list[Json]:
+    return [pod async for page, _ in server.pages(PODS, labels=f"{COMPONENT}={component}") for pod in page]
 
 
 def is_ready(pod: Json) -> bool:

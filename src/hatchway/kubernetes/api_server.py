@@ -82,16 +82,15 @@ class ApiServer:
                 return None
             raise
 
-    async def list(self, resource: Resource, *, labels: str = "") -> tuple[list[Json], str]:
-        """All objects of a kind in our namespace, and the version at which they were so. In pages of one version."""
+    async def pages(self, resource: Resource, *, labels: str = "") -> AsyncIterator[tuple[list[Json], str]]:
+        """All objects of a kind in our namespace, in pages; and the version at which they all were so."""
         query = {"limit": str(self._page), **({"labelSelector": labels} if labels else {})}
-        found: list[Json] = []
         while True:
             page = await self._ask("GET", resource.path(self.namespace), query)
-            found += page["items"]
             metadata = page["metadata"]
+            yield page["items"], str(metadata["resourceVersion"])
             if not metadata.get("continue"):
-                return found, str(metadata["resourceVersion"])
+                return
             query["continue"] = metadata["continue"]
 
     async def apply(self, obj: Json, *, sub: str = "", force: bool = False) -> Json:

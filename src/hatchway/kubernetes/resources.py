@@ -38,6 +38,7 @@ SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount")
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment")
 CLAIMS = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim")
 NETWORK_POLICIES = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
+DISRUPTION_BUDGETS = Resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
 _RBAC = "rbac.authorization.k8s.io"
 ROLES = Resource(_RBAC, "v1", "roles", "Role")
 ROLE_BINDINGS = Resource(_RBAC, "v1", "rolebindings", "RoleBinding")
@@ -47,8 +48,8 @@ DEFINITIONS = Resource(
 REALTIME_APIS = Resource("hatchway.dev", "v1alpha1", "realtimeapis", "RealtimeAPI")
 
 KNOWN = (
-    PODS, SECRETS, SERVICES, NAMESPACES, SERVICE_ACCOUNTS, DEPLOYMENTS, CLAIMS, NETWORK_POLICIES, ROLES,
-    ROLE_BINDINGS, DEFINITIONS, REALTIME_APIS,
+    PODS, SECRETS, SERVICES, NAMESPACES, SERVICE_ACCOUNTS, DEPLOYMENTS, CLAIMS, NETWORK_POLICIES, DISRUPTION_BUDGETS,
+    ROLES, ROLE_BINDINGS, DEFINITIONS, REALTIME_APIS,
 )  # fmt: skip
 
 

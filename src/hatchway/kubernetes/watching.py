@@ -26,13 +26,25 @@ OnChange = Callable[[Json | None, Json | None], None]
 
 
 class Watch:
-    """`on_change(before, after)` is called for each object that came (no `before`), changed, or went (no `after`)."""
+    """`on_change(before, after)` is called for each object that came (no `before`), changed, or went (no `after`).
 
-    def __init__(self, server: ApiServer, resource: Resource, on_change: OnChange, *, labels: str = "") -> None:
+    `trim` leaves of an object what is needed, with its metadata: there may be ten thousand.
+    """
+
+    def __init__(
+        self,
+        server: ApiServer,
+        resource: Resource,
+        on_change: OnChange,
+        *,
+        labels: str = "",
+        trim: Callable[[Json], Json] = lambda obj: obj,
+    ) -> None:
         self._server = server
         self._resource = resource
         self._on_change = on_change
         self._labels = labels
+        self._trim = trim
         self._objects: dict[str, Json] = {}
         self._version: str | None = None
         self._pauses = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
@@ -71,12 +83,16 @@ class Watch:
                 await self._pause()
 
     async def _list(self) -> None:
-        objects, version = await self._server.list(self._resource, labels=self._labels)
-        names = {obj["metadata"]["name"] for obj in objects}
+        """Page by page: all of them at once, untrimmed, would be most of our memory."""
+        names: set[str] = set()
+        version: str | None = None
+        async for objects, at in self._server.pages(self._resource, labels=self._labels):
+            version = at
+            for obj in objects:
+                names.add(obj["metadata"]["name"])
+                self._take(obj)
         for name in [name for name in self._objects if name not in names]:
             self._forget(name)
-        for obj in objects:
-            self._take(obj)
         self._version = version
         self._is_complete.set()
         self._pauses.reset()
@@ -105,8 +121,8 @@ class Watch:
         before = self._objects.get(name)
         if before is not None and _number(obj) <= _number(before):
             return
-        self._objects[name] = obj
-        self._on_change(before, obj)
+        kept = self._objects[name] = self._trim(obj)
+        self._on_change(before, kept)
 
     def _forget(self, name: str, last: Json | None = None) -> None:
         """`last`: as it was when it went. One that was made anew since, under the same name, stays."""

@@ -104,7 +104,8 @@ def _role() -> Json:
             rule(REALTIME_APIS.group, [REALTIME_APIS.plural], "list watch patch"),
             rule(REALTIME_APIS.group, [f"{REALTIME_APIS.plural}/status"], "patch"),
             rule("apps", ["deployments"], "get list watch create patch delete"),
-            rule("", ["pods"], "list watch patch delete"),
+            rule("policy", ["poddisruptionbudgets"], "create patch delete"),
+            rule("", ["pods"], "get list watch patch delete"),
             rule("", ["pods/log"], "get"),
             rule("", ["secrets"], "create patch delete"),  # it never reads any
         ],

@@ -25,6 +25,7 @@ async def test_the_next_operator_finds_everything_as_it_was(feed: ChangeFeed, pr
                 cluster.fault(code=500, method="PATCH", times=2)
                 await stand.backend.apply(workload, 2)
                 first, second = await feed.until(in_state(stand.backend, "ready", 2))
+                cluster.fault(code=409, method="PATCH", path="/pods/")
                 await stand.backend.drain(first.id)
             cluster.stop_server()
             cluster.start_server()

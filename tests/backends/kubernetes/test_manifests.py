@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hatchway.backends.kubernetes.manifests import grace_s, make_deployment, make_secret
+from hatchway.backends.kubernetes.manifests import grace_s, make_deployment, make_disruption_budget, make_secret
 from hatchway.contract import Launch
 from hatchway.kubernetes.resources import Json
 from tests.backends.kubernetes.builders import a_pod_workload, pod_settings
@@ -51,6 +51,7 @@ def test_every_published_kubernetes_takes_them(settings: Any, compute: Json) -> 
     workload = a_pod_workload(compute=compute, env={"KEY": "secret"})
     validate(make_deployment(workload, 3, settings, owner=OWNER))
     validate(make_secret(workload, settings, owner=OWNER))
+    validate(make_disruption_budget(workload, owner=OWNER))
 
 
 def test_no_pod_has_any_privilege_or_token() -> None:

@@ -101,6 +101,10 @@ class Api:
         wanted = body.get("metadata", {}).get("resourceVersion")
         if wanted is not None and wanted != before["metadata"]["resourceVersion"]:
             raise failures.modified(kind.resource, name)
+        uid = body.get("metadata", {}).get("uid") or before["metadata"]["uid"]
+        if uid != before["metadata"]["uid"]:
+            why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {before['metadata']['uid']}"
+            raise failures.conflict(kind.resource, name, why)
         obj = self._read(kind, namespace, body, options)
         if obj["metadata"].get("name", name) != name:
             raise failures.bad_request("the name of the object does not match the name on the URL")
@@ -232,7 +236,8 @@ class Api:
         for budget in self.objects.all(("policy", "poddisruptionbudgets")):
             labels = pod["metadata"].get("labels", {})
             here = budget["metadata"]["namespace"] == namespace
-            if here and match_spec(labels, budget["spec"]["selector"]) and self._spare(budget) < 1:
+            is_free = not is_ready(pod) and budget["spec"].get("unhealthyPodEvictionPolicy") == "AlwaysAllow"
+            if here and not is_free and match_spec(labels, budget["spec"]["selector"]) and self._spare(budget) < 1:
                 message = "Cannot evict pod as it would violate the pod's disruption budget."
                 cause = {"reason": "DisruptionBudget", "message": f"The disruption budget {budget['metadata']['name']}"}
                 raise Refused(429, "TooManyRequests", message, details={"causes": [cause]})

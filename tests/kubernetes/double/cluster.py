@@ -103,6 +103,10 @@ class Cluster:
 
         return asyncio.run_coroutine_threadsafe(run(), self._loop).result(30)
 
+    def stop_controllers(self) -> None:
+        """Nobody makes anything of objects any more. In the cluster's own thread."""
+        self._controllers.stop()
+
     def stop_server(self) -> None:
         """The API server goes away: nobody listens, open watches are cut. Objects stay, and pods run on."""
         asyncio.run_coroutine_threadsafe(self._stop_server(), self._loop).result(30)

@@ -32,6 +32,7 @@ from tests.kubernetes.double.selectors import match_spec
 
 NODE = "node-1"
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.05, 1.0  # real ones: 10 seconds to 5 minutes
+PRE_STOP_SHARE = 0.1  # of the pause that is asked for: the gateway of a test is not a network away
 
 
 @dataclass
@@ -395,7 +396,7 @@ class PodRun:
         for container in self._spec["containers"]:
             pause_s = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
             if running:
-                await asyncio.sleep(min(pause_s, grace_s))
+                await asyncio.sleep(min(pause_s, grace_s) * PRE_STOP_SHARE)
         for each in running:
             _signal(each, signal.SIGTERM)
         with contextlib.suppress(TimeoutError):

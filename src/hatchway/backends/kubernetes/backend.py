@@ -10,18 +10,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from hatchway.backends import Measures, Replica, SeenRequest, Sightings, Workload
 from hatchway.backends.kubernetes.files import ProjectFiles
-from hatchway.backends.kubernetes.manifests import PodSettings, make_deployment, make_secret
+from hatchway.backends.kubernetes.manifests import PodSettings, make_deployment, make_disruption_budget, make_secret
 from hatchway.backends.kubernetes.pod_logs import PodLogs
 from hatchway.backends.kubernetes.pods import control_address, is_ready, to_replica
+from hatchway.backends.kubernetes.roster import Roster
 from hatchway.backends.local import control
-from hatchway.contract import FoundRequests, ReplicaStats
+from hatchway.contract import FoundRequests
 from hatchway.kubernetes.api_server import ApiServer, Refused
 from hatchway.kubernetes.names import API, DRAINING, LEAVING, REVISION, SERVING, YES, label, revision_name
-from hatchway.kubernetes.resources import DEPLOYMENTS, PODS, SECRETS, Json
+from hatchway.kubernetes.resources import DEPLOYMENTS, DISRUPTION_BUDGETS, PODS, SECRETS, Json
 from hatchway.kubernetes.watching import Watch
 from hatchway.spec.api import Compute
 from hatchway.spec.logs import LogQuery
@@ -53,11 +54,11 @@ class KubernetesBackend:
         self._files = files
         self._on_change = on_change
         self._owner = owner
-        self._pods = Watch(server, PODS, self._pod_changed, labels=API)
-        self._deployments = Watch(server, DEPLOYMENTS, lambda before, after: None, labels=API)
-        self._logs = PodLogs(server, self._pods_of)
-        self._stats: dict[str, ReplicaStats] = {}
-        self._told: set[str] = set()  # revisions whose Secret is known to be there
+        self._pods = Watch(server, PODS, self._pod_changed, labels=API, trim=_without_spec)
+        self._deployments = Watch(server, DEPLOYMENTS, lambda before, after: None, labels=API, trim=_with_replicas)
+        self._roster = Roster()
+        self._logs = PodLogs(server, self._roster.pods)
+        self._told: set[str] = set()  # revisions whose Secret and budget are known to be there
         self._asking: dict[str, asyncio.Task[None]] = {}
         self._drains = asyncio.Event()
         self._changed = asyncio.Event()
@@ -78,7 +79,7 @@ class KubernetesBackend:
         try:
             while True:
                 await self._drains.wait()
-                draining = [pod for pod in self._pods.all() if label(pod, SERVING) != YES]
+                draining = self._roster.draining()
                 if not draining:
                     self._drains.clear()
                     continue
@@ -103,8 +104,9 @@ class KubernetesBackend:
         owner = self._owner(workload.api)
         if name not in self._told:
             await self._server.apply(make_secret(workload, self._settings, owner=owner), force=True)
+            await self._server.apply(make_disruption_budget(workload, owner=owner), force=True)
             self._told.add(name)
-        serving = [pod for pod in self._pods_of(workload.api) if self._is_serving(pod, workload.revision)]
+        serving = [pod for pod in self._roster.pods(workload.api) if self._is_serving(pod, workload.revision)]
         ready = sum(is_ready(pod) for pod in serving)
         wanted = max(replicas, ready)  # a ready one only goes by drain and stop
         if present is None or present["spec"].get("replicas") != wanted:
@@ -112,8 +114,7 @@ class KubernetesBackend:
             self._deployments.learn(await self._server.apply(made, force=True))
 
     def observe(self, api: str | None = None) -> Sequence[Replica]:
-        pods = self._pods.all() if api is None else self._pods_of(api)
-        return [to_replica(pod, self._stats.get(pod["metadata"]["uid"])) for pod in pods]
+        return self._roster.replicas(api)
 
     async def drain(self, replica_id: str, *, for_good: bool = False) -> None:
         pod = self._pods.get(replica_id)
@@ -209,13 +210,21 @@ class KubernetesBackend:
 
     # --- in the cluster ----------------------------------------------------------------------------------
     async def _set_serving(self, pod: Json, value: str) -> None:
-        metadata = pod["metadata"]
-        patch = {"metadata": {"uid": metadata["uid"], "labels": {SERVING: value}}}
-        try:
-            self._pods.learn(await self._server.merge(PODS, metadata["name"], patch))
-        except Refused as refused:
-            if refused.code not in (404, 409):  # gone, or another one of its name
-                raise
+        """Of this very pod: not of another one that has got its name."""
+        name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
+        patch = {"metadata": {"uid": uid, "labels": {SERVING: value}}}
+        for _ in range(CONFLICT_TRIES):
+            try:
+                self._pods.learn(await self._server.merge(PODS, name, patch))
+            except Refused as refused:
+                if refused.code not in (404, 409):
+                    raise
+                current = await self._server.find(PODS, name)
+                if current is None or current["metadata"]["uid"] != uid:
+                    return
+            else:
+                return
+        log.warning("the pod %s changes all the time and cannot be marked as %s", name, value)
 
     async def _add_replicas(self, pod: Json, difference: int) -> None:
         """Of the pod's Deployment, from whatever number it has now."""
@@ -241,19 +250,17 @@ class KubernetesBackend:
         metadata = deployment["metadata"]
         await self._server.delete(DEPLOYMENTS, metadata["name"], uid=metadata["uid"])
         await self._server.delete(SECRETS, metadata["name"])
+        await self._server.delete(DISRUPTION_BUDGETS, metadata["name"])
         self._told.discard(metadata["name"])
 
     # --- the copy ----------------------------------------------------------------------------------------
-    def _pods_of(self, api: str) -> Collection[Json]:
-        return [pod for pod in self._pods.all() if label(pod, API) == api]
-
     def _is_serving(self, pod: Json, revision: str) -> bool:
         is_going = "deletionTimestamp" in pod["metadata"]
         return label(pod, REVISION) == revision and label(pod, SERVING) == YES and not is_going
 
     def _has_pods(self, deployment: Json) -> bool:
         revision = label(deployment, REVISION)
-        pods = self._pods_of(label(deployment, API))
+        pods = self._roster.pods(label(deployment, API))
         return bool(deployment["spec"]["replicas"]) or any(label(pod, REVISION) == revision for pod in pods)
 
     def _pod_changed(self, before: Json | None, after: Json | None) -> None:
@@ -261,12 +268,15 @@ class KubernetesBackend:
         assert pod is not None
         self._changed.set()
         if after is None:
-            self._stats.pop(pod["metadata"]["uid"], None)
-        elif is_ready(after) and not (before is not None and is_ready(before)):
+            self._roster.forget(pod)
+            self._on_change(label(pod, API))
+            return
+        is_new = self._roster.take(after)
+        if is_ready(after) and not (before is not None and is_ready(before)):
             self._ask_soon(after)
-        if after is not None and label(after, SERVING) != YES:
+        if label(after, SERVING) != YES:
             self._drains.set()
-        if before is None or after is None or to_replica(before) != to_replica(after):
+        if is_new:
             self._on_change(label(pod, API))
 
     def _ask_soon(self, pod: Json) -> None:
@@ -278,7 +288,7 @@ class KubernetesBackend:
 
     async def _ask(self, pod: Json) -> None:
         """What the replica says of itself. Who does not answer keeps what was known."""
-        address, uid = control_address(pod), pod["metadata"]["uid"]
+        address = control_address(pod)
         if address is None:
             return
         try:
@@ -286,9 +296,22 @@ class KubernetesBackend:
         except control.Unanswered as exc:
             log.info("%s: %s", pod["metadata"]["name"], exc)
             return
-        if self._stats.get(uid) != stats and self._pods.get(pod["metadata"]["name"]) is not None:
-            self._stats[uid] = stats
+        if self._roster.learn(pod, stats):
             self._on_change(label(pod, API))
+
+
+def _without_spec(pod: Json) -> Json:
+    """Who it is and how it is. What it was told we know, and who wrote which field is most of the rest."""
+    return {"metadata": _without_record(pod["metadata"]), "status": pod.get("status", {})}
+
+
+def _with_replicas(deployment: Json) -> Json:
+    spec = {"replicas": deployment["spec"].get("replicas", 1)}
+    return {"metadata": _without_record(deployment["metadata"]), "spec": spec}
+
+
+def _without_record(metadata: Json) -> Json:
+    return {name: value for name, value in metadata.items() if name != "managedFields"}
 
 
 async def _find_request(address: str, request_id: str) -> FoundRequests:

@@ -1,4 +1,4 @@
-"""A revision as objects of a cluster: its Deployment, and the Secret with all that its pods are told. Pure."""
+"""A revision as objects of a cluster: a Deployment, a PodDisruptionBudget, a Secret with what pods are told. Pure."""
 
 from __future__ import annotations
 
@@ -85,6 +85,21 @@ def make_secret(workload: Workload, settings: PodSettings, *, owner: Json | None
         "metadata": _metadata(workload, owner),
         "type": "hatchway.dev/revision",
         "data": {name: b64encode(value.encode()).decode() for name, value in content.items()},
+    }
+
+
+def make_disruption_budget(workload: Workload, *, owner: Json | None = None) -> Json:
+    """Nodes are drained without taking more than a quarter of a revision at a time; of few replicas, one."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": _metadata(workload, owner),
+        "spec": {
+            "maxUnavailable": "25%",
+            "selector": {"matchLabels": serving_selector(workload.api, workload.revision)},
+            # One that is not ready serves nobody: it must not keep a node from being drained.
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        },
     }
 
 
