@@ -12,11 +12,12 @@ from collections.abc import Mapping
 import httpx
 import pytest
 
+from hatchway import Client
 from tests.e2e.mixed import HANDLER, LEFT, leave, mixed
-from tests.e2e.verbs import deploy, get, kill_engine, marked
+from tests.e2e.verbs import deploy, engine_socket, kill_engine, marked, until
 from tests.shell import Shell
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 YAML = """
 name: echo
@@ -28,8 +29,10 @@ REQUESTS = re.compile(r'^hatchway_requests_total{api="(.*)",revision="(.*)",code
 
 
 def scraped(shell: Shell) -> str:
-    url = shell.run("hatchway status -o json").json()["metrics"]["url"]
-    return httpx.get(url, timeout=20).raise_for_status().text
+    with Client(socket=engine_socket(shell)) as client:
+        metrics = client.status().metrics
+    assert metrics is not None
+    return httpx.get(metrics.url, timeout=20).raise_for_status().text
 
 
 def requests(text: str, api: str) -> Mapping[str, Counter[int]]:
@@ -61,7 +64,7 @@ def test_every_request_counts_once_under_the_status_its_caller_saw(shell: Shell)
         client.wait_for_more(100)
         kill_engine(shell)
         client.wait_for_more(100)
-        os.kill(get(shell)["replica_list"][0]["pid"], signal.SIGKILL)
+        os.kill(until(shell, bool)["replica_list"][0]["pid"], signal.SIGKILL)
         client.wait_for_more(100)
         (shell.folder / "hatchway.yaml").write_text(YAML.format(version=2))
         second = deploy(shell)
@@ -81,14 +84,13 @@ def test_every_request_counts_once_under_the_status_its_caller_saw(shell: Shell)
     retries = re.search(r'^hatchway_retries_total{api="echo"} (\d+)$', text, re.M)
     assert retries is not None
     assert int(retries[1]) > 0
-    assert_carried_on(shell, by_code(text, "echo"))
+    assert_carried_on(shell, second["endpoint"], by_code(text, "echo"))
 
 
-def assert_carried_on(shell: Shell, counted: Counter[int]) -> None:
+def assert_carried_on(shell: Shell, url: str, counted: Counter[int]) -> None:
     """When Envoy dies, what was counted stays counted."""
     (envoy,) = marked(shell, "envoy")
     os.kill(envoy.identity.pid, signal.SIGKILL)
-    url = get(shell)["endpoint"]
     with httpx.Client(transport=httpx.HTTPTransport(retries=10)) as http:  # until the next one listens
         status = http.post(url, json={"sleep_s": 0, "fails": False}).status_code
     counted[status] += 1

@@ -22,7 +22,7 @@ PROMETHEUS, PROMTOOL = shutil.which("prometheus"), shutil.which("promtool")
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(180),
     pytest.mark.skipif(
         PROMETHEUS is None or PROMTOOL is None,
         reason="no Prometheus is installed (on Debian: apt install prometheus)",
