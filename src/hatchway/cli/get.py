@@ -26,7 +26,7 @@ from hatchway.cli.output import (
 )
 from hatchway.cli.predictions import prediction_lines
 from hatchway.cli.watch import every_list, every_state, show_changes
-from hatchway.errors import MonitoringError
+from hatchway.errors import MonitoringError, TimedOut
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -99,7 +99,7 @@ def predictions(client: Client, name: str) -> MonitoringReport | None:
     """What is known of them; None while the monitor has nothing to say."""
     try:
         return client.monitoring(name)
-    except MonitoringError:
+    except (MonitoringError, TimedOut):
         return None
 
 
