@@ -65,11 +65,11 @@ def test_a_value_the_baseline_never_had_counts() -> None:
     assert found.effect == pytest.approx(0.5)
 
 
-def test_rare_values_are_one_category() -> None:
+def test_rare_values_go_together_until_five_are_expected() -> None:
     rare = [f"rare {i}" for i in range(20)]
     found = of_counts({"often": 100, **dict.fromkeys(rare, 1)}, {"often": 100, **dict.fromkeys(rare, 2)})
     assert found is not None
-    assert found.freedom == 1
+    assert found.freedom == 5, "often, and five groups of four"
 
 
 @given(COUNTS, COUNTS)
@@ -101,6 +101,26 @@ def test_a_choice_that_becomes_a_quantity_is_compared_as_numbers() -> None:
     found = distance(np.arange(100, dtype=np.float64), [1, 2] * 50)
     assert found.test == "ks"
     assert found.effect == pytest.approx(0.97)
+
+
+def test_a_choice_of_which_few_values_were_seen_is_still_a_choice() -> None:
+    """41 texts, one of them twice: alone they might be ids."""
+    values = [f"v{i % 40}" for i in range(600)]
+    found = distance([*values[:40], "v1"], values)
+    assert (found.test, found.effect < 0.2) == ("chi2", True)
+
+
+def test_a_choice_that_became_ids_changed() -> None:
+    found = distance([f"id {i}" for i in range(300)], ["a", "b"] * 200)
+    assert found.test == "chi2"
+    assert found.effect > 0.9
+
+
+def test_texts_that_were_not_kept_are_compared_by_length() -> None:
+    kept = sketch(["a", "bb"] * 100)
+    found = between("values", FieldSketch.from_bytes(kept.to_bytes(with_texts=False)), kept)
+    assert found is not None
+    assert (found.test, found.effect) == ("ks", 0)
 
 
 def test_texts_are_compared_by_length() -> None:

@@ -77,14 +77,16 @@ def test_a_revision_learns_for_a_day_and_then_finds_what_changes() -> None:
     assert first[4].report.fields["f0"].explanation == "the first day is being learnt: 5 hours of 24"
     assert set(verdicts(life.pass_windows(14))) <= {"ok", "no_baseline"}
     assert life.memory.source == "first_period"
-    changed = life.pass_windows(4, shift=1.5)
-    assert verdicts(changed) == ["ok", "ok", "drift", "drift"], "the third window in a row confirms it"
+    changed = life.pass_windows(7, shift=1.5)
+    assert verdicts(changed) == ["ok"] * 5 + ["drift", "drift"], (
+        "six windows in a row confirm it, until there are three days"
+    )
     assert verdicts(life.pass_windows(4)) == ["drift", "drift", "ok", "ok"]
 
 
 def test_windows_that_drift_are_no_part_of_the_baseline() -> None:
     life = Life()
-    life.pass_windows(48)
+    life.pass_windows(72)
     life.pass_windows(6, shift=2.0)
     assert len(life.memory.unclean_s) == 6
     found = life.pass_window(shift=2.0)
@@ -103,8 +105,8 @@ def test_an_odd_window_alone_is_part_of_the_baseline() -> None:
 
 def test_before_its_first_day_a_revision_is_compared_with_the_one_before() -> None:
     former = Life()
-    former.pass_windows(30)
-    life = Life(since_s=30 * HOUR_S, previous=former)
+    former.pass_windows(72)
+    life = Life(since_s=72 * HOUR_S, previous=former)
     assert life.pass_window().source == "previous_revision"
     assert verdicts(life.pass_windows(3, shift=1.0)) == ["ok", "ok", "drift"]
     life.pass_windows(21)
@@ -119,7 +121,7 @@ def test_training_data_is_there_at_once_and_little_is_said_until_a_day_was_seen(
     assert verdicts(young.pass_windows(3, shift=0.5)) == ["ok", "ok", "ok"]
     assert verdicts(young.pass_windows(3, shift=3.0)) == ["ok", "ok", "drift"]
     life = Life(data=known)
-    life.pass_windows(30)
+    life.pass_windows(73)
     found = life.pass_windows(3, shift=0.6)
     assert verdicts(found) == ["ok", "ok", "drift"]
     assert "target" not in found[0].report.fields, "no request has a target"
@@ -127,7 +129,7 @@ def test_training_data_is_there_at_once_and_little_is_said_until_a_day_was_seen(
 
 def test_a_field_that_vanished_is_missing() -> None:
     life = Life(n_fields=2)
-    life.pass_windows(30)
+    life.pass_windows(73)
     life.n_fields = 1
     told = life.pass_windows(3)[-1].report.fields["f1"]
     assert (told.verdict, told.explanation) == ("drift", "missing 0 % -> 100 %")

@@ -51,5 +51,15 @@ def test_what_the_last_window_said_is_told() -> None:
     assert report.fields["a"].explanation == "median 1 -> 1 (not so in the last window)"
 
 
+def test_more_windows_may_be_asked_for_to_call_drift() -> None:
+    standings: dict[str, Standing] = {}
+    once = Report("drift", {"a": FieldVerdict("drift", "x")})
+    found = []
+    for _ in range(6):
+        standings, report = settle(standings, once, confirming=6)
+        found.append(report.verdict)
+    assert found == ["ok"] * 5 + ["drift"]
+
+
 def test_fields_without_values_are_remembered() -> None:
     assert settle({"a": Standing(True)}, Report("ok", {}))[0] == {"a": Standing(True)}

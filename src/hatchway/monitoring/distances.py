@@ -111,7 +111,7 @@ def of_numbers(current: Numbers, baseline: Numbers) -> Distance | None:
         return None
     ours, our_shares = current.points()
     theirs, their_shares = baseline.points()
-    points = np.union1d(ours, theirs)
+    points = np.concatenate([ours, theirs])
     gaps = _shares_at(points, ours, our_shares) - _shares_at(points, theirs, their_shares)
     error_square = current.rank_error**2 + baseline.rank_error**2
     raw = float(np.abs(gaps).max())
@@ -140,7 +140,7 @@ def of_counts(current: Mapping[str, int], baseline: Mapping[str, int], slack: fl
 
 def _of_values(current: FieldSketch, baseline: FieldSketch) -> Distance | None:
     """By the kind of the baseline. A choice whose values can no longer be counted is compared as numbers or lengths."""
-    ours, theirs = current.categories, baseline.categories
+    ours, theirs = current.counts(), baseline.categories
     if baseline.kind in ("categorical", "boolean") and ours is not None and theirs is not None:
         return of_counts(_counted(ours), _counted(theirs), ours.error / ours.total + theirs.error / theirs.total)
     if current.numeric is not None and baseline.numeric is not None:
@@ -165,23 +165,21 @@ def _counted(categories: Categories) -> dict[str, int]:
 
 
 def _pooled(current: Mapping[str, int], baseline: Mapping[str, int]) -> list[tuple[int, int]]:
-    """The counts of each category; those expected less than 5 times on either side are one category together.
+    """The counts of each category; those expected less than 5 times on either side go together until they are not.
 
-    What is expected is what both sides together say, so that a value that one side never had still counts.
+    What is expected is what both sides together say, and they are put together in that order, the most frequent first:
+    an order that knew more, which values are new, say, would find a difference by itself.
     """
     n, m = sum(current.values()), sum(baseline.values())
     least = MIN_EXPECTED * (n + m) / min(n, m)
+    counts = {name: (current.get(name, 0), baseline.get(name, 0)) for name in current.keys() | baseline.keys()}
     rows: list[tuple[int, int]] = []
-    rare = (0, 0)
-    for name in sorted(current.keys() | baseline.keys()):
-        row = (current.get(name, 0), baseline.get(name, 0))
-        if sum(row) >= least:
-            rows.append(row)
-        else:
-            rare = (rare[0] + row[0], rare[1] + row[1])
-    if sum(rare) >= least or not rows:
-        rows.append(rare)
-    elif sum(rare):  # too rare even together: with the rarest of the others
-        smallest = min(range(len(rows)), key=lambda i: sum(rows[i]))
-        rows[smallest] = (rows[smallest][0] + rare[0], rows[smallest][1] + rare[1])
-    return [row for row in rows if sum(row)]
+    ours = theirs = 0
+    for name in sorted(counts, key=lambda name: (-sum(counts[name]), name)):
+        ours, theirs = ours + counts[name][0], theirs + counts[name][1]
+        if ours + theirs >= least:
+            rows.append((ours, theirs))
+            ours = theirs = 0
+    if rows:  # what is left over goes with the last
+        rows[-1] = (rows[-1][0] + ours, rows[-1][1] + theirs)
+    return rows

@@ -22,7 +22,7 @@ def explain(aspect: Aspect, distance: Distance, current: FieldSketch, baseline: 
 
 
 def _values(distance: Distance, current: FieldSketch, baseline: FieldSketch) -> str:
-    ours, theirs = current.categories, baseline.categories
+    ours, theirs = current.counts(), baseline.categories
     if distance.test == "chi2" and ours is not None and theirs is not None:
         return _moves(ours.counts, theirs.counts, ours.total, theirs.total)
     if current.numeric is not None and baseline.numeric is not None:

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 from hatchway.monitoring.baseline import (
     DAY_S,
+    MIN_DAYS_BY_TIME,
     PERIOD_S,
     Source,
     Traffic,
@@ -29,7 +30,7 @@ from hatchway.monitoring.baseline import (
 )
 from hatchway.monitoring.distances import Aspect
 from hatchway.monitoring.drift import FieldVerdict, Report, Rules, Wobbles, judge, with_absent
-from hatchway.monitoring.persistence import CONFIRMING_WINDOWS, Standing, settle
+from hatchway.monitoring.persistence import CONFIRMING_EARLY, CONFIRMING_WINDOWS, Standing, settle
 from hatchway.monitoring.sketches import FieldSketch
 from hatchway.monitoring.wobble import Wobble
 
@@ -123,11 +124,13 @@ def look(memory: Memory, window: Window, known: Known, rules: Rules) -> Look:
     compared = _compare(memory, window, known, period, rules)
     found = judge(compared.baseline, compared.current, memory.wobbles, rules)
     found = _told_of_days(found, compared.by_day)
-    standings, held = settle(memory.standings, found)
+    days = memory.learnt_of[1] if memory.learnt_of is not None else 0
+    confirming = CONFIRMING_EARLY if 0 < days < MIN_DAYS_BY_TIME else CONFIRMING_WINDOWS
+    standings, held = settle(memory.standings, found, confirming)
     if held.verdict == "drift" and window.start_s < known.traffic.since_s + PERIOD_S:
         # Together with those that confirmed it. A window that is odd alone stays: it is what windows may be like.
-        confirming = {window.start_s - i * rules.window_s for i in range(CONFIRMING_WINDOWS)}
-        memory = replace(memory, unclean_s=memory.unclean_s | confirming)
+        odd = {window.start_s - i * rules.window_s for i in range(confirming)}
+        memory = replace(memory, unclean_s=memory.unclean_s | odd)
     return Look(replace(memory, standings=standings), held, source, compared.baseline)
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from hatchway.monitoring.drift import FieldVerdict, Report, overall
 
 CONFIRMING_WINDOWS = 3
+CONFIRMING_EARLY = 6  # while the baseline is a day or two: what it has never seen may be one window of eight
 
 
 @dataclass(frozen=True)
@@ -30,20 +31,25 @@ class Standing:
     against: int = 0
 
 
-def settle(standings: Mapping[str, Standing], window: Report) -> tuple[dict[str, Standing], Report]:
-    """What to remember, and the report with the verdicts that hold, after one more window."""
-    after = {name: _follow(standings.get(name, Standing()), field) for name, field in window.fields.items()}
+def settle(
+    standings: Mapping[str, Standing], window: Report, confirming: int = CONFIRMING_WINDOWS
+) -> tuple[dict[str, Standing], Report]:
+    """What to remember, and the report with the verdicts that hold, after one more window.
+
+    `confirming`: how many windows in a row call drift.
+    """
+    after = {name: _follow(standings.get(name, Standing()), field, confirming) for name, field in window.fields.items()}
     fields = {name: _held(after[name], field) for name, field in window.fields.items()}
     kept = {name: standing for name, standing in standings.items() if name not in after}
     return kept | after, Report(overall([field.verdict for field in fields.values()]), fields)
 
 
-def _follow(standing: Standing, field: FieldVerdict) -> Standing:
+def _follow(standing: Standing, field: FieldVerdict, confirming: int) -> Standing:
     if field.verdict not in ("ok", "drift"):
         return standing
     if (field.verdict == "drift") == standing.is_drifting:
         return Standing(standing.is_drifting)
-    if standing.against + 1 >= CONFIRMING_WINDOWS:
+    if standing.against + 1 >= (CONFIRMING_WINDOWS if standing.is_drifting else confirming):
         return Standing(not standing.is_drifting)
     return Standing(standing.is_drifting, standing.against + 1)
 

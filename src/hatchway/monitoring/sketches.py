@@ -57,6 +57,7 @@ _PAIR = struct.Struct("<dQ")
 
 Scalar = float | int | str | bool | None
 Column = Sequence[object] | NDArray[np.float64]
+Points = tuple[NDArray[np.float64], NDArray[np.float64]]
 Kind = Literal["numeric", "categorical", "text", "boolean", "other", "empty"]
 
 
@@ -77,6 +78,7 @@ class Numbers:
     quantiles: datasketches.kll_doubles_sketch = field(
         default_factory=lambda: datasketches.kll_doubles_sketch(KLL_K), compare=False
     )
+    _points: Points | None = field(default=None, init=False, repr=False, compare=False)  # until values come
 
     @property
     def total(self) -> float:
@@ -99,6 +101,7 @@ class Numbers:
         if not values.size:
             return
         self.quantiles.update(values)
+        self._points = None
         with np.errstate(over="ignore", invalid="ignore"):
             mean = float(values.sum()) / values.size
             apart = values - mean
@@ -111,16 +114,19 @@ class Numbers:
         if not other.count:
             return
         self.quantiles.merge(other.quantiles)
+        self._points = None
         self._combine(other.count, other.low, other.high, other.mean, other.squares)
         if self.few is None or other.few is None:
             self.few = None
         else:
             self._add_few(other.few.items())
 
-    def points(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def points(self) -> Points:
         """Values in rising order, at most 257 of them, and the share of all values up to and including each."""
-        kept = np.unique(self.quantiles.get_quantiles(_RANKS, True))
-        return kept, np.array(self.quantiles.get_cdf(kept, True)[:-1])
+        if self._points is None:
+            kept = np.unique(self.quantiles.get_quantiles(_RANKS, True))
+            self._points = kept, np.array(self.quantiles.get_cdf(kept, True)[:-1])
+        return self._points
 
     def at(self, ranks: Sequence[float]) -> list[float]:
         """The values below which these shares of all values lie; there must be values. 0 and 1 are exact."""
@@ -271,8 +277,12 @@ class FieldSketch:
     @property
     def categories(self) -> Categories | None:
         """How often each boolean, number and string occurs, if numbers are few and strings come again; else None."""
+        return None if self.texts is not None and not self.texts.is_choice else self.counts()
+
+    def counts(self) -> Categories | None:
+        """The same also for strings that hardly come again; None if numbers are many, or no string was kept."""
         numbers = self.numeric.few if self.numeric is not None else {}
-        if numbers is None or (self.texts is not None and not self.texts.is_choice):
+        if numbers is None or (self.texts is not None and self.texts.frequent.is_empty()):
             return None
         counts = {_as_json(value): count for value, count in numbers.items()}
         booleans = self.types.get("boolean", 0)
@@ -283,7 +293,7 @@ class FieldSketch:
             counts |= {json.dumps(text, ensure_ascii=False): low for text, _, low, _ in found if low}
             error = max((high - low for _, _, low, high in found), default=0)
             total += self.texts.lengths.count
-        return Categories(counts, total, error) if counts else None
+        return Categories(counts, total, error) if total else None
 
     def update(self, column: Column, absent: int = 0) -> None:
         """With one more value of this field for each record of some time, in any order.
