@@ -10,6 +10,7 @@
     ├── TimedOut                  timed_out        504    4    it was not done in the time given
     ├── EngineUnavailable         engine           503    1    the engine does not run, or could not start
     ├── GatewayError              gateway          503    1    Envoy could not start or refused a configuration
+    ├── MonitoringError           monitoring       503    1    what is known of predictions cannot be told
     ├── EnvironmentFailed         environment      422    1    a Python environment could not be built
     ├── StorageError              storage          507    1    the home is full, read-only or damaged
     ├── DeployFailed              deploy_failed    409    1    an API was deployed and did not become live

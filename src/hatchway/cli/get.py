@@ -31,7 +31,7 @@ from hatchway.cli.page import page_lines
 from hatchway.cli.predictions import prediction_lines
 from hatchway.cli.screen import is_screen, show
 from hatchway.cli.watch import every_list, every_state, print_changes
-from hatchway.errors import MonitoringError, NotFound
+from hatchway.errors import MonitoringError, NotFound, TimedOut
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -121,7 +121,7 @@ def predictions(client: Client, name: str) -> MonitoringReport | None:
     """What is known of them; None while the monitor has nothing to say."""
     try:
         return client.monitoring(name)
-    except MonitoringError:
+    except (MonitoringError, TimedOut):
         return None
 
 

@@ -24,7 +24,7 @@ from hatchway.spec.status import Condition
 
 log = logging.getLogger(__name__)
 
-ANSWER_S = 30.0
+ANSWER_S = 5.0
 SETTLE_S = 0.2  # changes come in crowds: they are looked at together
 RETRY_S = 1.0
 AGAIN_S = 10.0
