@@ -6,6 +6,7 @@ import { count, NOTHING } from "./format.js";
 
 const KEPT = 3000; // lines in memory
 const SHOWN = 600; // of those that match, in the page
+const SHORT = { WARNING: "WARN", CRITICAL: "CRIT" };
 const LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR"];
 const DRAW_MS = 120; // a burst of lines is one change of the page
 
@@ -136,7 +137,7 @@ function toRow(line) {
     "li",
     { "data-level": line.level },
     h("time", { datetime: line.time, title: line.time }, when),
-    h("span", { class: "level" }, line.level.slice(0, 5)),
+    h("span", { class: "level" }, SHORT[line.level] ?? line.level.slice(0, 5)),
     h("span", { class: "from", title: `${line.replica}, revision ${line.revision}${line.request_id ? `, request ${line.request_id}` : ""}` }, line.replica),
     h("span", { class: "message" }, line.message, line.request_id ? h("span", { class: "request-id" }, line.request_id.slice(0, 8)) : null),
   );
