@@ -258,7 +258,6 @@ def test_every_page_is_accessible_and_narrow_enough(home: Home, page: Page, them
         for width in (1440, 390):
             page.set_viewport_size({"width": width, "height": 844})
             assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{path} at {width}"
-        # Trusted Types, rightly, let nobody run a text: the checker comes in as a script of the test.
         found = Axe().run(page)
         assert found.violations_count == 0, f"{path}: {found.generate_report()}"
     page.set_viewport_size({"width": 1440, "height": 900})

@@ -43,7 +43,7 @@ export function timeChart({ title, series, format, axis = format, cursor, isWhol
     h(
       "figcaption",
       null,
-      h("h3", null, title),
+      h("h2", null, title),
       h(
         "span",
         { class: "legend" },
