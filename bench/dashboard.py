@@ -50,7 +50,7 @@ def measure(link: str, apis: int, repetitions: int) -> None:
         for _ in range(repetitions):
             page = context.new_page()
             page.goto(base)
-            page.wait_for_function(f"document.querySelectorAll('a.name').length >= {apis}")
+            page.wait_for_selector(f"a.name >> nth={apis - 1}", state="attached")
             rows.append(page.evaluate("performance.now()"))
             paints.append(page.evaluate(PAINT))
             sizes = dict(page.evaluate(SIZES))

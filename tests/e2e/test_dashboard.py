@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from playwright.sync_api import expect
 
 from tests.e2e.browser import a_browser, needs_chromium
 from tests.e2e.verbs import deploy
@@ -120,6 +122,26 @@ def page(home: Home, browser: BrowserContext) -> Iterator[Page]:
     assert [one for one in problems if not any(each in one for each in lost)] == []
 
 
+# A report of the shape that spec/monitoring.py tells, with what a caller may have sent.
+REPORT = {
+    "api": "scorer", "revision": "r", "window_s": 3600, "seen": 900, "sampled": 900, "verdict": "drift", "log": None,
+    "baseline": {"source": "data", "count": 5000},
+    "fields": [
+        {"name": "input.age", "side": "input", "kind": "numeric", "count": 900, "missing": 9, "types": {"int": 891},
+         "distinct": 60, "min": 18, "max": 90, "mean": 44.5, "sd": 12.1, "quantiles": [[0.05, 22], [0.95, 70]],
+         "histogram": {"edges": [18, 36, 54, 72, 90], "counts": [100, 400, 300, 91], "baseline": [9, 25, 12, 4]},
+         "top": None,
+         "drift": {"verdict": "drift", "test": "ks", "statistic": 0.21, "p_value": 1e-9, "threshold": 0.001,
+                   "explanation": f"values are higher {HOSTILE}"}},
+        {"name": f"input.{HOSTILE}", "side": "input", "kind": "categorical", "count": 900, "missing": 0,
+         "types": {"str": 900}, "distinct": 2, "min": None, "max": None, "mean": None, "sd": None, "quantiles": [],
+         "histogram": None, "top": [[HOSTILE, 800, 4000], ["b", 100, 1000]], "drift": None},
+    ],
+    "model": {"type": "classification", "field": "output.label", "classes": {HOSTILE: 700, "no": 200},
+              "min": None, "max": None, "mean": None},
+}  # fmt: skip
+
+
 def open_api(page: Page, tab: str) -> None:
     page.click("a.name:text-is('scorer')")
     page.click(f".tabs a:text-is('{tab}')")
@@ -151,14 +173,14 @@ def test_requests_move_the_charts(home: Home, page: Page) -> None:
     open_api(page, "Overview")
     for number in range(20):
         home.predict(number)
-    page.wait_for_function("Number(document.querySelector('.figure b').textContent) > 0")
+    expect(page.locator(".figure b").first).to_have_text(re.compile(r"[1-9]"))
     label = str(page.get_attribute(".chart svg", "aria-label"))
     assert label.startswith("Requests, the last")
     page.hover(".chart svg")
     page.wait_for_selector(".tip time")
     page.focus(".chart >> nth=1 >> svg")
     page.keyboard.press("ArrowLeft")
-    page.wait_for_function("document.querySelectorAll('.chart .hidden-text')[1].textContent.includes('p50')")
+    expect(page.locator(".chart .hidden-text").nth(1)).to_contain_text("p50")
 
 
 def test_a_deploy_is_seen_without_reload_and_rolled_back_by_click(home: Home, page: Page) -> None:
@@ -169,7 +191,7 @@ def test_a_deploy_is_seen_without_reload_and_rolled_back_by_click(home: Home, pa
     old = home.revisions[0]
     page.click(f"button[aria-label='Roll back to {old}']")
     page.click("dialog button:text-is('Cancel')")
-    assert page.locator("dialog").count() == 0
+    expect(page.locator("dialog")).to_have_count(0)
     page.click(f"button[aria-label='Roll back to {old}']")
     page.click("dialog button:text-is('Roll back')")
     page.wait_for_selector(f".revisions li:has-text('{old}') .badge:text-is('wanted')")
@@ -180,15 +202,27 @@ def test_a_deploy_is_seen_without_reload_and_rolled_back_by_click(home: Home, pa
     assert (entry["action"], "@" in entry["by"]) == ("rolled_back", True)
 
 
+def test_predictions_are_shown_against_their_baseline_with_the_evidence(home: Home, page: Page) -> None:
+    page.route("**/monitoring?*", lambda route: route.fulfill(json=REPORT))
+    open_api(page, "Predictions")
+    expect(page.locator(".verdict .badge")).to_have_text("Drift")
+    expect(page.locator(".verdict p")).to_contain_text("1 of 2 fields differ")
+    expect(page.locator(".fields-list .field-name")).to_have_text(["input.age", f"input.{HOSTILE}"])
+    page.click(".fields-list summary >> nth=0")
+    expect(page.locator(".explanation")).to_have_text(f"values are higher {HOSTILE}")
+    assert "5,000 records" in str(page.text_content(".verdict p"))
+    assert page.locator(".distribution rect.bar").count() == 4
+    page.click(".fields-list summary >> nth=1")
+    expect(page.locator(".field-more .value-name").first).to_have_text(HOSTILE)
+
+
 def test_logs_stream_and_are_filtered_and_paused(home: Home, page: Page) -> None:
     open_api(page, "Logs")
     page.wait_for_selector(".log")
     home.predict({"text": HOSTILE})
     page.wait_for_selector(f".log .message:has-text('{HOSTILE}')")
     page.fill(".logs input", "printed")
-    page.wait_for_function(
-        "[...document.querySelectorAll('.log .message')].every((one) => one.textContent.includes('printed'))"
-    )
+    expect(page.locator(".log .message").filter(has_not_text="printed")).to_have_count(0)
     page.fill(".logs input", "")
     page.select_option(".logs select", "ERROR")
     home.predict("fail")
@@ -200,7 +234,7 @@ def test_logs_stream_and_are_filtered_and_paused(home: Home, page: Page) -> None
     page.wait_for_selector("text=/Paused, [1-9]/")
     assert page.locator(".log li").count() == before
     page.keyboard.press("p")
-    page.wait_for_function(f"document.querySelectorAll('.log li').length > {before}")
+    expect(page.locator(".log li")).not_to_have_count(before)
 
 
 def test_a_request_is_sent_through_the_gateway(home: Home, page: Page) -> None:
@@ -246,13 +280,16 @@ def test_the_keyboard_is_enough(home: Home, page: Page) -> None:
     page.keyboard.press("t")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_every_page_is_accessible_and_narrow_enough(home: Home, page: Page, theme: Any) -> None:
+@pytest.mark.parametrize(
+    ("theme", "tabs"),
+    [("light", ["", "/predictions", "/logs", "/revisions", "/try"]), ("dark", ["", "/predictions", "/logs"])],
+)
+def test_every_page_is_accessible_and_narrow_enough(home: Home, page: Page, theme: Any, tabs: list[str]) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
     page.emulate_media(color_scheme=theme)
-    for path in ("/", "/apis/scorer", "/apis/broken", "/apis/scorer/predictions", "/apis/scorer/logs",
-                 "/apis/scorer/revisions", "/apis/scorer/try"):  # fmt: skip
+    page.route("**/monitoring?*", lambda route: route.fulfill(json=REPORT))
+    for path in ("/", "/apis/broken", *(f"/apis/scorer{tab}" for tab in tabs)):
         page.goto(f"{home.url}{path}")
         page.wait_for_selector(".tab-body > :not(.skeleton), a.name")
         for width in (1440, 390):

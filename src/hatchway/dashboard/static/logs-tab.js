@@ -13,7 +13,8 @@ const DRAW_MS = 120; // a burst of lines is one change of the page
 export function logsTab({ name, listeners, api: first, signal }) {
   const lines = [];
   const waiting = []; // arrived while paused
-  const list = h("ol", { class: "log", tabindex: "0", "aria-label": "Log lines, newest last", role: "log", "aria-live": "off" });
+  const items = h("ol");
+  const list = h("div", { class: "log", tabindex: "0", "aria-label": "Log lines, newest last", role: "log", "aria-live": "off" }, items);
   const search = h("input", { type: "search", placeholder: "Filter by text, replica or request id", "aria-label": "Filter lines", spellcheck: "false", oninput: () => draw(true) });
   const level = h("select", { "aria-label": "Lowest level", onchange: () => draw(true) }, [["", "All levels"], ["INFO", "Info and above"], ["WARNING", "Warnings and errors"], ["ERROR", "Errors"]].map(([value, text]) => h("option", { value }, text)));
   const replica = h("select", { "aria-label": "Replica", onchange: () => draw(true) }, h("option", { value: "" }, "All replicas"));
@@ -46,13 +47,13 @@ export function logsTab({ name, listeners, api: first, signal }) {
     timer = 0;
     if (isAnew) {
       drawn = [];
-      list.replaceChildren();
+      items.replaceChildren();
     }
     const last = drawn.at(-1)?.line;
     const from = last ? lines.indexOf(last) + 1 : 0;
     const fresh = lines.slice(from).filter(matches).slice(-SHOWN);
     const nodes = fresh.map((line) => ({ line, node: toRow(line) }));
-    list.append(...nodes.map((one) => one.node));
+    items.append(...nodes.map((one) => one.node));
     drawn.push(...nodes);
     for (const old of drawn.splice(0, Math.max(0, drawn.length - SHOWN))) old.node.remove();
     empty.hidden = drawn.length > 0;
