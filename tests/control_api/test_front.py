@@ -152,7 +152,12 @@ async def test_scripts_are_kept_by_browsers_because_their_address_names_their_co
     for path in re.findall(r'(?:src|href)="(/static/[^"]+)"', page):
         answer = await browser.get(path)
         assert "immutable" in answer.headers["cache-control"]
-        assert answer.headers["content-type"].split(";")[0] in ("text/javascript", "text/css", "image/svg+xml")
+        assert answer.headers["content-type"].split(";")[0] in (
+            "text/javascript",
+            "text/css",
+            "image/svg+xml",
+            "font/woff2",
+        )
     assert (await browser.get("/static/../access.py")).status_code in (200, 404)  # the page, or nothing
     assert (await browser.post("/")).status_code == 405
 
