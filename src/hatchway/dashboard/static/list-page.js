@@ -14,7 +14,12 @@ const FILTERS = [
 ];
 
 function isFailing(one) {
-  return one.status === "failed" || one.conditions.some((each) => each.state === "false");
+  return one.status === "failed" || one.conditions.some(isWrong);
+}
+
+// Of all conditions only Drift is bad news when it is true.
+export function isWrong(condition) {
+  return condition.state === (condition.type === "Drift" ? "true" : "false");
 }
 
 const at = { filter: "all", query: "" }; // kept while other pages are shown
@@ -207,9 +212,9 @@ function row(one, go) {
 }
 
 export function driftOf(one) {
-  const found = one.conditions.find((each) => /drift/i.test(each.type));
-  if (!found) return { word: NOTHING, tone: "quiet" };
-  return found.state === "false" ? { word: "drift", tone: "warn-text" } : { word: NOTHING, tone: "quiet" };
+  const found = one.conditions.find((each) => each.type === "Drift");
+  if (!found || found.state === "unknown") return { word: NOTHING, tone: "quiet" };
+  return isWrong(found) ? { word: "drift", tone: "warn-text" } : { word: "none", tone: "quiet" };
 }
 
 function pathOf(endpoint) {
@@ -222,7 +227,7 @@ function pathOf(endpoint) {
 
 function reasonOf(one) {
   if (one.reason) return one.message && one.message !== one.reason ? `${one.reason}: ${one.message}` : one.reason;
-  const wrong = one.conditions.find((each) => each.state === "false");
+  const wrong = one.conditions.find(isWrong);
   return wrong ? `${wrong.reason}: ${wrong.message}` : "";
 }
 
