@@ -58,6 +58,13 @@ async def test_what_changed_before_the_first_look_is_seen_too() -> None:
     assert [api.name for api in (await anext(seen)).apis] == ["b"]
 
 
+def test_a_summary_tells_of_drift_whether_there_is_some_or_none() -> None:
+    for state in ("true", "false"):
+        drift = Condition.model_validate({"type": "Drift", "state": state})
+        found = ApiSummary.of(an_api("a", conditions=(Condition(type="Ready", state="true"), drift)))
+        assert found.conditions == (drift,)
+
+
 def test_a_summary_is_small() -> None:
     conditions = (Condition(type="Ready", state="true"), Condition(type="Updated", state="false", message="m" * 1000))
     found = ApiSummary.of(an_api("a", message="x" * 1000, conditions=conditions))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import shlex
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,23 +13,14 @@ import httpx
 import PIL.Image
 import pytest
 
+from tests.e2e.browser import a_browser, needs_chromium
 from tests.e2e.verbs import deploy
 from tests.shell import Shell
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-)
-
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.timeout(120),
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed (on Debian: apt install chromium)"),
-]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120), needs_chromium]
 
 HANDLER = """
 import dataclasses
@@ -73,23 +62,12 @@ handler: {path: handler.py, example: {length: 5.1}}
 @pytest.fixture
 def page() -> Iterator[Page]:
     """A page of a browser with a profile of its own; it fails the test on an error in the page's code."""
-    from playwright.sync_api import sync_playwright
-
     problems: list[str] = []
-    profile = tempfile.mkdtemp(prefix="hwb", dir="/tmp")
-    try:
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch_persistent_context(
-                profile, executable_path=CHROMIUM, args=FLAGS, viewport={"width": 1280, "height": 1150}
-            )
-            page = browser.pages[0]
-            page.set_default_timeout(20_000)
-            page.on("pageerror", lambda error: problems.append(str(error)))
-            page.on("console", lambda said: problems.append(said.text) if "Content Security" in said.text else None)
-            yield page
-            browser.close()
-    finally:
-        shutil.rmtree(profile, ignore_errors=True)
+    with a_browser(width=1280, height=1150) as browser:
+        page = browser.pages[0]
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", lambda said: problems.append(said.text) if "Content Security" in said.text else None)
+        yield page
     assert problems == []
 
 

@@ -21,7 +21,7 @@ class ApiSummary(Wire):
     endpoint: str
     replicas: ReplicaCounts
     in_flight: int
-    conditions: tuple[Condition, ...]  # those that are not "true"
+    conditions: tuple[Condition, ...]  # those that are not "true", and Drift in any case: there "true" is the bad news
     updated_at: str
 
     @classmethod
@@ -39,7 +39,7 @@ class ApiSummary(Wire):
             conditions=tuple(
                 one.model_copy(update={"message": _beginning(one.message)})
                 for one in api.conditions
-                if one.state != "true"
+                if one.state != "true" or one.type == "Drift"
             ),
             updated_at=api.updated_at,
         )

@@ -3,6 +3,7 @@
 import { api, ask, events, whileSeen } from "./api.js";
 import { confirm, copy, notice } from "./dialogs.js";
 import { h, put, set, skeleton, status } from "./dom.js";
+import { isWrong } from "./list-page.js";
 import { logsTab } from "./logs-tab.js";
 import { overviewTab } from "./overview-tab.js";
 import { predictionsTab } from "./predictions-tab.js";
@@ -65,7 +66,9 @@ export function apiPage({ name, tab, go, signal }) {
     context.api = found;
     state.update(found.status);
     put(endpoint, found.endpoint);
-    const reason = [found.reason, found.message].filter(Boolean).join(": ");
+    const wrong = found.conditions.find(isWrong);
+    const told = found.reason || found.message ? found : wrong;
+    const reason = [told?.reason, told?.message].filter(Boolean).join(": ");
     put(why, reason);
     why.hidden = !reason;
     set(why, "data-phase", found.status);

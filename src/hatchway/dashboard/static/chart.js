@@ -7,7 +7,7 @@ import { time, timeSeconds } from "./format.js";
 import { area, lastKnown, path, thin, ticks, timeTicks } from "./scale.js";
 
 const HEIGHT = 168;
-const SIDES = { left: 44, right: 12, top: 10, bottom: 22 };
+const SIDES = { left: 52, right: 12, top: 10, bottom: 22 };
 const MARK_REACH = 7;
 
 // What the charts of one page share: the moment that is looked at, in seconds, or null.
@@ -26,8 +26,9 @@ export class Cursor {
   }
 }
 
-// series: [{label, name, format, kind: "area" | "line" | "step", tone}]. `name` is the timeline's column.
-export function timeChart({ title, series, format, cursor, isWhole = false }) {
+// series: [{label, name, kind: "area" | "line" | "step", tone, isRare}]. `name` is the timeline's column; a rare one is
+// drawn only where it is not always 0. `format` writes values, `axis` those beside the axis.
+export function timeChart({ title, series, format, axis = format, cursor, isWhole = false }) {
   const plot = svg("svg", { class: "plot", role: "img", tabindex: "0", height: HEIGHT });
   const tip = h("div", { class: "tip", hidden: true });
   const said = h("span", { class: "hidden-text", "aria-live": "polite" });
@@ -42,7 +43,7 @@ export function timeChart({ title, series, format, cursor, isWhole = false }) {
     h(
       "figcaption",
       null,
-      h("h3", null, title),
+      h("h2", null, title),
       h(
         "span",
         { class: "legend" },
@@ -77,13 +78,13 @@ export function timeChart({ title, series, format, cursor, isWhole = false }) {
     for (const value of marks) {
       parts.push(
         svg("line", { class: "grid", x1: SIDES.left, x2: width - SIDES.right, y1: y(value), y2: y(value) }),
-        label(format(value), SIDES.left - 8, y(value) + 4, "end"),
+        label(axis(value), SIDES.left - 8, y(value) + 4, "end"),
       );
     }
     const moments = timeTicks(from, to, Math.max(2, Math.floor(inner.width / 90)));
     for (const at of moments.at) {
       const left = view.x(at);
-      if (left < SIDES.left + 14 || left > width - 22) continue;
+      if (left < SIDES.left + 14 || left > width - (moments.step < 60 ? 34 : 22)) continue;
       parts.push(label(moments.step < 60 ? timeSeconds(at) : time(at), left, HEIGHT - 5, "middle"));
     }
     for (const mark of data.marks ?? []) {
@@ -96,6 +97,7 @@ export function timeChart({ title, series, format, cursor, isWhole = false }) {
     }
     series.forEach((one, index) => {
       const values = thin(columns[index], every);
+      if (one.isRare && !values.some((value) => value > 0)) return;
       if (one.kind === "area") parts.push(svg("path", { class: `area ${one.tone}`, d: area(values, x, y) }));
       parts.push(svg("path", { class: `line ${one.tone}`, d: path(values, x, y, one.kind === "step") }));
     });
@@ -145,7 +147,7 @@ export function timeChart({ title, series, format, cursor, isWhole = false }) {
     cross.append(svg("line", { x1: left, x2: left, y1: SIDES.top, y2: HEIGHT - SIDES.bottom }));
     series.forEach((one, number) => {
       const value = view.columns[number][index];
-      if (value === null || value === undefined) return;
+      if (value === null || value === undefined || (one.isRare && value === 0)) return;
       cross.append(svg("circle", { class: `point ${one.tone}`, cx: left, cy: view.y(value), r: 3.5 }));
     });
     if (isHere) showTip(at, index, left);
@@ -227,7 +229,9 @@ export function sparkline() {
       const x = (index) => (index * SPARK.width) / Math.max(1, values.length - 1);
       const y = (value) => SPARK.height - 2 - (value / top) * (SPARK.height - 4);
       set(filled, "d", values.length > 1 ? area(values, x, y) : "");
-      set(line, "d", values.length > 1 ? path(values, x, y) : `M0 ${y(0)}H${SPARK.width}`);
+      const isFlat = values.length < 2 || values.every((value) => value === 0);
+      set(line, "class", isFlat ? "line nothing" : "line accent");
+      set(line, "d", isFlat ? `M0 ${y(0)}H${SPARK.width}` : path(values, x, y));
       set(errors, "d", wrong.some((value) => value > 0) ? path(wrong, x, y) : "");
     },
   };

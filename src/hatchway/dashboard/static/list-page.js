@@ -14,7 +14,12 @@ const FILTERS = [
 ];
 
 function isFailing(one) {
-  return one.status === "failed" || one.conditions.some((each) => each.state === "false");
+  return one.status === "failed" || one.conditions.some(isWrong);
+}
+
+// Of all conditions only Drift is bad news when it is true.
+export function isWrong(condition) {
+  return condition.state === (condition.type === "Drift" ? "true" : "false");
 }
 
 const at = { filter: "all", query: "" }; // kept while other pages are shown
@@ -30,7 +35,7 @@ export function recent(values, steps = 3) {
 export function listPage({ go, signal }) {
   document.title = "APIs · Hatchway";
   const title = h("h1", { tabindex: "-1" }, "APIs");
-  const figures = ["APIs", "Requests/s", "Errors", "In flight", "Replicas"].map((label) => {
+  const figures = ["APIs", "Requests/s", "Errors", "Replicas"].map((label) => {
     const value = h("b", null, NOTHING);
     return { value, node: h("div", { class: "figure" }, h("span", null, label), value) };
   });
@@ -66,7 +71,7 @@ export function listPage({ go, signal }) {
       h(
         "div",
         { role: "row", class: "row head" },
-        ["Name", "Status", "Requests/s", "Errors", "In flight", "Replicas", "Drift", "Revision"].map((label) =>
+        ["Name", "Status", "Endpoint", "Requests/s", "Errors", "Replicas", "Drift", "Revision"].map((label) =>
           h("span", { role: "columnheader" }, label),
         ),
       ),
@@ -126,8 +131,7 @@ export function listPage({ go, signal }) {
     put(figures[1].value, isKnown ? rate(requests) : NOTHING);
     put(figures[2].value, isKnown && requests > 0 ? percent(errors / requests) : NOTHING);
     set(figures[2].value, "class", errors > 0 ? "bad-text" : null);
-    put(figures[3].value, count(sum((one) => one.in_flight)));
-    put(figures[4].value, count(sum((one) => one.replicas.ready)));
+    put(figures[3].value, count(sum((one) => one.replicas.ready)));
   }
 
   function links() {
@@ -165,7 +169,7 @@ function row(one, go) {
   const state = status(one.status);
   const spark = sparkline();
   const parts = Object.fromEntries(
-    ["requests", "errors", "flight", "replicas", "drift", "revision"].map((name) => [name, h("span", { class: "value" })]),
+    ["endpoint", "requests", "errors", "replicas", "drift", "revision"].map((name) => [name, h("span", { class: "value" })]),
   );
   const cell = (name, label, ...children) => h("span", { role: "cell", class: `cell ${name}`, "data-label": label }, children);
   const node = h(
@@ -173,9 +177,9 @@ function row(one, go) {
     { role: "row", class: "row", onclick: (event) => !event.defaultPrevented && !event.target.closest("a") && !getSelection().toString() && go(path(one.name)) },
     cell("of-name", "", link, why),
     cell("of-status", "", state.node),
+    cell("of-endpoint", "Endpoint", parts.endpoint),
     cell("of-requests", "Requests/s", spark.node, parts.requests),
     cell("of-errors", "Errors", parts.errors),
-    cell("of-flight", "In flight", parts.flight),
     cell("of-replicas", "Replicas", parts.replicas),
     cell("of-drift", "Drift", parts.drift),
     cell("of-revision", "Revision", parts.revision),
@@ -195,7 +199,8 @@ function row(one, go) {
       put(parts.requests, rate(requests));
       put(parts.errors, requests > 0 ? percent(errors / requests) : NOTHING);
       set(parts.errors, "class", errors > 0 ? "value bad-text" : "value");
-      put(parts.flight, count(now.in_flight));
+      put(parts.endpoint, pathOf(now.endpoint));
+      set(parts.endpoint, "title", now.endpoint);
       put(parts.replicas, `${now.replicas.ready} / ${now.replicas.desired}`);
       const drift = driftOf(now);
       put(parts.drift, drift.word);
@@ -207,14 +212,22 @@ function row(one, go) {
 }
 
 export function driftOf(one) {
-  const found = one.conditions.find((each) => /drift/i.test(each.type));
-  if (!found) return { word: NOTHING, tone: "quiet" };
-  return found.state === "false" ? { word: "drift", tone: "warn-text" } : { word: NOTHING, tone: "quiet" };
+  const found = one.conditions.find((each) => each.type === "Drift");
+  if (!found || found.state === "unknown") return { word: NOTHING, tone: "quiet" };
+  return isWrong(found) ? { word: "drift", tone: "warn-text" } : { word: "none", tone: "quiet" };
+}
+
+function pathOf(endpoint) {
+  try {
+    return new URL(endpoint).pathname;
+  } catch {
+    return endpoint;
+  }
 }
 
 function reasonOf(one) {
   if (one.reason) return one.message && one.message !== one.reason ? `${one.reason}: ${one.message}` : one.reason;
-  const wrong = one.conditions.find((each) => each.state === "false");
+  const wrong = one.conditions.find(isWrong);
   return wrong ? `${wrong.reason}: ${wrong.message}` : "";
 }
 

@@ -6,13 +6,15 @@ import { count, NOTHING } from "./format.js";
 
 const KEPT = 3000; // lines in memory
 const SHOWN = 600; // of those that match, in the page
+const SHORT = { WARNING: "WARN", CRITICAL: "CRIT" };
 const LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR"];
 const DRAW_MS = 120; // a burst of lines is one change of the page
 
 export function logsTab({ name, listeners, api: first, signal }) {
   const lines = [];
   const waiting = []; // arrived while paused
-  const list = h("ol", { class: "log", tabindex: "0", "aria-label": "Log lines, newest last", role: "log", "aria-live": "off" });
+  const items = h("ol");
+  const list = h("div", { class: "log", tabindex: "0", "aria-label": "Log lines, newest last", role: "log", "aria-live": "off" }, items);
   const search = h("input", { type: "search", placeholder: "Filter by text, replica or request id", "aria-label": "Filter lines", spellcheck: "false", oninput: () => draw(true) });
   const level = h("select", { "aria-label": "Lowest level", onchange: () => draw(true) }, [["", "All levels"], ["INFO", "Info and above"], ["WARNING", "Warnings and errors"], ["ERROR", "Errors"]].map(([value, text]) => h("option", { value }, text)));
   const replica = h("select", { "aria-label": "Replica", onchange: () => draw(true) }, h("option", { value: "" }, "All replicas"));
@@ -45,13 +47,13 @@ export function logsTab({ name, listeners, api: first, signal }) {
     timer = 0;
     if (isAnew) {
       drawn = [];
-      list.replaceChildren();
+      items.replaceChildren();
     }
     const last = drawn.at(-1)?.line;
     const from = last ? lines.indexOf(last) + 1 : 0;
     const fresh = lines.slice(from).filter(matches).slice(-SHOWN);
     const nodes = fresh.map((line) => ({ line, node: toRow(line) }));
-    list.append(...nodes.map((one) => one.node));
+    items.append(...nodes.map((one) => one.node));
     drawn.push(...nodes);
     for (const old of drawn.splice(0, Math.max(0, drawn.length - SHOWN))) old.node.remove();
     empty.hidden = drawn.length > 0;
@@ -136,7 +138,7 @@ function toRow(line) {
     "li",
     { "data-level": line.level },
     h("time", { datetime: line.time, title: line.time }, when),
-    h("span", { class: "level" }, line.level.slice(0, 5)),
+    h("span", { class: "level" }, SHORT[line.level] ?? line.level.slice(0, 5)),
     h("span", { class: "from", title: `${line.replica}, revision ${line.revision}${line.request_id ? `, request ${line.request_id}` : ""}` }, line.replica),
     h("span", { class: "message" }, line.message, line.request_id ? h("span", { class: "request-id" }, line.request_id.slice(0, 8)) : null),
   );

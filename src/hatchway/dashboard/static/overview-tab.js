@@ -17,14 +17,14 @@ export function overviewTab({ name, api: first, listeners, signal }) {
   const cursor = new Cursor();
   const charts = [
     timeChart({
-      title: "Requests", cursor, format: rate,
+      title: "Requests", cursor, format: rate, axis: number,
       series: [
         { label: "requests/s", name: "requests_per_s", kind: "area", tone: "accent" },
-        { label: "errors/s", name: "errors_per_s", kind: "line", tone: "bad" },
+        { label: "errors/s", name: "errors_per_s", kind: "line", tone: "bad", isRare: true },
       ],
     }),
     timeChart({
-      title: "Latency", cursor, format: ms,
+      title: "Latency", cursor, format: ms, axis: (value) => (value ? ms(value).replace(".0 ", " ") : "0"),
       series: [
         { label: "p99", name: "p99_ms", kind: "line", tone: "third" },
         { label: "p95", name: "p95_ms", kind: "line", tone: "second" },
@@ -35,14 +35,14 @@ export function overviewTab({ name, api: first, listeners, signal }) {
       title: "In flight", cursor, format: count, isWhole: true,
       series: [
         { label: "in flight and queued", name: "in_flight", kind: "area", tone: "accent" },
-        { label: "queued", name: "queued", kind: "line", tone: "second" },
+        { label: "queued", name: "queued", kind: "line", tone: "second", isRare: true },
       ],
     }),
     timeChart({
       title: "Replicas", cursor, format: count, isWhole: true,
       series: [
+        { label: "wanted", name: "replicas_wanted", kind: "step", tone: "second dashed" },
         { label: "ready", name: "replicas_ready", kind: "step", tone: "accent" },
-        { label: "wanted", name: "replicas_wanted", kind: "step", tone: "second" },
       ],
     }),
   ];
@@ -106,7 +106,7 @@ export function overviewTab({ name, api: first, listeners, signal }) {
   const showStep = keyed(decisions, (one) => `${one.at} ${one.message}`, (one) => {
     const when = h("time", { datetime: one.at, title: moment(one.at) });
     const [move, reason] = one.message.includes(": ") ? [one.message.slice(0, one.message.indexOf(": ")), one.message.slice(one.message.indexOf(": ") + 2)] : [one.message, ""];
-    const node = h("li", { class: one.replicas === one.before ? "stays" : "moves" }, when, h("span", null, h("b", null, move), reason && ` ${reason}`));
+    const node = h("li", { class: one.replicas === one.before ? "stays" : "moves" }, when, h("span", null, h("b", null, move), reason && h("span", { class: "quiet" }, ` · ${reason}`)));
     return { node, update: (now) => put(when, ago(now.at)) };
   });
 

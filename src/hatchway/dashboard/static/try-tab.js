@@ -41,7 +41,7 @@ export function tryTab({ name, api: found, signal }) {
       h("div", { class: "line" }, h("label", null, "Content type", type, h("datalist", { id: "types" }, [JSON_TYPE, "text/plain", "text/csv", "application/octet-stream"].map((one) => h("option", { value: one })))), h("label", null, "or a file", file)),
       body,
       note,
-      h("div", { class: "buttons" }, button, h("span", { class: "quiet" }, "Ctrl Enter")),
+      h("div", { class: "buttons" }, button, h("span", { class: "quiet" }, h("kbd", null, "Ctrl"), " ", h("kbd", null, "Enter"))),
       h("h3", null, "The same with curl"),
       h("div", { class: "copyable" }, h("pre", { tabindex: "0" }, curl), copyButton),
     ),
