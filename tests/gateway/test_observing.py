@@ -52,6 +52,9 @@ async def test_without_traces_the_context_passes_as_it_is(settings: Settings, re
 
 
 def test_what_is_not_wanted_is_not_configured() -> None:
-    assert NOTHING.to_manager() == {}
-    assert set(Observing(journal="/x").to_manager()) == {"access_log"}
-    assert set(Observing(traces=TraceSettings("http://x")).to_manager()) == {"tracing", "request_id_extension"}
+    assert [log["name"] for log in NOTHING.to_manager()["access_log"]] == ["envoy.access_loggers.stats"]
+    assert "tracing" not in NOTHING.to_manager()
+    logs = Observing(journal="/x").to_manager()["access_log"]
+    assert [log["name"] for log in logs] == ["envoy.access_loggers.stats", "envoy.access_loggers.file"]
+    traced = Observing(traces=TraceSettings("http://x")).to_manager()
+    assert set(traced) == {"access_log", "tracing", "request_id_extension"}
