@@ -105,6 +105,23 @@ async def test_what_was_seen_before_somebody_listened_is_told_at_once(bench: Ben
     assert frame["tables"]["output"]["columns"] == {"label": ["a", "b"]}
 
 
+async def test_the_warm_up_is_not_seen_though_somebody_listens_already(bench: Bench) -> None:
+    bench.sampler = Sampler()
+    sink = await bench.listen(log=True)
+    bench.request({"a": 1})
+    bench.sampler.open()
+    bench.request({"a": 2})
+    frame = await sink.frame()
+    assert (frame["seen"], frame["sampled"], len(frame["log"])) == (1, 1, 1)
+
+
+async def test_who_switched_it_off_before_the_start_is_heard(bench: Bench) -> None:
+    bench.sampler = Sampler()
+    await bench.listen(enabled=False)
+    bench.sampler.open()
+    assert not bench.sampler.takes()
+
+
 async def test_each_request_is_told_once_and_nothing_while_there_is_nothing(bench: Bench) -> None:
     listener = await bench.listen()
     assert listener.frames == []

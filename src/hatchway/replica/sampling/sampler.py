@@ -61,7 +61,8 @@ class Sampler:
 
     def __init__(self) -> None:
         self.logs = False  # whether answers are to be told of one by one
-        self._terms = SampleTerms(enabled=False)
+        self._terms = SampleTerms()
+        self._is_open = False
         self._packer = Packer()
         self._chance = 0.0  # that a request is looked at
         self._share = 1.0  # of those that the terms ask for, those that there is room for
@@ -80,9 +81,10 @@ class Sampler:
         self._listener: asyncio.Task[None] | None = None
 
     def open(self) -> None:
-        """Requests are looked at from now on; what of it leaves is for the terms of a listener to say."""
+        """Requests are looked at from now on, by the terms of the listener there is, if there is one yet."""
         self._seen = 0
-        self._set_terms(SampleTerms())
+        self._is_open = True
+        self._set_terms(self._terms)
 
     def look(self, value: Any, where: str) -> Records:
         """The fields of a payload, before the handler can change it, or of its result. From any thread."""
@@ -179,8 +181,9 @@ class Sampler:
     def _set_terms(self, terms: SampleTerms) -> None:
         self._terms = terms
         self._packer.watch(terms.fields, terms.redact)
-        self._chance = terms.sample_rate * self._share if terms.enabled else 0.0
-        self.logs = terms.enabled and terms.log
+        is_on = terms.enabled and self._is_open
+        self._chance = terms.sample_rate * self._share if is_on else 0.0
+        self.logs = is_on and terms.log
         if not terms.enabled:
             self._groups, self._n_values, self._seen, self._sampled = {}, 0, 0, 0
         if not terms.log:
