@@ -42,7 +42,6 @@ def test_half_a_sigma_is_drift_and_told_in_words() -> None:
     assert found.threshold == 0.1
     assert (found.n_current, found.n_baseline) == (2000, 20_000)
     assert re.match(r"median (4\.9|5\.0)\S* -> 5\.\d+; \d+ % of the values moved", found.explanation)
-    assert "of the values moved" in found.explanation
 
 
 def test_significant_is_not_enough() -> None:
