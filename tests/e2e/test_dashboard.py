@@ -21,7 +21,7 @@ from tests.shell import Shell, a_shell
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120), needs_chromium]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120), pytest.mark.xdist_group("dashboard"), needs_chromium]
 
 HOSTILE = "<img src=x onerror=window.hit=1><script>window.hit=1</script>"
 

@@ -18,7 +18,7 @@ from hatchway.spec.story import RequestStory
 from tests.e2e.verbs import engine_socket, until
 from tests.shell import Shell, a_shell
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180), pytest.mark.xdist_group("requests")]
 
 HANDLER = """
 import time

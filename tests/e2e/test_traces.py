@@ -14,7 +14,7 @@ from tests.e2e.verbs import engine_socket, until
 from tests.shell import Shell, a_shell
 from tests.tracing.receiver import Receiver, http_receiver
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180), pytest.mark.xdist_group("traces")]
 
 HANDLER = """
 import opentelemetry.trace
