@@ -6,28 +6,19 @@ it has, while its successor already takes what comes.
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-import importlib.util
 import logging
-import os
 import signal
-import sys
-from pathlib import Path
 
+from hatchway import programs
 from hatchway.companion import Companion, end
-from hatchway.contract import PROCESS_VARIABLE
-from hatchway.ends import wait_gone
 from hatchway.errors import GatewayError
-from hatchway.processes import Command, Identity, Mark, find_marked, reap, signal_process, spawn
+from hatchway.processes import Mark, find_marked, signal_process
+from hatchway.programs import Program
 from hatchway.settings import Settings
 
 log = logging.getLogger(__name__)
 
 ROLE = "activator"
-START_TIMEOUT_S = 20.0
-_MODULE = "hatchway.gateway.activator"
-_POLL_S = 0.01
 
 
 class ActivatorProcess:
@@ -37,6 +28,17 @@ class ActivatorProcess:
         self._settings = settings
         record_file = settings.gateway_dir / "activator.json"
         self._companion = Companion("the activator", settings.logs_dir / "activator.log", record_file)
+        self._program = Program(
+            "hatchway.gateway.activator",
+            Mark(settings.home_hash, ROLE, "0"),
+            (
+                settings.activator_socket,
+                settings.activator_reports_socket,
+                settings.replica_sockets_dir,
+                settings.replicas_dir,
+            ),
+            settings.gateway_dir,
+        )
 
     @property
     def pid(self) -> int | None:
@@ -44,21 +46,15 @@ class ActivatorProcess:
 
     def adopt(self) -> bool:
         """Take over the activator that a former engine left running, if it is what this engine would start."""
-        return self._companion.adopt(code=code_hash()) is not None
+        return programs.adopt(self._companion, self._program)
 
     async def start(self) -> None:
         """Start one and return when it listens. Raises GatewayError with the end of its log."""
         before = self._socket_inode()
-        identity = self._spawn()
-        self._companion.record(identity, code=code_hash())
-        try:
-            async with asyncio.timeout(START_TIMEOUT_S):
-                await self._wait_listening(identity, before)
-        except TimeoutError:
-            await end(identity)
-            raise GatewayError(
-                f"the activator did not listen within {START_TIMEOUT_S:.0f} s\n{self._companion.log_end()}"
-            ) from None
+        # Its socket takes the place of the former one, which may still be listened on, in one step.
+        await programs.start(
+            self._companion, self._program, lambda: self._socket_inode() not in (None, before), GatewayError
+        )
 
     def retire_others(self) -> None:
         """Every other activator of this home finishes what it holds and leaves."""
@@ -84,50 +80,8 @@ class ActivatorProcess:
         for path in (self._settings.activator_socket, self._settings.activator_reports_socket):
             path.unlink(missing_ok=True)
 
-    # --- starting ----------------------------------------------------------------------------------------
-    def _spawn(self) -> Identity:
-        settings = self._settings
-        self._companion.log.rotate()
-        paths = (
-            settings.activator_socket,
-            settings.activator_reports_socket,
-            settings.replica_sockets_dir,
-            settings.replicas_dir,
-        )
-        # -P: nothing in the working directory may stand for a module.
-        argv = [sys.executable, "-P", "-m", _MODULE, *map(str, paths)]
-        environment = {PROCESS_VARIABLE: str(Mark(settings.home_hash, ROLE, "0")), "PATH": os.defpath}
-        if "PYTHONPATH" in os.environ:  # it may be what leads to our own package
-            environment["PYTHONPATH"] = os.environ["PYTHONPATH"]
-        try:
-            return spawn(Command(argv, environment, settings.gateway_dir, self._companion.log.live))
-        except OSError as exc:
-            raise GatewayError(f"cannot run {sys.executable}: {exc.strerror}") from exc
-
-    async def _wait_listening(self, identity: Identity, before: int | None) -> None:
-        """Its socket takes the place of the former one, which may still be listened on, in one step."""
-        gone = asyncio.ensure_future(wait_gone(identity))
-        try:
-            while self._socket_inode() in (None, before):
-                await asyncio.wait([gone], timeout=_POLL_S)
-                if gone.done():
-                    code = reap(identity)
-                    raise GatewayError(f"the activator ended at once (exit code {code})\n{self._companion.log_end()}")
-        finally:
-            gone.cancel()
-
     def _socket_inode(self) -> int | None:
         try:
             return self._settings.activator_socket.stat().st_ino
         except FileNotFoundError:
             return None
-
-
-def code_hash() -> str:
-    """What an activator that is started now would run."""
-    digest = hashlib.sha256(sys.executable.encode())
-    found = importlib.util.find_spec(_MODULE)
-    for folder in (found.submodule_search_locations or ()) if found else ():
-        for file in sorted(Path(folder).glob("*.py")):
-            digest.update(file.read_bytes())
-    return digest.hexdigest()[:12]

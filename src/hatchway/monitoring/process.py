@@ -6,27 +6,18 @@ may be one listener to each replica.
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-import importlib.util
 import logging
-import os
-import sys
-from pathlib import Path
 
+from hatchway import programs
 from hatchway.companion import Companion, end
-from hatchway.contract import PROCESS_VARIABLE
-from hatchway.ends import wait_gone
 from hatchway.errors import MonitoringError
-from hatchway.processes import Command, Identity, Mark, find_marked, reap, spawn
+from hatchway.processes import Mark, find_marked
+from hatchway.programs import Program
 from hatchway.settings import Settings
 
 log = logging.getLogger(__name__)
 
 ROLE = "monitor"
-START_TIMEOUT_S = 20.0
-_MODULE = "hatchway.monitoring"
-_POLL_S = 0.05
 # Sketches gain nothing by threads, and each would take memory.
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
@@ -38,6 +29,18 @@ class MonitorProcess:
         self._settings = settings
         record_file = settings.monitoring_dir / "monitor.json"
         self._companion = Companion("the monitor", settings.logs_dir / "monitor.log", record_file)
+        self._program = Program(
+            "hatchway.monitoring",
+            Mark(settings.home_hash, ROLE, "0"),
+            (
+                settings.monitor_socket,
+                settings.monitoring_dir,
+                settings.replica_sockets_dir,
+                settings.replicas_dir,
+            ),
+            settings.monitoring_dir,
+            _ONE_THREAD,
+        )
 
     @property
     def pid(self) -> int | None:
@@ -45,7 +48,7 @@ class MonitorProcess:
 
     async def adopt(self) -> bool:
         """Take over the monitor that a former engine left running, if it is what this engine would start."""
-        adopted = self._companion.adopt(code=code_hash()) is not None
+        adopted = programs.adopt(self._companion, self._program)
         for found in find_marked(self._settings.home_hash):
             if found.mark.role == ROLE and found.identity != self._companion.identity:
                 log.warning("ending the monitor (pid %d) of an older engine", found.identity.pid)
@@ -55,16 +58,7 @@ class MonitorProcess:
     async def start(self) -> None:
         """Start one and return when it listens. Raises MonitoringError with the end of its log."""
         self._settings.monitor_socket.unlink(missing_ok=True)
-        identity = self._spawn()
-        self._companion.record(identity, code=code_hash())
-        try:
-            async with asyncio.timeout(START_TIMEOUT_S):
-                await self._wait_listening(identity)
-        except TimeoutError:
-            await end(identity)
-            raise MonitoringError(
-                f"the monitor did not listen within {START_TIMEOUT_S:.0f} s\n{self._companion.log_end()}"
-            ) from None
+        await programs.start(self._companion, self._program, self._settings.monitor_socket.exists, MonitoringError)
 
     async def watch(self) -> None:
         """Start it again whenever it dies, until cancelled. Cancelling leaves it running."""
@@ -76,43 +70,3 @@ class MonitorProcess:
             await end(self._companion.identity)
         self._companion.forget()
         self._settings.monitor_socket.unlink(missing_ok=True)
-
-    def _spawn(self) -> Identity:
-        settings = self._settings
-        self._companion.log.rotate()
-        paths = (
-            settings.monitor_socket,
-            settings.monitoring_dir,
-            settings.replica_sockets_dir,
-            settings.replicas_dir,
-        )
-        # -P: nothing in the working directory may stand for a module.
-        argv = [sys.executable, "-P", "-m", _MODULE, *map(str, paths)]
-        environment = {PROCESS_VARIABLE: str(Mark(settings.home_hash, ROLE, "0")), "PATH": os.defpath, **_ONE_THREAD}
-        if "PYTHONPATH" in os.environ:  # it may be what leads to our own package
-            environment["PYTHONPATH"] = os.environ["PYTHONPATH"]
-        try:
-            return spawn(Command(argv, environment, settings.monitoring_dir, self._companion.log.live))
-        except OSError as exc:
-            raise MonitoringError(f"cannot run {sys.executable}: {exc.strerror}") from exc
-
-    async def _wait_listening(self, identity: Identity) -> None:
-        gone = asyncio.ensure_future(wait_gone(identity))
-        try:
-            while not self._settings.monitor_socket.exists():
-                await asyncio.wait([gone], timeout=_POLL_S)
-                if gone.done():
-                    code = reap(identity)
-                    raise MonitoringError(f"the monitor ended at once (exit code {code})\n{self._companion.log_end()}")
-        finally:
-            gone.cancel()
-
-
-def code_hash() -> str:
-    """What a monitor that is started now would run."""
-    digest = hashlib.sha256(sys.executable.encode())
-    found = importlib.util.find_spec(_MODULE)
-    for folder in (found.submodule_search_locations or ()) if found else ():
-        for file in sorted(Path(folder).glob("*.py")):
-            digest.update(file.read_bytes())
-    return digest.hexdigest()[:12]
