@@ -12,14 +12,14 @@ import logging
 import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-from hatchway.backends import Measures, Replica, SeenRequest, Sightings, Workload
+from hatchway.backends import Measures, Replica, Sightings, Workload
 from hatchway.backends.kubernetes.files import ProjectFiles
 from hatchway.backends.kubernetes.manifests import PodSettings, make_deployment, make_disruption_budget, make_secret
 from hatchway.backends.kubernetes.pod_logs import PodLogs
 from hatchway.backends.kubernetes.pods import control_address, is_ready, to_replica
 from hatchway.backends.kubernetes.roster import Roster
 from hatchway.backends.local import control
-from hatchway.contract import FoundRequests
+from hatchway.backends.sightings import Asked, find_request
 from hatchway.kubernetes.api_server import ApiServer, Refused
 from hatchway.kubernetes.names import API, DRAINING, LEAVING, REVISION, SERVING, YES, label, revision_name
 from hatchway.kubernetes.resources import DEPLOYMENTS, DISRUPTION_BUDGETS, PODS, SECRETS, Json
@@ -182,14 +182,12 @@ class KubernetesBackend:
         return {}  # CPU and memory of pods are the cluster's to tell, and the operator answers no Prometheus yet
 
     async def find_request(self, request_id: str) -> Sightings:
-        asked = [(pod, address) for pod in self._pods.all() if (address := control_address(pod)) is not None]
-        found = await asyncio.gather(*(_find_request(address, request_id) for _, address in asked))
-        seen = [
-            SeenRequest(label(pod, API), label(pod, REVISION), pod["metadata"]["name"], record)
-            for (pod, _), one in zip(asked, found, strict=True)
-            for record in one.requests
+        asked = [
+            Asked(label(pod, API), label(pod, REVISION), pod["metadata"]["name"], address)
+            for pod in self._pods.all()
+            if (address := control_address(pod)) is not None
         ]
-        return Sightings(seen, max((one.since for one in found if one.since is not None), default=None))
+        return await find_request(asked, request_id)
 
     def release(self, api: str) -> None:
         """Nothing is kept that costs anything."""
@@ -312,10 +310,3 @@ def _with_replicas(deployment: Json) -> Json:
 
 def _without_record(metadata: Json) -> Json:
     return {name: value for name, value in metadata.items() if name != "managedFields"}
-
-
-async def _find_request(address: str, request_id: str) -> FoundRequests:
-    try:
-        return await control.find_request(address, request_id)
-    except control.Unanswered:
-        return FoundRequests([], None)

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from pathlib import Path
 
 import hatchway
-from hatchway.backends import Measures, Replica, SeenRequest, Sightings, Workload
+from hatchway.backends import Measures, Replica, Sightings, Workload
 from hatchway.backends.local import control
 from hatchway.backends.local.adoption import adopt_slots
 from hatchway.backends.local.bytecode import find_stale
@@ -30,7 +30,7 @@ from hatchway.backends.local.slots import Slot, SlotFolder, make_id
 from hatchway.backends.local.surroundings import Surroundings
 from hatchway.backends.local.templates import Templates
 from hatchway.backends.local.tenancy import Hardware
-from hatchway.contract import FoundRequests
+from hatchway.backends.sightings import Asked, find_request
 from hatchway.processes import table, tree
 from hatchway.settings import Settings
 from hatchway.spec.api import Compute
@@ -194,13 +194,9 @@ class LocalBackend:
 
     async def find_request(self, request_id: str) -> Sightings:
         slots = [slot for slot in self._world.slots.values() if slot.process is not None]
-        found = await asyncio.gather(*(_find_request(slot, request_id) for slot in slots))
-        seen = [
-            SeenRequest(slot.api, slot.revision, slot.id, record)
-            for slot, one in zip(slots, found, strict=True)
-            for record in one.requests
-        ]
-        return Sightings(seen, max((one.since for one in found if one.since is not None), default=None))
+        return await find_request(
+            [Asked(slot.api, slot.revision, slot.id, slot.control_socket) for slot in slots], request_id
+        )
 
     def release(self, api: str) -> None:
         self._world.templates.cool_down(api)
@@ -306,13 +302,6 @@ class LocalBackend:
                 await self._drains.wait()
         except TimeoutError:
             return
-
-
-async def _find_request(slot: Slot, request_id: str) -> FoundRequests:
-    try:
-        return await control.find_request(slot.control_socket, request_id)
-    except control.Unanswered:  # it starts or ends
-        return FoundRequests([], None)
 
 
 def _value(slot: Slot) -> tuple[int, float]:
