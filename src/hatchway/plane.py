@@ -23,7 +23,7 @@ from hatchway.settings import Settings
 from hatchway.spec.alerts import AlertStatus, AlertTest
 from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.logs import LogQuery
-from hatchway.spec.monitoring import ApiVerdict, MonitoringReport
+from hatchway.spec.monitoring import MonitoringReport
 from hatchway.spec.requests import ScaleRequest
 from hatchway.spec.status import (
     Address,
@@ -177,9 +177,6 @@ class Plane:
     async def monitoring(self, name: str, window_s: float) -> MonitoringReport:
         self._controller.get(name)
         return await self._predictions.report(name, window_s)
-
-    def verdicts(self) -> Mapping[str, ApiVerdict]:
-        return self._predictions.verdicts()
 
     async def prune(self) -> dict[str, int]:
         return dict(await self._controller.prune())

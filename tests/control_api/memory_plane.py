@@ -18,7 +18,7 @@ from hatchway.errors import Conflict, MonitoringError, NotFound, UsageError
 from hatchway.spec.alerts import AlertStatus, AlertTest
 from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.logs import LogQuery
-from hatchway.spec.monitoring import ApiVerdict, BaselineReport, MonitoringReport
+from hatchway.spec.monitoring import BaselineReport, MonitoringReport
 from hatchway.spec.requests import ScaleRequest
 from hatchway.spec.status import (
     Address,
@@ -150,9 +150,6 @@ class MemoryPlane:
         if self.report is None:
             raise MonitoringError("no API is monitored yet")
         return self.report.model_copy(update={"window_s": window_s})
-
-    def verdicts(self) -> Mapping[str, ApiVerdict]:
-        return {}
 
     def scaling(self, name: str) -> Sequence[ScalingStep]:
         self.get(name)

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 from hatchway.spec.alerts import AlertStatus, AlertTest
 from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.logs import LogQuery
-from hatchway.spec.monitoring import ApiVerdict, MonitoringReport
+from hatchway.spec.monitoring import MonitoringReport
 from hatchway.spec.requests import ScaleRequest
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
 from hatchway.spec.story import RequestStory
@@ -113,10 +113,6 @@ class ControlPlane(Protocol):
 
     async def monitoring(self, name: str, window_s: float) -> MonitoringReport:
         """What is known of the predictions of the last `window_s` seconds. Raises NotFound, MonitoringError."""
-        ...
-
-    def verdicts(self) -> Mapping[str, ApiVerdict]:
-        """API -> what the last judgement of its predictions said; an API that was never judged is missing."""
         ...
 
     async def prune(self) -> dict[str, int]:

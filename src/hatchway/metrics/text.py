@@ -7,7 +7,7 @@ by others, and the format is forty lines.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from hatchway.metrics.catalogue import Kind, Metric
@@ -50,10 +50,6 @@ class Family:
         head = f"# HELP {self.name} {_one_line(self.help)}\n" if self.help else ""
         lines = "\n".join([f"{name} {value}" for name, value in self.samples.items()])
         return f"{head}# TYPE {self.name} {self.kind}\n{lines}\n"
-
-
-def by_label(labels: Mapping[str, str]) -> Labels:
-    return tuple(labels.items())
 
 
 def written(labels: Labels) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from hatchway.errors import ModelFileError
@@ -19,14 +18,6 @@ _FRAMEWORKS = ("sklearn", "xgboost", "lightgbm", "catboost", "torch")
 _DATA = ("builtins", "collections", "copyreg", "numpy", "pandas")
 _RECONSTRUCTOR = Name("copyreg", "_reconstructor")
 _TORCH_MAGIC = 0x1950A86A20F9469CFC6C  # the first of the pickles that torch.save wrote before 1.6
-
-
-@dataclass(frozen=True)
-class Pickled:
-    """What `read` finds in a file."""
-
-    findings: Findings
-    compression: str
 
 
 def looks_like_pickle(head: bytes) -> bool:

@@ -35,11 +35,6 @@ def is_model(path: Path) -> bool:
     return suffix in MODEL_SUFFIXES or not _is_text(path)
 
 
-def looks_like_model(text: str) -> bool:
-    """Whether a path that may be missing was meant as a model's."""
-    return Path(text).suffix.lower() in MODEL_SUFFIXES
-
-
 def api_name(path: Path) -> str:
     """A valid name for an API from the name of its model's file: `Iris model v2.joblib` -> `iris-model-v2`."""
     stem = path.resolve().name if path.is_dir() else path.name.removesuffix(path.suffix)
