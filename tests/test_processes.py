@@ -100,6 +100,16 @@ def test_marked_processes_of_a_home_are_found_and_no_others(tmp_path: Path) -> N
     assert find_marked("0" * 12) == []
 
 
+def test_a_process_carries_its_mark_as_soon_as_it_is_spawned(tmp_path: Path) -> None:
+    """The kernel shows the environment a moment after exec has let go of the parent."""
+    for _ in range(300):
+        started = a_process(tmp_path)
+        shown = (Path("/proc") / str(started.pid) / "environ").read_bytes()
+        os.kill(started.pid, signal.SIGKILL)
+        wait_for(started)
+        assert str(Mark(HOME, "replica", "a")).encode() in shown
+
+
 def test_killing_ends_the_session_the_descendants_and_what_left_both(tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     os.mkfifo(ready)

@@ -103,11 +103,24 @@ def spawn(command: Command) -> Identity:
         )
     finally:
         os.close(descriptor)
+    if command.environment:
+        _wait_marked(child.pid)
     # Until somebody reaps it the child keeps its entry in /proc, so this cannot come too late.
     identity = identify(child.pid) or Identity(child.pid, 0)
     # Popen would reap the child behind our back when it is collected, and its exit status would be lost.
     child.returncode = 0
     return identity
+
+
+def _wait_marked(pid: int) -> None:
+    """Until /proc shows the environment of a new child: exec lets go of our pipe a moment before that.
+
+    Who looked for its mark in that moment would miss it.
+    """
+    environment = _PROC / str(pid) / "environ"
+    with contextlib.suppress(OSError):
+        while not environment.read_bytes() and (stat := read_stat(pid)) is not None and stat.state not in "ZX":
+            os.sched_yield()
 
 
 def reap(identity: Identity) -> int | None:
