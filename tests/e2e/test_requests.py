@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -21,11 +22,13 @@ from tests.shell import Shell, a_shell
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180), pytest.mark.xdist_group("requests")]
 
 HANDLER = """
-import time
+import pathlib, time
 
 class Handler:
     def handle_post(self, payload):
         print("got", payload)
+        while "until" in payload and not pathlib.Path(payload["until"]).exists():
+            time.sleep(0.01)
         if "sleep_s" in payload:
             time.sleep(payload["sleep_s"])
         return payload
@@ -94,8 +97,9 @@ def test_of_what_went_well_place_and_prints_are_known(asker: Asker) -> None:
     assert fine.gateway == ()
 
 
-def test_where_all_replicas_are_full_two_refuse(asker: Asker) -> None:
-    busy = [asker.pool.submit(asker.ask, "one", f"busy-{number}", {"sleep_s": 1}) for number in range(4)]
+def test_where_all_replicas_are_full_two_refuse(asker: Asker, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    busy = [asker.pool.submit(asker.ask, "one", f"busy-{number}", {"until": str(go)}) for number in range(4)]
     for number in range(4):
         asker.story(f"busy-{number}", "running", "waiting")
     assert asker.ask("one", "refused", {}) == 503
@@ -103,6 +107,7 @@ def test_where_all_replicas_are_full_two_refuse(asker: Asker) -> None:
     assert [(visit.outcome, visit.attempt) for visit in story.visits] == [("refused", 1), ("refused", 2)]
     assert len({visit.replica for visit in story.visits}) == 2
     assert [(note.status, note.attempts) for note in story.gateway] == [(503, 2)]
+    go.touch()
     assert [each.result() for each in busy] == [200] * 4
 
 

@@ -44,6 +44,7 @@ def test_requests_and_control_arrive_on_ports(address: Callable[[], str], kind: 
     }
     with on_ports(handlers[kind], address, **({"app": "handler:app"} if kind == "app" else {})) as replica:
         assert replica.post(7).json() == 7
+        replica.until(in_flight=0)  # an application ends after its answer
         assert replica.stats().requests == 1
 
 
