@@ -34,30 +34,48 @@ LEFT = 0  # the status of a caller that went away without an answer
 
 
 class Mixed:
-    """`answers` counts by status, for paths of the API and for others, once `end` was called."""
+    """Counts by status, for the API and for other paths, and of streams that broke off: all, once `end` was called."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self.of_api: Counter[int] = Counter()
         self.of_none: Counter[int] = Counter()
+        self.cut_streams = 0
         self._changed = threading.Condition()
         self._ending = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._ask()), name="mixed client")
+        self._failure: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="mixed client")
         self._thread.start()
 
     def wait_for_more(self, count: int) -> None:
         """Until so many more were answered."""
         with self._changed:
             goal = self.of_api.total() + count
-            assert self._changed.wait_for(lambda: self.of_api.total() >= goal, 60), "the client got no answers"
+            ready = self._changed.wait_for(lambda: self._failure or self.of_api.total() >= goal, 60)
+        self._raise_failure()
+        assert ready, "the client got no answers"
 
     def end(self) -> None:
         self._ending.set()
         self._thread.join(30)
+        self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise AssertionError(f"a caller got no answer: {self._failure!r}") from self._failure
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._ask())
+        except* httpx.HTTPError as failures:
+            with self._changed:
+                self._failure = failures.exceptions[0]
+                self._changed.notify_all()
 
     async def _ask(self) -> None:
-        async with httpx.AsyncClient(timeout=30) as http:
-            await asyncio.gather(*(self._call(http, number) for number in range(CALLERS)))
+        async with httpx.AsyncClient(timeout=30) as http, asyncio.TaskGroup() as calls:
+            for number in range(CALLERS):
+                calls.create_task(self._call(http, number))
 
     async def _call(self, http: httpx.AsyncClient, number: int) -> None:
         while not self._ending.is_set():
@@ -71,12 +89,20 @@ class Mixed:
 
     async def _one(self, http: httpx.AsyncClient, kind: int) -> int:
         if kind == 0:
-            return (await http.get(self._url)).status_code  # a stream
+            return await self._stream(http)
         if kind == 1:
             return (await http.put(self._url)).status_code
         if kind == 2:
             return (await http.post(self._url, content=b"x" * 2000)).status_code
         return (await http.post(self._url, json={"sleep_s": 0.005, "fails": kind == 3})).status_code
+
+    async def _stream(self, http: httpx.AsyncClient) -> int:
+        async with http.stream("GET", self._url) as answer:
+            try:
+                await answer.aread()
+            except httpx.RemoteProtocolError:
+                self.cut_streams += 1
+        return answer.status_code
 
 
 def leave(url: str) -> None:
