@@ -1,7 +1,8 @@
 """Keeps what was seen of requests for about a second, and sends it to whoever listens on the control socket.
 
 Nobody may listen, or slowly: then what is kept is thinned out, each sample with the same chance, and frames say how
-many requests there were. All of it belongs to the event loop; only `look` is called
+many requests there were. Of many requests a second some are looked at, again each with the same chance: more would cost
+the caller and tell nothing new. All of it belongs to the event loop; only `look` is called
 where the handler runs.
 """
 
@@ -23,6 +24,7 @@ from hatchway.replica.sampling.pack import Packer, encode
 from hatchway.replica.sampling.redact import only, without
 
 FLUSH_AFTER_S = 1.0
+ENOUGH_PER_S = 500.0  # requests that are looked at, but for a log, which has all of them
 FLUSH_VALUES = 8_192  # that are sent before the second is over: packing them holds up the loop for about a millisecond
 MAX_VALUES = 65_536  # that are kept for a listener that is slow or away
 MAX_LOG_BYTES = 8 * 1024 * 1024  # of payloads and answers that are kept for the log
@@ -66,6 +68,9 @@ class Sampler:
         self._packer = Packer()
         self._chance = 0.0  # that a request is looked at
         self._share = 1.0  # of those that the terms ask for, those that there is room for
+        self._pace = 1.0  # and of these, those that are enough
+        self._watched_at = time.monotonic()  # from when on requests are counted for the pace
+        self._seen_then = 0  # of `_seen`
         self._groups: dict[Shape, list[Values]] = {}
         self._n_values = 0
         self._seen = 0
@@ -82,7 +87,7 @@ class Sampler:
 
     def open(self) -> None:
         """Requests are looked at from now on, by the terms of the listener there is, if there is one yet."""
-        self._seen = 0
+        self._seen = self._seen_then = 0
         self._is_open = True
         self._set_terms(self._terms)
 
@@ -124,12 +129,17 @@ class Sampler:
             else:
                 rows.append(values)
             self._n_values += len(values)
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(FLUSH_AFTER_S, self._tell)
+        self._wake_up()
         if self._n_values >= FLUSH_VALUES:
             self._due.set()
             if self._n_values >= MAX_VALUES:
                 self._thin()
+
+    def _wake_up(self) -> None:
+        """Within a second."""
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(FLUSH_AFTER_S, self._tell)
+            self._watched_at, self._seen_then = time.monotonic(), self._seen
 
     def _tell(self) -> None:
         self._timer = None
@@ -143,7 +153,21 @@ class Sampler:
         self._n_values = sum(_COST_OF_SHAPE + len(rows) * len(shape[1]) for shape, rows in self._groups.items())
         self._sampled //= 2
         self._share /= 2
-        self._chance = self._terms.sample_rate * self._share
+        self._set_chance()
+
+    def _set_pace(self, now: float) -> None:
+        """By how many requests there were since the first that was kept."""
+        elapsed_s, seen = now - self._watched_at, self._seen - self._seen_then
+        if elapsed_s < FLUSH_AFTER_S and seen < ENOUGH_PER_S:
+            return  # too little to tell how many there are a second
+        wanted = seen * self._terms.sample_rate
+        self._pace = 1.0 if wanted <= ENOUGH_PER_S * elapsed_s else ENOUGH_PER_S * elapsed_s / wanted
+        self._set_chance()
+
+    def _set_chance(self) -> None:
+        terms = self._terms
+        is_on = terms.enabled and self._is_open
+        self._chance = terms.sample_rate * self._share * (1.0 if terms.log else self._pace) if is_on else 0.0
 
     # --- on the control socket ---------------------------------------------------------------------------
     async def send(self, exchange: Exchange, terms: SampleTerms) -> None:
@@ -159,9 +183,12 @@ class Sampler:
         try:
             while True:
                 self._due.clear()
+                self._set_pace(time.monotonic())
                 if self._sampled or self._log:
                     await exchange.write(self._pack())
                     self._sent.set()
+                if self._pace < 1.0:  # it is set again though nothing may be taken meanwhile
+                    self._wake_up()
                 await self._due.wait()
         finally:
             if self._listener is asyncio.current_task():
@@ -181,11 +208,10 @@ class Sampler:
     def _set_terms(self, terms: SampleTerms) -> None:
         self._terms = terms
         self._packer.watch(terms.fields, terms.redact)
-        is_on = terms.enabled and self._is_open
-        self._chance = terms.sample_rate * self._share if is_on else 0.0
-        self.logs = is_on and terms.log
+        self._set_chance()
+        self.logs = terms.enabled and self._is_open and terms.log
         if not terms.enabled:
-            self._groups, self._n_values, self._seen, self._sampled = {}, 0, 0, 0
+            self._groups, self._n_values, self._seen, self._seen_then, self._sampled = {}, 0, 0, 0, 0
         if not terms.log:
             self._log, self._log_bytes = [], 0
 
@@ -199,14 +225,15 @@ class Sampler:
         }
         if self._log or self._log_dropped:
             frame["log"], frame["log_dropped"] = self._log, self._log_dropped
-        self._groups, self._n_values, self._seen, self._sampled, self._failed = {}, 0, 0, 0, 0
+        self._groups, self._n_values, self._sampled, self._failed = {}, 0, 0, 0
+        self._seen = self._seen_then = 0
         self._log, self._log_bytes, self._log_dropped = [], 0, 0
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if self._share < 1.0:  # there is room again
             self._share = min(1.0, self._share * 2)
-            self._chance = self._terms.sample_rate * self._share
+            self._set_chance()
         return encode(frame)
 
     # --- for the log -------------------------------------------------------------------------------------
