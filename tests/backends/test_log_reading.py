@@ -121,3 +121,19 @@ def test_words_of_a_line_that_a_program_wrote_itself_are_not_longer_than_ours(tm
     line = next(step.line for step in cursor.steps(cursor.end()))
     assert line is not None
     assert max(len(line.time), len(line.level), len(line.request_id or "")) <= 200
+
+
+def test_a_record_behind_output_without_a_line_end_is_a_line_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "raw.log"
+    record = '{"time":"2026-01-01T00:00:00.000Z","level":"ERROR","stream":"stderr","request_id":"q","message":"ours"}'
+    path.write_text(f'{record}\nprogress 7%{record}\n{{"time":"half of one\n')
+    cursor = Cursor(LogStream(path), "r1", "iris-a", LogQuery())
+    lines = [step.line for step in cursor.steps(cursor.end()) if step.line is not None]
+    told = [(line.message, line.level, line.request_id) for line in lines]
+    assert told == [
+        ("ours", "ERROR", "q"),
+        ("progress 7%", "INFO", None),
+        ("ours", "ERROR", "q"),
+        ('{"time":"half of one', "INFO", None),
+    ]
+    assert read(LogStream(path), LogQuery(request_id="q")) == ["ours", "ours"]

@@ -26,6 +26,9 @@ _LONGEST_ID = 200
 _DISORDER_S = 5.0
 
 
+_RECORD_BEGINS = f'{{"{LOG_TIME}":"'.encode()  # as replicas write it
+
+
 class Step(NamedTuple):
     """A wanted line, or none: so far everything was read, and others may have their turn."""
 
@@ -107,12 +110,18 @@ class Cursor:
             record = read_record(text)
             if record is None:
                 self._look_at_the_clock(passed_over)
-                record = {LOG_MESSAGE: text.decode(errors="replace").rstrip("\r")}
+                text, record = _split(text)
+                if text:
+                    yield from self._fitting({LOG_MESSAGE: text.decode(errors="replace").rstrip("\r")})
             passed_over.clear()
-            line = self._line(record)
-            if self._query.fits(line):
-                yield line
+            if record is not None:
+                yield from self._fitting(record)
         self._look_at_the_clock(passed_over)
+
+    def _fitting(self, record: dict[str, Any]) -> Iterator[LogLine]:
+        line = self._line(record)
+        if self._query.fits(line):
+            yield line
 
     def _may_be_wanted(self, text: bytes) -> bool:
         if not self._needles:
@@ -204,6 +213,13 @@ def read_record(text: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return record if isinstance(record, dict) and LOG_MESSAGE in record and LOG_TIME in record else None
+
+
+def _split(text: bytes) -> tuple[bytes, dict[str, Any] | None]:
+    """(output without a line end, the record that stands behind it in the same line, if one does)"""
+    start = text.find(_RECORD_BEGINS, 1)
+    record = read_record(text[start:]) if start > 0 else None
+    return (text, None) if record is None else (text[:start], record)
 
 
 def _text_or_none(value: object) -> str | None:
