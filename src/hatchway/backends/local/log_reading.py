@@ -110,9 +110,9 @@ class Cursor:
             record = read_record(text)
             if record is None:
                 self._look_at_the_clock(passed_over)
-                text, record = _split(text)
-                if text:
-                    yield from self._fitting({LOG_MESSAGE: text.decode(errors="replace").rstrip("\r")})
+                raw, record = _split(text)
+                if raw:
+                    yield from self._fitting({LOG_MESSAGE: raw.decode(errors="replace").rstrip("\r")})
             passed_over.clear()
             if record is not None:
                 yield from self._fitting(record)
