@@ -87,3 +87,20 @@ async def test_a_line_longer_than_the_first_look_is_told_with_its_length(
     first, long = await read(logs, LogQuery(max_bytes=200_000))
     assert first.message == "first"
     assert long.message == "y" * LONGEST_TOLD_CHARS + f" … and {500_000 - LONGEST_TOLD_CHARS:,} characters more"
+
+
+async def test_output_without_records_has_the_time_of_the_record_before_it_however_far(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    logs = ApiLogs(tmp_path_factory.mktemp("raw"))
+    log = logs.open("iris", "r1", "iris-a")
+    log.stream = LogStream(log.path, max_file_bytes=200_000, kept_archives=10)
+    log.stream.append(a_record(7, "first"))
+    for number in range(6000):
+        log.stream.append(f"raw output of a library, line {number} " + "z" * 60)
+        if number % 2000 == 0:
+            log.stream.rotate()
+    found = await read(logs, LogQuery(max_bytes=20_000))
+    assert {line.time for line in found} == {moment_text(7)}
+    assert [line.message.split()[6] for line in found[-2:]] == ["5998", "5999"]
+    assert found == newest_of(await read(logs, LogQuery()), 20_000)[0]

@@ -6,6 +6,7 @@ of time but for what threads do to each other; and what cannot be wanted is pass
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from hatchway.spec.status import LogLine
 
 CHUNK_BYTES = 64 * 1024
 _LONGEST_LINE_BYTES = 1024 * 1024
+_BACKWARD_BYTES = 256 * 1024
 # Programs may write lines of our form themselves, with anything in them.
 _LONGEST_WORD = 40
 _LONGEST_ID = 200
@@ -26,7 +28,7 @@ _LONGEST_ID = 200
 _DISORDER_S = 5.0
 
 
-_RECORD_BEGINS = f'{{"{LOG_TIME}":"'.encode()  # as replicas write it
+_RECORD_BEGINS = f'{{"{LOG_TIME}":'.encode()
 
 
 class Step(NamedTuple):
@@ -56,6 +58,12 @@ class Cursor:
         # From the line end before it: what begins the oldest file may be the end of a line that was rotated away.
         self.position = max(pieces[0].start if pieces else 0, begin - 1)
         self._is_amid = self.position > 0
+        if self.is_part:
+            self._last_time = self._time_before(self.position)
+
+    def tell_all_from_now_on(self) -> None:
+        """What comes now is new, also where it says no time, or an old one."""
+        self._query = dataclasses.replace(self._query, since=None)
 
     def end(self) -> int:
         """The position after the last line that may be wanted."""
@@ -138,7 +146,7 @@ class Cursor:
                 return
 
     def _line(self, record: dict[str, Any]) -> LogLine:
-        time = record.get(LOG_TIME) or self._last_time or ("" if self.is_part else self._first_time())
+        time = record.get(LOG_TIME) or self._last_time or self._first_time()
         self._last_time = str(time)[:_LONGEST_WORD]
         return LogLine(
             replica=self._replica_id,
@@ -154,6 +162,32 @@ class Cursor:
     def _first_time(self) -> str:
         pieces = self._stream.pieces()
         return moment_text(pieces[0].modified_at if pieces else 0.0)
+
+    def _time_before(self, position: int) -> str:
+        """Of the last record before it, for lines that are none; "" when there is no record."""
+        pieces = self._stream.pieces()
+        oldest, tail = (pieces[0].start if pieces else 0), b""
+        while position > oldest:
+            begin = max(oldest, position - _BACKWARD_BYTES)
+            data = self._span(begin, position) + tail
+            end = len(data)
+            while (start := data.rfind(_RECORD_BEGINS, 0, end)) >= 0:
+                record = read_record(data[start:].partition(b"\n")[0])
+                if record is not None:
+                    return str(record[LOG_TIME])
+                end = start
+            position, tail = begin, data[:CHUNK_BYTES]
+        return ""
+
+    def _span(self, begin: int, end: int) -> bytes:
+        """What lies between two positions, over several files."""
+        parts = []
+        while begin < end:
+            data, begin = self._stream.read(begin, end - begin)
+            if not data:
+                break
+            parts.append(data)
+        return b"".join(parts)
 
     def _first_position(self, pieces: Sequence[Piece]) -> int:
         since = self._query.since

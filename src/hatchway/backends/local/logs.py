@@ -97,6 +97,8 @@ class ApiLogs:
         else:
             for line in await self._newest(api, query, query.max_bytes, cursors):
                 yield line
+        for cursor in cursors.values():
+            cursor.tell_all_from_now_on()
         while follow:
             self._discover(api, query, cursors)
             news = [step for cursor in cursors.values() for step in cursor.steps(cursor.position + CHUNK_BYTES)]
