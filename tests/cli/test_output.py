@@ -17,6 +17,7 @@ from hatchway.cli.output import (
     format_moment,
     printable,
     to_plain,
+    to_text,
 )
 from hatchway.errors import InvalidSpec, NotFound
 from hatchway.spec.status import ReplicaCounts
@@ -163,6 +164,11 @@ def test_an_unknown_age_is_empty() -> None:
 
 def test_what_a_handler_prints_cannot_drive_the_terminal() -> None:
     assert list(printable(["a\x1b[2Jb\tc\x07"])) == ["a[2Jb\tc"]
+
+
+def test_what_is_said_of_users_code_cannot_drive_the_terminal_either() -> None:
+    said = "ImportError: \x1b]0;title\x07\x9b2J\u202ereversed\nsecond\tline é\xa0"
+    assert to_text(said).plain == "ImportError: ]0;title2Jreversed\nsecond\tline é\xa0"
 
 
 def test_models_become_plain_at_any_depth() -> None:

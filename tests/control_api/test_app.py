@@ -290,6 +290,21 @@ async def test_following_a_log_waits_for_more(http: httpx.AsyncClient, plane: Me
     assert messages == ["first", "second"]
 
 
+async def test_an_answer_of_limited_size_ends_when_it_is_full(http: httpx.AsyncClient, plane: MemoryPlane) -> None:
+    plane.change(an_api("iris"))
+    control_characters = "\x01" * 1_000_000  # six bytes each, as JSON
+    for number in range(5):
+        plane.change(line=a_line(f"{number}{control_characters}"))
+    for follow in ("", "&follow=1"):
+        answer = await http.get(f"/v1/apis/iris/logs?max_bytes=200000{follow}")
+        assert len(answer.content) <= 200_010  # with the empty lines that keep it alive
+        lines = [json.loads(text) for text in answer.text.splitlines() if text]
+        assert [line["message"][0] for line in lines] == ["0", "1"]
+        assert lines[0]["message"].endswith("characters more")
+    for wrong in ("1000", "many", "-200000", "²00000"):
+        assert (await http.get(f"/v1/apis/iris/logs?max_bytes={wrong}")).status_code == 400
+
+
 async def test_a_log_that_cannot_be_read_ends_with_the_error(http: httpx.AsyncClient, plane: MemoryPlane) -> None:
     plane.change(an_api())
     answer = await http.get("/v1/apis/iris/logs?replica=nobody")

@@ -135,10 +135,11 @@ class AsyncClient:
         level: str | None = None,
         text: str | None = None,
         request_id: str | None = None,
+        max_bytes: int | None = None,
         follow: bool = False,
     ) -> AsyncIterator[LogLine]:
         """See `Client.logs`."""
-        wanted = LogFilters(replica, revision, request_id, since, until, level, text)
+        wanted = LogFilters(replica, revision, request_id, since, until, level, text, max_bytes)
         if follow:
             lines = self._follow(LogFeed(name, wanted))
         else:

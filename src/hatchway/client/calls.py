@@ -147,7 +147,10 @@ def watch(name: str, *, logs: bool, since_s: float) -> Stream[ApiStatus | LogLin
 
 @dataclass(frozen=True)
 class LogFilters:
-    """Which lines of a log are wanted, as the control API reads it. `since` and `until`: an age or a moment."""
+    """Which lines of a log are wanted, as the control API reads it. `since` and `until`: an age or a moment.
+
+    `max_bytes`: only the newest that take so much.
+    """
 
     replica: str | None = None
     revision: str | None = None
@@ -156,10 +159,11 @@ class LogFilters:
     until: str | None = None
     level: str | None = None
     text: str | None = None
+    max_bytes: int | None = None
 
 
 def logs(name: str, filters: LogFilters, *, follow: bool) -> Stream[LogLine]:
-    params = {key: value for key, value in asdict(filters).items() if value is not None}
+    params = {key: str(value) for key, value in asdict(filters).items() if value is not None}
     return Stream(_api(name, "/logs"), log_line, params | ({"follow": "1"} if follow else {}), is_endless=follow)
 
 

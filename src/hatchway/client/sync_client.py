@@ -124,14 +124,16 @@ class Client:
         level: str | None = None,
         text: str | None = None,
         request_id: str | None = None,
+        max_bytes: int | None = None,
         follow: bool = False,
     ) -> Iterator[LogLine]:
         """Log lines that fit all that is given, oldest first.
 
         `since` and `until`: an age like "10m", or a moment like "2026-01-31T12:00:00Z". `level`: this one and above.
-        `text`: what the message holds, in any case when it has no capitals. Raises NotFound, UsageError.
+        `text`: what the message or the request's id holds, in any case when it has no capitals. `max_bytes`: only the
+        newest that take so much, 128 KiB at least; not for what is followed. Raises NotFound, UsageError.
         """
-        filters = LogFilters(replica, revision, request_id, since, until, level, text)
+        filters = LogFilters(replica, revision, request_id, since, until, level, text, max_bytes)
         if follow:
             lines = self._follow(LogFeed(name, filters))
         else:

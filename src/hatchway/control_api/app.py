@@ -36,10 +36,10 @@ from hatchway.control_api.operations import (
 )
 from hatchway.control_api.plane import ControlPlane, ShutdownMode
 from hatchway.control_api.serving import Beside, serve
-from hatchway.control_api.streams import Stream, as_events, as_lines
+from hatchway.control_api.streams import Stream, as_events, as_lines, up_to
 from hatchway.errors import HatchwayError, InvalidSpec, UsageError
 from hatchway.spec.deploy import DeployRequest
-from hatchway.spec.logs import LEVELS, LogQuery, parse_moment
+from hatchway.spec.logs import LEVELS, SMALLEST_LIMIT_BYTES, LogQuery, parse_moment
 from hatchway.spec.requests import HEADER_BY, RollbackRequest, ScaleRequest
 from hatchway.spec.trial import TrialRequest
 from hatchway.spec.values import Wrong, parse_duration
@@ -110,6 +110,8 @@ class Endpoints:
         name, query = request.path_params["name"], _log_query(request)
         self._plane.get(name)
         lines = self._plane.logs(name, query, follow=_flag(request, "follow"))
+        if query.max_bytes is not None:
+            lines = up_to(lines, query.max_bytes)
         return Stream([as_lines(lines)], media_type="application/x-ndjson", keep_alive=b"\n")
 
     async def history(self, request: Request) -> Response:
@@ -310,7 +312,17 @@ def _log_query(request: Request) -> LogQuery:
         until=_moment(request, "until"),
         level=level,
         text=given.get("text") or None,
+        max_bytes=_limit(request),
     )
+
+
+def _limit(request: Request) -> int | None:
+    written = request.query_params.get("max_bytes")
+    if not written:
+        return None
+    if not (written.isascii() and written.isdecimal()) or int(written[:12]) < SMALLEST_LIMIT_BYTES:
+        raise UsageError(f"max_bytes={written[:40]} is not a number from {SMALLEST_LIMIT_BYTES} on")
+    return int(written[:12])
 
 
 def _moment(request: Request, name: str) -> float | None:

@@ -101,6 +101,7 @@ _LOG_FILTERS = (
     ("text", "only lines whose message holds this; in any case when it has no capitals"),
     _SINCE,
     ("until", "only lines before then; written like since"),
+    ("max_bytes", "not more than that: the newest lines that fit; with follow, the answer ends when it is full"),
 )
 
 OPERATIONS = (
