@@ -6,7 +6,7 @@ import pytest
 
 from hatchway.contract import SampleTerms
 from hatchway.monitoring.panes import Pane
-from hatchway.monitoring.report import BINS, Judgement, Subject, make_report
+from hatchway.monitoring.report import BINS, Compared, Judgement, Subject, make_report
 from hatchway.monitoring.sketches import FieldSketch
 from hatchway.monitoring.store import Baseline
 from hatchway.monitoring.terms import Watched
@@ -25,7 +25,7 @@ def report(
     known = None if baseline is None else Baseline("data", baseline, 10)
     subject = Subject("iris", "r1", 3600.0, Watched("r1", SampleTerms(), **watched))
     judgement = Judgement(verdict="ok" if known else "no_baseline", source="data" if known else None)
-    return make_report(subject, Pane(5, 4, fields), known, judgement, None)
+    return make_report(subject, Pane(5, 4, fields), Compared(known), judgement, None)
 
 
 def field(found: MonitoringReport, name: str) -> FieldReport:

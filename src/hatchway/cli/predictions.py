@@ -10,7 +10,7 @@ from hatchway.cli.output import Cell, Output, format_bytes, to_text
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from hatchway.spec.monitoring import FieldReport, MonitoringReport
+    from hatchway.spec.monitoring import AcceptedChange, FieldReport, MonitoringReport
 
 SHOWN_FIELDS = 8
 SHOWN_CLASSES = 4
@@ -40,8 +40,10 @@ def prediction_lines(out: Output, report: MonitoringReport) -> Iterator[Text]:
             "data": "training data",
             "first_period": "the first period",
             "previous_revision": "the former revision",
+            "accepted": "what was accepted",
         }
         notes.append(f"compared with {source[report.baseline.source]} ({report.baseline.count} records)")
+    notes += [accepted_text(one) for one in report.baseline.accepted if one.undone_at is None]
     left = len(report.fields) - len(rows)
     if left:
         notes.append(f"{left} more fields: -o json")
@@ -51,6 +53,11 @@ def prediction_lines(out: Output, report: MonitoringReport) -> Iterator[Text]:
         yield to_text(
             "  ", Cell("log  ", "dim"), report.log.folder, Cell(f"  {state}", "red" if report.log.problem else "dim")
         )
+
+
+def accepted_text(change: AcceptedChange) -> str:
+    by = f" by {change.by}" if change.by else ""
+    return f"{', '.join(change.fields)} accepted as it is since {change.since}{by}"
 
 
 def shown_fields(fields: Sequence[FieldReport]) -> list[FieldReport]:
