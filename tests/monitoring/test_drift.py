@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import math
 import re
 from collections.abc import Mapping

@@ -93,7 +93,9 @@ def make_report(
     subject: Subject, pane: Pane, compared: Compared, judgement: Judgement, log: LogReport | None
 ) -> MonitoringReport:
     known = compared.fields()
-    names = sorted(pane.fields, key=lambda name: (_side(name) == "output", name))
+    gone = {name for name, one in judgement.fields.items() if one.verdict == "drift"} - pane.fields.keys()
+    fields = {**pane.fields, **{name: FieldSketch() for name in gone}}
+    names = sorted(fields, key=lambda name: (_side(name) == "output", name))
     return MonitoringReport(
         api=subject.api,
         revision=subject.revision,
@@ -102,7 +104,7 @@ def make_report(
         sampled=pane.sampled,
         baseline=compared.report(),
         verdict=judgement.verdict,
-        fields=tuple(_field(name, pane.fields[name], known.get(name), judgement.fields.get(name)) for name in names),
+        fields=tuple(_field(name, fields[name], known.get(name), judgement.fields.get(name)) for name in names),
         model=_model(pane.fields, subject.watched),
         log=log,
     )

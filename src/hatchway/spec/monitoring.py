@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from hatchway.spec.status import ApiStatus, Wire
+from pydantic import Field
+
+from hatchway.spec.status import ApiStatus, Explanation, Wire
 
 Verdict = Literal["ok", "drift", "too_few", "no_baseline", "disabled"]
 Side = Literal["input", "output"]
@@ -125,6 +127,12 @@ class ApiVerdict(Wire):
     verdict: Verdict
     fields: tuple[DriftVerdict, ...] = ()
     problems: tuple[str, ...] = ()
+
+
+class ApiExplanation(Explanation):
+    """`why NAME -o json`: how an API is, how that came about, and what differs of what it is sent and answers."""
+
+    drift: dict[str, FieldDrift] = Field(default_factory=dict)  # fields that drift: what happened, and the evidence
 
 
 class ApiDetails(ApiStatus):
