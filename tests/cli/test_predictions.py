@@ -2,9 +2,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from hatchway.spec.monitoring import BaselineReport, FieldDrift, FieldReport, LogReport, MonitoringReport
+from hatchway.spec.monitoring import (
+    AcceptedChange,
+    BaselineReport,
+    FieldDrift,
+    FieldReport,
+    LogReport,
+    MonitoringReport,
+)
 from tests.cli.conftest import CommandLine
 from tests.cli.test_get import BROKEN
+from tests.control_api.memory_plane import NOON
 
 
 def a_field(name: str, **fields: Any) -> FieldReport:
@@ -37,7 +45,7 @@ def test_the_fields_that_drifted_come_first_with_what_happened(cli: CommandLine)
         ),
     )
     lines = text[text.index("predictions") :].splitlines()
-    assert lines[0] == "predictions  of the last hour: drift"
+    assert lines[0] == "predictions  of the last hour: drift: 1 of 22 fields differs from the baseline"
     assert "input.age" in lines[2]
     assert "the mean rose from 40 to 70" in lines[2]
     assert "a 70%, b 30%" in lines[3]
@@ -59,3 +67,18 @@ def test_the_json_has_the_report_or_null(cli: CommandLine) -> None:
     assert cli.run("get", "iris", "-o", "json").json["monitoring"] is None
     cli.engine.plane.report = a_report(a_field("input.age"))
     assert cli.run("get", "iris", "-o", "json").json["monitoring"]["fields"][0]["name"] == "input.age"
+
+
+def test_what_was_accepted_is_told_and_why_there_is_no_verdict(cli: CommandLine) -> None:
+    change = AcceptedChange(at=NOON, by="ada@lab", since=NOON, fields=("input.age",))
+    undone = change.model_copy(update={"by": "bob@lab", "undone_at": NOON})
+    learnt = FieldDrift(verdict="no_baseline", explanation="the first day is being learnt: 5 hours of 24")
+    report = a_report(
+        a_field("input.age", drift=learnt),
+        baseline=BaselineReport(source="data", count=150, accepted=(change, undone)),
+        verdict="no_baseline",
+    )
+    text = shown(cli, report)
+    assert "predictions  of the last hour: no baseline yet, the first day is being learnt: 5 hours of 24" in text
+    assert "accepted by ada@lab" in text
+    assert "bob@lab" not in text

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from hatchway.cli.output import Cell, Output, format_bytes, to_text
+from hatchway.cli.verdicts import accepted_text, drifting, verdict_cell, what_happened
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -15,24 +17,17 @@ if TYPE_CHECKING:
 SHOWN_FIELDS = 8
 SHOWN_CLASSES = 4
 SHOWN_CHARS = 32
-_VERDICTS = {
-    "ok": ("as in the baseline", "green"),
-    "drift": ("drift", "red"),
-    "too_few": ("too few to judge", "dim"),
-    "no_baseline": ("no baseline yet", "dim"),
-    "disabled": ("not monitored", "dim"),
-}
 
 
 def prediction_lines(out: Output, report: MonitoringReport) -> Iterator[Text]:
     """Nothing before the first request."""
     if not report.fields and report.log is None:
         return
-    word, style = _VERDICTS[report.verdict]
+    now = time.time()
     of = f" of {report.seen}" if report.sampled != report.seen else ""
     yield to_text("")
-    yield to_text(Cell("predictions", "bold"), f"  of the last {_span(report.window_s)}: ", Cell(word, style))
-    rows = [_row(field) for field in shown_fields(report.fields)]
+    yield to_text(Cell("predictions", "bold"), f"  of the last {_span(report.window_s)}: ", verdict_cell(report))
+    rows = [_row(field, now) for field in shown_fields(report.fields)]
     yield from out.table_lines(("FIELD", "VALUES", "MISSING", "", "DRIFT"), rows, indent="  ")
     notes = [f"{report.sampled}{of} requests looked at"]
     if report.baseline.source is not None:
@@ -40,8 +35,10 @@ def prediction_lines(out: Output, report: MonitoringReport) -> Iterator[Text]:
             "data": "training data",
             "first_period": "the first period",
             "previous_revision": "the former revision",
+            "accepted": "what was accepted",
         }
         notes.append(f"compared with {source[report.baseline.source]} ({report.baseline.count} records)")
+    notes += [accepted_text(one, now) for one in report.baseline.accepted if one.undone_at is None]
     left = len(report.fields) - len(rows)
     if left:
         notes.append(f"{left} more fields: -o json")
@@ -57,21 +54,19 @@ def shown_fields(fields: Sequence[FieldReport]) -> list[FieldReport]:
     """Those that drifted first, then outputs, then inputs with values missing, then the others."""
 
     def rank(field: FieldReport) -> tuple[bool, bool, bool]:
-        has_drifted = field.drift is not None and field.drift.verdict == "drift"
-        return (not has_drifted, field.side != "output", field.missing == 0)
+        return (not drifting([field]), field.side != "output", field.missing == 0)
 
     return sorted(fields, key=rank)[:SHOWN_FIELDS]
 
 
-def _row(field: FieldReport) -> list[str | Cell]:
-    has_drifted = field.drift is not None and field.drift.verdict == "drift"
-    explanation = field.drift.explanation if field.drift is not None and has_drifted else ""
+def _row(field: FieldReport, now: float) -> list[str | Cell]:
+    drift = drifting([field]).get(field.name)
     return [
         field.name,
         str(field.count - field.missing),
         str(field.missing or ""),
         _summary(field),
-        Cell(explanation or ("drift" if has_drifted else ""), "red"),
+        Cell("" if drift is None else what_happened(drift, now), "red"),
     ]
 
 

@@ -35,7 +35,7 @@ from hatchway.client.waiting import Waiting
 from hatchway.errors import DeployFailed, EngineUnavailable, HatchwayError, NotFound, PredictionFailed
 from hatchway.project import Project
 from hatchway.spec.alerts import AlertStatus, AlertTest
-from hatchway.spec.monitoring import MonitoringReport
+from hatchway.spec.monitoring import AcceptedChange, MonitoringReport
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
 from hatchway.spec.story import RequestStory
 from hatchway.spec.timeline import Sparkline, Timeline
@@ -212,6 +212,14 @@ class AsyncClient:
     async def monitoring(self, name: str, *, window_s: float = 3600.0) -> MonitoringReport:
         """See `Client.monitoring`."""
         return await self._send(calls.monitoring(name, window_s))
+
+    async def accept(self, name: str, *, fields: Sequence[str] | None = None) -> AcceptedChange:
+        """See `Client.accept`."""
+        return await self._send(calls.accept(name, fields))
+
+    async def undo_accept(self, name: str) -> AcceptedChange:
+        """See `Client.undo_accept`."""
+        return await self._send(calls.undo_accept(name))
 
     async def delete(self, name: str) -> ApiStatus:
         """See `Client.delete`."""

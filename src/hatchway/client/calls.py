@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote
@@ -13,8 +13,8 @@ from pydantic import BaseModel, TypeAdapter
 from hatchway.client.connection import ANSWER_TIMEOUT_S, raise_for
 from hatchway.client.events import Deleted, Events, log_line
 from hatchway.spec.alerts import AlertStatus, AlertTest
-from hatchway.spec.monitoring import MonitoringReport
-from hatchway.spec.requests import RollbackRequest, ScaleRequest
+from hatchway.spec.monitoring import AcceptedChange, MonitoringReport
+from hatchway.spec.requests import AcceptRequest, RollbackRequest, ScaleRequest
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
 from hatchway.spec.story import RequestStory
 from hatchway.spec.timeline import Sparkline, Timeline
@@ -121,6 +121,18 @@ def test_alert(name: str) -> Call[AlertTest]:
 
 def monitoring(name: str, window_s: float) -> Call[MonitoringReport]:
     return Call("GET", _api(name, f"/monitoring?window={age(window_s)}"), one(MonitoringReport))
+
+
+def accept(name: str, fields: Sequence[str] | None) -> Call[AcceptedChange]:
+    return _accept(name, AcceptRequest(fields=None if fields is None else tuple(fields)))
+
+
+def undo_accept(name: str) -> Call[AcceptedChange]:
+    return _accept(name, AcceptRequest(undo=True))
+
+
+def _accept(name: str, request: AcceptRequest) -> Call[AcceptedChange]:
+    return Call("POST", _api(name, "/monitoring/accept"), one(AcceptedChange), json=request.model_dump(mode="json"))
 
 
 def delete(name: str) -> Call[ApiStatus]:

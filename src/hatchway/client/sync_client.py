@@ -22,7 +22,7 @@ from hatchway.client.waiting import Waiting
 from hatchway.errors import DeployFailed, EngineUnavailable, HatchwayError, NotFound, PredictionFailed
 from hatchway.project import Project
 from hatchway.spec.alerts import AlertStatus, AlertTest
-from hatchway.spec.monitoring import MonitoringReport
+from hatchway.spec.monitoring import AcceptedChange, MonitoringReport
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
 from hatchway.spec.story import RequestStory
 from hatchway.spec.timeline import Sparkline, Timeline
@@ -215,6 +215,18 @@ class Client:
         Raises NotFound, MonitoringError.
         """
         return self._http.send(calls.monitoring(name, window_s))
+
+    def accept(self, name: str, *, fields: Sequence[str] | None = None) -> AcceptedChange:
+        """Say that drift is the new normal: of all fields that drift, or of these ("input.age").
+
+        What was seen of them since it began is their baseline from now on. Raises NotFound, Conflict when they do not
+        drift, MonitoringError.
+        """
+        return self._http.send(calls.accept(name, fields))
+
+    def undo_accept(self, name: str) -> AcceptedChange:
+        """Take back what was accepted last. Raises NotFound, Conflict when there is nothing, MonitoringError."""
+        return self._http.send(calls.undo_accept(name))
 
     def delete(self, name: str) -> ApiStatus:
         """Stop an API and forget it. Returns at once; `watch` ends when it is gone. Raises NotFound."""

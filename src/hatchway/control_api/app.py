@@ -40,7 +40,7 @@ from hatchway.control_api.streams import Stream, as_events, as_lines, up_to
 from hatchway.errors import HatchwayError, InvalidSpec, UsageError
 from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.logs import LEVELS, SMALLEST_LIMIT_BYTES, LogQuery, parse_moment
-from hatchway.spec.requests import HEADER_BY, RollbackRequest, ScaleRequest
+from hatchway.spec.requests import HEADER_BY, AcceptRequest, RollbackRequest, ScaleRequest
 from hatchway.spec.trial import TrialRequest
 from hatchway.spec.values import Wrong, parse_duration
 from hatchway.store.trees import check_manifest
@@ -164,6 +164,10 @@ class Endpoints:
     async def scale(self, request: Request) -> Response:
         asked = await _body(request, ScaleRequest)
         return _answer(await self._plane.scale(request.path_params["name"], asked, _by(request)))
+
+    async def accept(self, request: Request) -> Response:
+        asked = await _body(request, AcceptRequest)
+        return _answer(await self._plane.accept(request.path_params["name"], asked, _by(request)))
 
     async def delete(self, request: Request) -> Response:
         return _answer(await self._plane.delete(request.path_params["name"]))

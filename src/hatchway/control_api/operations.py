@@ -12,8 +12,8 @@ from hatchway import __version__
 from hatchway.control_api.plane import ShutdownMode
 from hatchway.spec.alerts import AlertStatus, AlertTest
 from hatchway.spec.deploy import DeployRequest
-from hatchway.spec.monitoring import MonitoringReport
-from hatchway.spec.requests import HEADER_BY, RollbackRequest, ScaleRequest
+from hatchway.spec.monitoring import AcceptedChange, MonitoringReport
+from hatchway.spec.requests import HEADER_BY, AcceptRequest, RollbackRequest, ScaleRequest
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
 from hatchway.spec.story import RequestStory
 from hatchway.spec.summary import Summaries
@@ -202,6 +202,14 @@ OPERATIONS = (
         "What inputs and outputs were like, and whether that differs from the baseline",
         MonitoringReport,
         query=(("window", "of the time until now: 30m, 1h (the default), 7d"),),
+    ),
+    Operation(
+        "accept",
+        "POST",
+        "/v1/apis/{name}/monitoring/accept",
+        "Make what drifts the baseline of its fields, or take that back",
+        AcceptedChange,
+        AcceptRequest,
     ),
     Operation("delete", "DELETE", "/v1/apis/{name}", "Stop an API and forget it", ApiStatus),
     Operation("missing_blobs", "POST", "/v1/blobs/missing", "Which files must be uploaded", MissingBlobs, BlobHashes),

@@ -54,6 +54,13 @@ _SCHEMA = (
         api TEXT NOT NULL, revision TEXT NOT NULL, places TEXT NOT NULL, PRIMARY KEY (api, revision)
     ) STRICT""",
 )
+# What came later than version 1 is added to files that have it: no release stumbles over a table it does not know.
+_LATER = (
+    """CREATE TABLE IF NOT EXISTS accepted (
+        id INTEGER PRIMARY KEY, api TEXT NOT NULL, revision TEXT NOT NULL, at_s REAL NOT NULL, by TEXT NOT NULL,
+        since TEXT NOT NULL, undone_at_s REAL, undone_by TEXT NOT NULL DEFAULT ''
+    ) STRICT""",
+)
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,21 @@ class Baseline:
 
 
 @dataclass(frozen=True)
+class Acceptance:
+    """Somebody's word that what changed is the new normal. Times are seconds since the epoch.
+
+    `since_s`: field -> from when on its traffic is what it is compared with.
+    """
+
+    at_s: float
+    by: str
+    since_s: Mapping[str, float]
+    undone_at_s: float | None = None
+    undone_by: str = ""
+    id: int = 0  # given by the store
+
+
+@dataclass(frozen=True)
 class Judged:
     """What is remembered of the last hour that was judged, which began at `start_s`. The rest is JSON of others."""
 
@@ -79,14 +101,19 @@ class Judged:
 class PaneStore:
     """Raises sqlite3.Error when the disk is full or the file cannot be used."""
 
-    def __init__(self, file: Path) -> None:
-        self._db = _open(file)
+    def __init__(self, file: Path, *, is_for_thread: bool = False) -> None:
+        self._file = file
+        self._db = _connect(file, check_same_thread=False) if is_for_thread else _open(file)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._db.close()
+
+    def reader(self) -> PaneStore:
+        """The same files for another thread, which reads while this one writes."""
+        return PaneStore(self._file, is_for_thread=True)
 
     # --- panes -------------------------------------------------------------------------------------------
     def save(self, panes: Mapping[Key, Pane], known: Mapping[tuple[str, str], Known]) -> None:
@@ -197,16 +224,48 @@ class PaneStore:
 
     def save_judged(self, api: str, revision: str, judged: Judged) -> None:
         with self._transaction():
+            self._save_judged(api, revision, judged)
+
+    def _save_judged(self, api: str, revision: str, judged: Judged) -> None:
+        self._db.execute(
+            "INSERT OR REPLACE INTO judged VALUES (?, ?, ?, ?, ?)",
+            (api, revision, judged.start_s, judged.memory, judged.judgement),
+        )
+
+    # --- accepted changes --------------------------------------------------------------------------------
+    def accepted(self, api: str, revision: str) -> list[Acceptance]:
+        """The newest first, those that were undone too."""
+        rows = self._db.execute(
+            """SELECT at_s, by, since, undone_at_s, undone_by, id FROM accepted
+               WHERE (api, revision) = (?, ?) ORDER BY id DESC""",
+            (api, revision),
+        )
+        return [Acceptance(at, by, json.loads(since), *undone) for at, by, since, *undone in rows]
+
+    def accept(self, api: str, revision: str, accepted: Acceptance, judged: Judged) -> None:
+        """Keep it, and what is remembered from now on, both or none."""
+        with self._transaction():
             self._db.execute(
-                "INSERT OR REPLACE INTO judged VALUES (?, ?, ?, ?, ?)",
-                (api, revision, judged.start_s, judged.memory, judged.judgement),
+                "INSERT INTO accepted (api, revision, at_s, by, since) VALUES (?, ?, ?, ?, ?)",
+                (api, revision, accepted.at_s, accepted.by, json.dumps(accepted.since_s)),
             )
+            self._save_judged(api, revision, judged)
+
+    def undo(self, api: str, revision: str, undone: Acceptance, judged: Judged) -> None:
+        """The same for one that was accepted before."""
+        with self._transaction():
+            self._db.execute(
+                "UPDATE accepted SET undone_at_s = ?, undone_by = ? WHERE id = ?",
+                (undone.undone_at_s, undone.undone_by, undone.id),
+            )
+            self._save_judged(api, revision, judged)
 
     # --- what goes ---------------------------------------------------------------------------------------
     def roll_up(self, now_s: float, watched: Collection[tuple[str, str]] = ()) -> None:
         """Merge the minutes of hours that are over, drop what is too old, and the oldest while there is too much.
 
-        The first days of the revisions that are `watched` (API, revision) stays: later weeks are compared with it.
+        Those weeks of the revisions that are `watched` (API, revision) stay that later ones are compared with: the
+        first, and the first after a change that was accepted.
         """
         done = int(now_s) - int(now_s) % HOUR_S
         rows = self._db.execute(
@@ -231,16 +290,22 @@ class PaneStore:
             (HOUR_S, before_s),
         ).fetchall()
         for api, revision, first_s in rows:
-            kept_until_s = first_s + FIRST_PERIOD_S if (api, revision) in watched else first_s
+            kept = json.dumps(self._compared_with(api, revision, first_s) if (api, revision) in watched else [])
             self._db.execute(
-                "DELETE FROM panes WHERE (api, revision, width_s) = (?, ?, ?) AND start_s >= ? AND start_s < ?",
-                (api, revision, HOUR_S, kept_until_s, before_s),
+                """DELETE FROM panes WHERE (api, revision, width_s) = (?, ?, ?) AND start_s < ?
+                   AND NOT EXISTS (SELECT 1 FROM json_each(?) WHERE start_s >= value AND start_s < value + ?)""",
+                (api, revision, HOUR_S, before_s, kept, FIRST_PERIOD_S),
             )
+
+    def _compared_with(self, api: str, revision: str, first_s: float) -> list[float]:
+        """When the weeks begin that this revision's traffic is compared with."""
+        found = self.accepted(api, revision)
+        return [first_s, *{since for one in found if one.undone_at_s is None for since in one.since_s.values()}]
 
     def forget(self, api: str) -> None:
         """The API is deleted."""
         with self._transaction():
-            for table in ("panes", "baselines", "judged", "known"):
+            for table in ("panes", "baselines", "judged", "known", "accepted"):
                 self._db.execute(f"DELETE FROM {table} WHERE api = ?", (api,))
 
     def apis(self) -> set[str]:
@@ -315,8 +380,8 @@ class _OtherVersion(Exception):
     pass
 
 
-def _connect(file: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(file, isolation_level=None)
+def _connect(file: Path, *, check_same_thread: bool = True) -> sqlite3.Connection:
+    db = sqlite3.connect(file, isolation_level=None, check_same_thread=check_same_thread)
     try:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
@@ -338,3 +403,5 @@ def _prepare(db: sqlite3.Connection) -> None:
         db.execute("COMMIT")
     elif version != VERSION:
         raise _OtherVersion(f"version {version}")
+    for statement in _LATER:
+        db.execute(statement)

@@ -19,7 +19,7 @@ from __future__ import annotations
 import csv
 import importlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
@@ -44,15 +44,15 @@ class UnusableData(ValueError):
     """A file that cannot be read as training data; the message names file, row and column, and what would help."""
 
 
-def read(path: Path) -> dict[str, FieldSketch]:
-    """Field -> what the file says of it. Raises UnusableData, OSError."""
+def read(path: Path, should_stop: Callable[[], bool] = lambda: False) -> dict[str, FieldSketch]:
+    """Field -> what the file says of it. Raises UnusableData, also when told to stop before the end, and OSError."""
     suffix = path.suffix.lower()
     if suffix == ".csv":
-        columns = _Columns(path)
+        columns = _Columns(path, should_stop)
         for row, names, cells in _csv_columns(path):
             columns.add(names, [_of_cells(column) for column in cells], row)
     elif suffix in (".parquet", ".pq"):
-        columns = _Columns(path)
+        columns = _Columns(path, should_stop)
         for row, names, values in _parquet_columns(path):
             columns.add(names, values, row)
     else:
@@ -61,12 +61,15 @@ def read(path: Path) -> dict[str, FieldSketch]:
 
 
 class _Columns:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, should_stop: Callable[[], bool]) -> None:
         self._path = path
+        self._should_stop = should_stop
         self._names: list[str] = []
         self._sketches: list[FieldSketch] = []
 
     def add(self, names: Sequence[str], columns: Sequence[Column], row: int) -> None:
+        if self._should_stop():
+            raise UnusableData(f"{self._path.name}: not read to its end")
         if not self._names:
             self._begin(names)
         for name, column, sketch in zip(names, columns, self._sketches, strict=True):
