@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from hatchway.backends import Backend, Replica
-from hatchway.backends.local import LocalBackend, control
+from hatchway.backends import Backend, Replica, control
+from hatchway.backends.local import LocalBackend
 from hatchway.settings import Settings
 from hatchway.spec.logs import LogQuery
 from hatchway.spec.status import LogLine

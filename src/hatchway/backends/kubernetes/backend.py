@@ -12,13 +12,12 @@ import logging
 import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-from hatchway.backends import Measures, Replica, Sightings, Workload
+from hatchway.backends import Measures, Replica, Sightings, Workload, control
 from hatchway.backends.kubernetes.files import ProjectFiles
 from hatchway.backends.kubernetes.manifests import PodSettings, make_deployment, make_disruption_budget, make_secret
 from hatchway.backends.kubernetes.pod_logs import PodLogs
 from hatchway.backends.kubernetes.pods import control_address, is_ready, to_replica
 from hatchway.backends.kubernetes.roster import Roster
-from hatchway.backends.local import control
 from hatchway.backends.sightings import Asked, find_request
 from hatchway.kubernetes.api_server import ApiServer, Refused
 from hatchway.kubernetes.names import API, DRAINING, LEAVING, REVISION, SERVING, YES, label, revision_name

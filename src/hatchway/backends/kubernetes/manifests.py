@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hatchway.backends import Workload
-from hatchway.backends.local.launch import ALLOCATOR_VARIABLES, THREAD_VARIABLES, Places, cpu_threads, make_launch_at
+from hatchway.backends.launches import ALLOCATOR_VARIABLES, THREAD_VARIABLES, Places, cpu_threads, make_launch_at
 from hatchway.kubernetes.names import (
     CONTROL_PORT,
     DATA_PORT,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import re
 import shutil
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -22,21 +21,22 @@ from pathlib import Path
 import uv
 
 from hatchway.backends import Workload
-from hatchway.backends.local import builds, installs
+from hatchway.backends.local import builds
 from hatchway.backends.local.exits import wait_exit
-from hatchway.backends.local.installs import Install
 from hatchway.backends.local.interpreters import Interpreters, Python
 from hatchway.backends.local.logs import ReplicaLog
 from hatchway.backends.local.server_packages import ServerPackages
 from hatchway.contract import PROCESS_VARIABLE
 from hatchway.errors import EnvironmentFailed, StorageError
+from hatchway.installing import installs
+from hatchway.installing.installs import Install
+from hatchway.installing.uv_words import explain
 from hatchway.processes import Command, Identity, Mark, find_marked, kill_tree, spawn
 from hatchway.settings import Settings
 from hatchway.spec.indexes import is_index_variable
 
 BUILD_ROLE = "build"
 _USES = ".hatchway-uses"  # in an environment: one empty file per revision that runs on it
-_MAX_EXPLANATION_CHARS = 2000
 _DISK_IS_FULL = "os error 28"
 
 
@@ -268,14 +268,6 @@ class Environments:
 
     def _say_waiting(self, name: str, order: _Order) -> None:
         self._say(order, f"waiting for the Python environment {name}, which is being built")
-
-
-def explain(output: str) -> str:
-    """uv's own explanation out of all it printed, without decoration."""
-    found = re.search(r"^\s*(?:×|error:)", output, re.MULTILINE)
-    text = output[found.start() :] if found else output
-    lines = (re.sub(r"^[\s×╰─▶│]+|\s+$", "", line) for line in text.splitlines())
-    return "\n".join(line for line in lines if line)[:_MAX_EXPLANATION_CHARS]
 
 
 def _name(base: Python, content: str) -> str:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hatchway.backends.local import requirements
 from hatchway.errors import EnvironmentFailed
+from hatchway.installing import requirements
 
 LOCK = "uv.lock"
 RESOLVED = "requirements.txt"
