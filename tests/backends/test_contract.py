@@ -30,9 +30,11 @@ class Place:
 
 
 @pytest.fixture(params=["local", "kubernetes"])
-async def place(request: pytest.FixtureRequest, settings: Settings, feed: ChangeFeed) -> AsyncIterator[Place]:
+async def place(
+    request: pytest.FixtureRequest, settings: Settings, feed: ChangeFeed, project: Path
+) -> AsyncIterator[Place]:
     if request.param == "kubernetes":
-        async with a_stand(feed) as stand:
+        async with a_stand(feed, project) as stand:
             yield Place(stand.backend, lambda replica: stand.crash(replica.id))
         return
     local = LocalBackend(settings, feed)

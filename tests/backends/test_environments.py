@@ -20,9 +20,9 @@ from hatchway.backends.local.server_packages import ServerPackages
 from hatchway.contract import PROCESS_VARIABLE
 from hatchway.errors import EnvironmentFailed
 from hatchway.installing.distributions import SERVER_PACKAGES, own_abi
+from hatchway.installing.indexes import index_variables
 from hatchway.processes import Command, Mark, is_alive, spawn
 from hatchway.settings import Settings
-from hatchway.spec.indexes import index_variables
 from hatchway.spec.logs import LogQuery
 from tests.backends.builders import ChangeFeed, a_workload, in_state, tell
 from tests.backends.conftest import StartBackend

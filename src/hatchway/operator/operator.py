@@ -64,12 +64,12 @@ class Operator:
     ) -> None:
         self._listener = listener
         blobs = Blobs(settings.blobs_dir)
-        files = ProjectFiles(pods.files_token)
+        files = ProjectFiles(blobs, pods.files_token)
         uploads = Uploads(blobs, pods.files_token)
         self._app = Starlette(routes=[Route("/alive", _say_alive), *uploads.routes(), Mount("/projects", files.app())])
         self._announcements = Announcements(settings.replica_sockets_dir)
         self._changes = AllChanges(self._publish)
-        self.backend = KubernetesBackend(server, pods, files, self._on_change, owner=self._owner)
+        self.backend = KubernetesBackend(server, pods, self._on_change, owner=self._owner)
         self.gateway = Gateway(settings, self._on_change, self._on_wanted)
         self.controller = Controller(
             World(
