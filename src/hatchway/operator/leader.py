@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 
 from hatchway.backends.kubernetes.backend import KubernetesBackend
-from hatchway.backends.kubernetes.files import ProjectFiles
 from hatchway.backends.kubernetes.manifests import PodSettings
 from hatchway.controller.changes import Changes
 from hatchway.controller.controller import Controller
@@ -48,20 +47,19 @@ class AllChanges(Changes):
 class Leader:
     """`server` refuses to write when the lease may be over. `on_ready` is called when everything has been adopted."""
 
-    def __init__(  # noqa: PLR0913 (the parts it is put together from)
+    def __init__(
         self,
         settings: Settings,
         store: Store,
         server: ApiServer,
         pods: PodSettings,
         blobs: Blobs,
-        files: ProjectFiles,
         on_ready: Callable[[], None],
     ) -> None:
         self._on_ready = on_ready
         self._announcements = Announcements(settings.replica_sockets_dir)
         self._changes = AllChanges(self._publish)
-        self.backend = KubernetesBackend(server, pods, files, self._on_change, owner=self._owner)
+        self.backend = KubernetesBackend(server, pods, self._on_change, owner=self._owner)
         self.gateway = Gateway(settings, self._on_change, self._on_wanted)
         self.controller = Controller(
             World(

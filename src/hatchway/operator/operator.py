@@ -56,7 +56,7 @@ class Operator:
         self._listener = listener
         self._is_ready = asyncio.Event()
         self._blobs = Blobs(settings.blobs_dir)
-        self._files = ProjectFiles(pods.files_token)
+        self._files = ProjectFiles(self._blobs, pods.files_token)
         # A process that is started again in the same pod is another one.
         identity = f"{name}_{uuid.uuid4().hex[:8]}"
         self.leadership = Leadership(ApiServer(connection), identity, timing or Timing())
@@ -79,9 +79,7 @@ class Operator:
         """One term."""
         server = ApiServer(self._connection, may_write=self.leadership.check)
         with Store(self._settings.database) as store:
-            self.leader = Leader(
-                self._settings, store, server, self._pods, self._blobs, self._files, self._is_ready.set
-            )
+            self.leader = Leader(self._settings, store, server, self._pods, self._blobs, self._is_ready.set)
             try:
                 await self.leader.run()
             finally:
