@@ -16,6 +16,7 @@ import httpx
 
 from hatchway.kubernetes.api_server import ApiServer
 from hatchway.kubernetes.connection import connect_to
+from hatchway.kubernetes.definition import realtime_api_definition
 from hatchway.kubernetes.resources import REALTIME_APIS, Json
 from hatchway.operator.operator import Operator
 from hatchway.settings import Settings
@@ -91,6 +92,7 @@ async def running(cluster: Cluster, settings: Settings, *, pre_stop_s: int = 0) 
     pods = pod_settings(files_url=f"{url}/projects", files_token=TOKEN, pre_stop_s=pre_stop_s)
     own = connect_to(cluster.url, cluster.token)
     users = ApiServer(connect_to(cluster.url, cluster.token))
+    await users.apply(realtime_api_definition())  # as everything else that is installed before it
     operator = Operator(settings, own, pods, listener, name="operator")
     task = asyncio.create_task(operator.run())
     headers = {"authorization": f"Bearer {TOKEN}"}

@@ -29,7 +29,7 @@ from hatchway.operator.lease import Leadership
 from hatchway.operator.uploads import Uploads
 from hatchway.settings import Settings
 from hatchway.store.blobs import Blobs
-from hatchway.store.sqlite import Store
+from hatchway.store.sqlite import IN_MEMORY, Store
 
 LAST_ANSWERS_S = 1
 
@@ -78,7 +78,7 @@ class Operator:
     async def _lead(self) -> None:
         """One term."""
         server = ApiServer(self._connection, may_write=self.leadership.check)
-        with Store(self._settings.database) as store:
+        with Store(IN_MEMORY) as store:
             self.leader = Leader(self._settings, store, server, self._pods, self._blobs, self._is_ready.set)
             try:
                 await self.leader.run()
