@@ -81,7 +81,9 @@ def is_done(status: Json) -> bool:
 
 
 @asynccontextmanager
-async def running(cluster: Cluster, settings: Settings, *, pre_stop_s: int = 0) -> AsyncIterator[Running]:
+async def running(
+    cluster: Cluster, settings: Settings, *, pre_stop_s: int = 0, **pod: object
+) -> AsyncIterator[Running]:
     """Ends as an operator that is replaced: all else runs on."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -89,7 +91,7 @@ async def running(cluster: Cluster, settings: Settings, *, pre_stop_s: int = 0) 
     port = listener.getsockname()[1]
     (settings.home / "port").write_text(str(port))  # as a Service has one for ever
     url = f"http://127.0.0.1:{port}"
-    pods = pod_settings(files_url=f"{url}/projects", files_token=TOKEN, pre_stop_s=pre_stop_s)
+    pods = pod_settings(files_url=f"{url}/projects", files_token=TOKEN, pre_stop_s=pre_stop_s, **pod)
     own = ApiServer(connect_to(cluster.url, cluster.token))
     users = ApiServer(connect_to(cluster.url, cluster.token))
     with Store(settings.database) as store:

@@ -35,6 +35,7 @@ from hatchway.operator.sync import Sync
 from hatchway.operator.uploads import Uploads
 from hatchway.settings import Settings
 from hatchway.store.blobs import Blobs
+from hatchway.store.bucket import open_bucket
 from hatchway.store.sqlite import Store
 from hatchway.store.trees import Trees
 from hatchway.store.variables import Variables
@@ -64,7 +65,7 @@ class Operator:
     ) -> None:
         self._listener = listener
         blobs = Blobs(settings.blobs_dir)
-        files = ProjectFiles(blobs, pods.files_token)
+        files = ProjectFiles(open_bucket(f"file://{settings.blobs_dir}"), pods.files_token)
         uploads = Uploads(blobs, pods.files_token)
         self._app = Starlette(routes=[Route("/alive", _say_alive), *uploads.routes(), Mount("/projects", files.app())])
         self._announcements = Announcements(settings.replica_sockets_dir)
