@@ -26,6 +26,7 @@ from hatchway.kubernetes.names import FILES_PORT
 from hatchway.operator.objects import Installation, make_objects
 from hatchway.operator.operator import Operator
 from hatchway.settings import Settings
+from hatchway.store.bucket import open_bucket
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +93,8 @@ async def live(environ: Mapping[str, str]) -> None:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((settings.host, int(environ.get("HATCHWAY_FILES_PORT", FILES_PORT))))
-    operator = Operator(settings, connection, pods, listener, name=socket.gethostname())
+    blobs = open_bucket(environ.get("HATCHWAY_BLOBS", f"file://{settings.blobs_dir}"))
+    operator = Operator(settings, connection, pods, blobs, listener, name=socket.gethostname())
     running = asyncio.create_task(operator.run(), name="operator")
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, running.cancel)

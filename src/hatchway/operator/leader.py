@@ -27,10 +27,10 @@ from hatchway.operator.lease import NotLeading
 from hatchway.operator.memory import ClusterMemory, TakenOver
 from hatchway.operator.sync import Sync
 from hatchway.settings import Settings
-from hatchway.store.blobs import Blobs
+from hatchway.store.blobs import BlobStore
 from hatchway.store.sqlite import Store
-from hatchway.store.trees import Trees
-from hatchway.store.variables import Variables
+from hatchway.store.trees import NoTrees
+from hatchway.store.variables import NoVariables
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Leader:
         store: Store,
         server: ApiServer,
         pods: PodSettings,
-        blobs: Blobs,
+        blobs: BlobStore,
         on_ready: Callable[[], None],
     ) -> None:
         self._on_ready = on_ready
@@ -70,8 +70,8 @@ class Leader:
             World(
                 store=store,
                 blobs=blobs,
-                trees=Trees(settings.revisions_dir, blobs),
-                variables=Variables(settings.variables_dir),
+                trees=NoTrees(),
+                variables=NoVariables(),
                 backend=self.backend,
                 gateway=self.gateway,
                 changes=self._changes,

@@ -28,23 +28,24 @@ from hatchway.operator.leadership import Timing
 from hatchway.operator.lease import Leadership
 from hatchway.operator.uploads import Uploads
 from hatchway.settings import Settings
-from hatchway.store.blobs import Blobs
+from hatchway.store.bucket import Bucket
 from hatchway.store.sqlite import IN_MEMORY, Store
 
 LAST_ANSWERS_S = 1
 
 
 class Operator:
-    """Everything built from everything else, once. `listener` is where pods and uploads come for files.
+    """Everything built from everything else, once. `listener` is where pods and uploads come for files, from `blobs`.
 
     `name` is that of the pod, for people who look at the Lease.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (the parts it is put together from)
         self,
         settings: Settings,
         connection: Connection,
         pods: PodSettings,
+        blobs: Bucket,
         listener: socket.socket,
         *,
         name: str,
@@ -55,7 +56,7 @@ class Operator:
         self._pods = pods
         self._listener = listener
         self._is_ready = asyncio.Event()
-        self._blobs = Blobs(settings.blobs_dir)
+        self._blobs = blobs
         self._files = ProjectFiles(self._blobs, pods.files_token)
         # A process that is started again in the same pod is another one.
         identity = f"{name}_{uuid.uuid4().hex[:8]}"

@@ -64,6 +64,10 @@ class Order:
         """Raises ValueError, KeyError or TypeError. What a newer operator adds is ignored."""
         told: dict[str, Any] = json.loads(texts[ORDER_KEY])
         known = {each.name for each in dataclasses.fields(Packages)}
-        packages = Packages(**{key: value for key, value in told["packages"].items() if key in known})
+        fields: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in told["packages"].items()
+            if key in known
+        }
         rows = json.loads(zlib.decompress(texts[FILES_KEY]))
-        return cls(told["url"], told["token"], [File(*row) for row in rows], packages)
+        return cls(told["url"], told["token"], tuple(File(*row) for row in rows), Packages(**fields))

@@ -108,6 +108,7 @@ def _beyond(value: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:
 def running_variables(document: dict[str, Any], variables: Mapping[str, str]) -> dict[str, str]:
     """Of `variables`, those that handler and compute refer to: only they belong in `environment_digest`."""
     names = names_in({key: document.get(key) for key in RUNNING_SECTIONS})
+    names |= document.get("handler", {}).get("secrets", {}).keys()
     return {name: value for name, value in variables.items() if name in names}
 
 
