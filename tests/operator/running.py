@@ -16,10 +16,12 @@ import httpx
 
 from hatchway.kubernetes.api_server import ApiServer
 from hatchway.kubernetes.connection import connect_to
+from hatchway.kubernetes.definition import realtime_api_definition
 from hatchway.kubernetes.resources import REALTIME_APIS, Json
 from hatchway.operator.operator import Operator
 from hatchway.settings import Settings
 from hatchway.spec.revision import Interpreter
+from hatchway.store.bucket import open_bucket
 from tests.backends.builders import this_interpreter
 from tests.backends.kubernetes.builders import pod_settings
 from tests.kubernetes.double import Cluster
@@ -93,7 +95,9 @@ async def running(
     pods = pod_settings(files_url=f"{url}/projects", files_token=TOKEN, pre_stop_s=pre_stop_s, **pod)
     own = connect_to(cluster.url, cluster.token)
     users = ApiServer(connect_to(cluster.url, cluster.token))
-    operator = Operator(settings, own, pods, listener, name="operator")
+    await users.apply(realtime_api_definition())  # as everything else that is installed before it
+    blobs = open_bucket(f"file://{settings.blobs_dir}")
+    operator = Operator(settings, own, pods, blobs, listener, name="operator")
     task = asyncio.create_task(operator.run())
     headers = {"authorization": f"Bearer {TOKEN}"}
     try:

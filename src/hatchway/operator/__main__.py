@@ -26,6 +26,7 @@ from hatchway.kubernetes.names import FILES_PORT
 from hatchway.operator.objects import Installation, make_objects
 from hatchway.operator.operator import Operator
 from hatchway.settings import Settings
+from hatchway.store.bucket import open_bucket
 
 log = logging.getLogger(__name__)
 
@@ -77,8 +78,6 @@ def read_pod_settings(environ: Mapping[str, str]) -> PodSettings:
             files_token=environ["HATCHWAY_FILES_TOKEN"],
             python=environ["HATCHWAY_REPLICA_PYTHON"],
             package_dir=environ["HATCHWAY_REPLICA_PACKAGES"],
-            cache_claim=environ.get("HATCHWAY_REPLICA_CACHE_CLAIM") or None,
-            index_secret=environ.get("HATCHWAY_REPLICA_INDEX_SECRET") or None,
         )
     except KeyError as exc:
         raise UsageError(f"{exc.args[0]} is not set", hint="see `python -m hatchway.operator --objects`") from None
@@ -92,7 +91,8 @@ async def live(environ: Mapping[str, str]) -> None:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((settings.host, int(environ.get("HATCHWAY_FILES_PORT", FILES_PORT))))
-    operator = Operator(settings, connection, pods, listener, name=socket.gethostname())
+    blobs = open_bucket(environ.get("HATCHWAY_BLOBS", f"file://{settings.blobs_dir}"))
+    operator = Operator(settings, connection, pods, blobs, listener, name=socket.gethostname())
     running = asyncio.create_task(operator.run(), name="operator")
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, running.cancel)

@@ -109,6 +109,8 @@ def _role() -> Json:
             rule("", ["pods"], "get list watch patch delete"),
             rule("", ["pods/log"], "get"),
             rule("", ["secrets"], "create patch delete"),  # it never reads any
+            rule("", ["configmaps"], "get list create update delete"),
+            rule("apps", ["controllerrevisions"], "get list create delete"),
             rule("coordination.k8s.io", ["leases"], "create"),
             {**rule("coordination.k8s.io", ["leases"], "get update"), "resourceNames": [LEASE]},
         ],

@@ -28,24 +28,24 @@ from hatchway.operator.leadership import Timing
 from hatchway.operator.lease import Leadership
 from hatchway.operator.uploads import Uploads
 from hatchway.settings import Settings
-from hatchway.store.blobs import Blobs
-from hatchway.store.bucket import open_bucket
-from hatchway.store.sqlite import Store
+from hatchway.store.bucket import Bucket
+from hatchway.store.sqlite import IN_MEMORY, Store
 
 LAST_ANSWERS_S = 1
 
 
 class Operator:
-    """Everything built from everything else, once. `listener` is where pods and uploads come for files.
+    """Everything built from everything else, once. `listener` is where pods and uploads come for files, from `blobs`.
 
     `name` is that of the pod, for people who look at the Lease.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (the parts it is put together from)
         self,
         settings: Settings,
         connection: Connection,
         pods: PodSettings,
+        blobs: Bucket,
         listener: socket.socket,
         *,
         name: str,
@@ -56,8 +56,8 @@ class Operator:
         self._pods = pods
         self._listener = listener
         self._is_ready = asyncio.Event()
-        self._blobs = Blobs(settings.blobs_dir)
-        self._files = ProjectFiles(open_bucket(f"file://{settings.blobs_dir}"), pods.files_token)
+        self._blobs = blobs
+        self._files = ProjectFiles(self._blobs, pods.files_token)
         # A process that is started again in the same pod is another one.
         identity = f"{name}_{uuid.uuid4().hex[:8]}"
         self.leadership = Leadership(ApiServer(connection), identity, timing or Timing())
@@ -79,7 +79,7 @@ class Operator:
     async def _lead(self) -> None:
         """One term."""
         server = ApiServer(self._connection, may_write=self.leadership.check)
-        with Store(self._settings.database) as store:
+        with Store(IN_MEMORY) as store:
             self.leader = Leader(self._settings, store, server, self._pods, self._blobs, self._is_ready.set)
             try:
                 await self.leader.run()
