@@ -78,8 +78,6 @@ def read_pod_settings(environ: Mapping[str, str]) -> PodSettings:
             files_token=environ["HATCHWAY_FILES_TOKEN"],
             python=environ["HATCHWAY_REPLICA_PYTHON"],
             package_dir=environ["HATCHWAY_REPLICA_PACKAGES"],
-            cache_claim=environ.get("HATCHWAY_REPLICA_CACHE_CLAIM") or None,
-            index_secret=environ.get("HATCHWAY_REPLICA_INDEX_SECRET") or None,
         )
     except KeyError as exc:
         raise UsageError(f"{exc.args[0]} is not set", hint="see `python -m hatchway.operator --objects`") from None
