@@ -83,8 +83,9 @@ class Home:
     def url(self) -> str:
         return str(self.shell.run("hatchway status -o json").json()["dashboard"]["url"])
 
-    def predict(self, payload: Any) -> httpx.Response:
-        return httpx.post(self.endpoint, json=payload)
+    def predict(self, payload: Any, request_id: str | None = None) -> httpx.Response:
+        headers = {} if request_id is None else {"x-request-id": request_id}
+        return httpx.post(self.endpoint, json=payload, headers=headers)
 
 
 @pytest.fixture(scope="module")
@@ -239,10 +240,10 @@ def test_logs_stream_and_are_filtered_and_paused(home: Home, page: Page) -> None
     page.keyboard.press("p")
     expect(page.locator(".log li")).not_to_have_count(before)
     page.select_option(".logs select", "")
-    page.click(".log .request-id >> nth=0")
-    of_one = page.locator(".log li")
-    expect(of_one.filter(has_text="printed")).to_have_count(1)
-    assert page.input_value(".logs input") == page.get_attribute(".request-id", "data-id")
+    home.predict("by its id", request_id=HOSTILE)
+    page.click(".log li:has-text('scored by its id') .request-id")
+    expect(page.locator(".log .message").filter(has_text="printed")).to_have_count(1)
+    assert page.input_value(".logs input") == page.get_attribute(".request-id", "data-id") == HOSTILE
 
 
 def test_a_noisy_log_comes_in_small_answers_and_older_lines_on_demand(home: Home, page: Page) -> None:
