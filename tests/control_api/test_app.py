@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from hatchway.control_api.operations import OPERATIONS
+from hatchway.spec.status import ScalingStep
 
 from .memory_plane import MemoryPlane, a_line, a_report, an_api, served
 
@@ -288,6 +289,16 @@ async def test_following_a_log_waits_for_more(http: httpx.AsyncClient, plane: Me
                     break
                 plane.change(line=a_line("second"))
     assert messages == ["first", "second"]
+
+
+async def test_history_and_decisions_can_be_asked_for_in_part(http: httpx.AsyncClient, plane: MemoryPlane) -> None:
+    plane.change(an_api("iris"))
+    step = {"at": "", "before": 1, "message": "", "in_flight": None, "average": None, "target": 1.0}
+    plane.steps = [ScalingStep(replicas=number, **step) for number in range(5)]  # type: ignore[arg-type]
+    answer = await http.get("/v1/apis/iris/scaling?limit=2")
+    assert [step["replicas"] for step in answer.json()] == [0, 1]
+    assert len((await http.get("/v1/apis/iris/scaling")).json()) == 5
+    assert (await http.get("/v1/apis/iris/history?limit=0")).status_code == 400
 
 
 async def test_an_answer_of_limited_size_ends_when_it_is_full(http: httpx.AsyncClient, plane: MemoryPlane) -> None:

@@ -202,6 +202,7 @@ def aligned(rows: Sequence[Sequence[str | Cell]], width: int | None, indent: str
         widths = _fit(widths, width - len(indent) - len(GAP) * (len(widths) - 1))
     lines = []
     for row in texts:
+        row[:1] = [_without_middle(text, widths[0]) for text in row[:1]]
         for text, cells in zip(row, widths, strict=True):
             text.truncate(cells, overflow="ellipsis", pad=True)
         line = Text(indent) + Text(GAP).join(row)
@@ -210,6 +211,14 @@ def aligned(rows: Sequence[Sequence[str | Cell]], width: int | None, indent: str
             line.truncate(width, overflow="ellipsis")  # still too long: a line that wraps is harder to read
         lines.append(line)
     return lines
+
+
+def _without_middle(text: Text, cells: int) -> Text:
+    """A name that is too long, with its beginning and its end: those of siblings often differ in the last characters."""
+    if text.cell_len <= cells or cells < SMALLEST_COLUMN or not text.plain.isascii():
+        return text
+    tail = (cells - 1) // 2
+    return text[: cells - 1 - tail] + "…" + text[-tail:]
 
 
 def line_width(rows: Sequence[Sequence[str | Cell]]) -> int:

@@ -26,7 +26,7 @@ CHART_HEIGHTS = (8, 4)  # on a terminal of at least TALL lines, and on a smaller
 TALL = 40
 SMALLEST_WITH_CHARTS = 18  # lines
 GAP = "  "
-LEAST_LOG_LINES = 4
+LEAST_LOG_LINES = (12, 4)  # on such terminals
 BAR_WIDTH = 20
 LEVEL_STYLES = {"ERROR": "red", "CRITICAL": "red", "WARNING": "yellow", "DEBUG": "dim"}
 
@@ -43,7 +43,7 @@ def page_lines(page: Page, size: Size, now: float) -> list[Text]:
     spacing = [to_text("")] if is_tall else []
     titled = len(spacing) + 1
     filled = [section for section in sections if section.lines]
-    room = size.height - len(lines) - LEAST_LOG_LINES - titled
+    room = size.height - len(lines) - LEAST_LOG_LINES[not is_tall] - titled
     for index, section in enumerate(filled):
         fits = max(1, room // (len(filled) - index) - titled)
         lines += [*spacing, *section.draw(fits)]

@@ -115,10 +115,10 @@ class Endpoints:
         return Stream([as_lines(lines)], media_type="application/x-ndjson", keep_alive=b"\n")
 
     async def history(self, request: Request) -> Response:
-        return _answers(self._plane.history(request.path_params["name"]))
+        return _answers(self._plane.history(request.path_params["name"])[: _count(request, "limit")])
 
     async def scaling(self, request: Request) -> Response:
-        return _answers(self._plane.scaling(request.path_params["name"]))
+        return _answers(self._plane.scaling(request.path_params["name"])[: _count(request, "limit")])
 
     async def alerts(self, request: Request) -> Response:
         return _answers(self._plane.alerts())
@@ -316,16 +316,17 @@ def _log_query(request: Request) -> LogQuery:
         until=_moment(request, "until"),
         level=level,
         text=given.get("text") or None,
-        max_bytes=_limit(request),
+        max_bytes=_count(request, "max_bytes", SMALLEST_LIMIT_BYTES),
     )
 
 
-def _limit(request: Request) -> int | None:
-    written = request.query_params.get("max_bytes")
+def _count(request: Request, name: str, least: int = 1) -> int | None:
+    """`?limit=20`; None when it is not given."""
+    written = request.query_params.get(name)
     if not written:
         return None
-    if not (written.isascii() and written.isdecimal()) or int(written[:12]) < SMALLEST_LIMIT_BYTES:
-        raise UsageError(f"max_bytes={written[:40]} is not a number from {SMALLEST_LIMIT_BYTES} on")
+    if not (written.isascii() and written.isdecimal()) or int(written[:12]) < least:
+        raise UsageError(f"{name}={written[:40]} is not a number from {least} on")
     return int(written[:12])
 
 

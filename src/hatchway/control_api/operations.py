@@ -92,6 +92,7 @@ class Operation:
     raw_body: bool = False
 
 
+_LIMIT = ("limit", "not more than so many")
 _SINCE = ("since", "only lines from then on: an age like 10m, or a moment like 2026-01-31T12:00:00Z")
 _LOG_FILTERS = (
     ("replica", "only of this replica"),
@@ -178,6 +179,7 @@ OPERATIONS = (
         "/v1/apis/{name}/history",
         "Who did what to an API and what became of it, newest first",
         tuple[HistoryEntry, ...],
+        query=(_LIMIT,),
     ),
     Operation(
         "scaling",
@@ -185,6 +187,7 @@ OPERATIONS = (
         "/v1/apis/{name}/scaling",
         "What the autoscaler decided and why, newest first",
         tuple[ScalingStep, ...],
+        query=(_LIMIT,),
     ),
     Operation(
         "timeline",
