@@ -53,7 +53,8 @@ def test_the_fields_that_drifted_come_first_with_what_happened(cli: CommandLine)
 
 
 def test_nothing_is_shown_before_the_first_request_or_without_a_monitor(cli: CommandLine) -> None:
-    assert "predictions" not in shown(cli, a_report())
+    assert "predictions" not in shown(cli, a_report(verdict="no_baseline"))
+    assert "as in the baseline" in shown(cli, a_report()), "it was judged, though the last hour is empty"
     assert "predictions" not in shown(cli, None)
 
 

@@ -8,9 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from hatchway.monitoring.frames import Frame, Table
 from hatchway.monitoring.panes import Key, Known, Pane
 from hatchway.monitoring.sketches import FieldSketch
-from hatchway.monitoring.store import HOUR_S, HOURS_KEPT_S, MINUTE_S, MINUTES_KEPT_S, Baseline, Judged, PaneStore
+from hatchway.monitoring.store import (
+    HOUR_S,
+    HOURS_KEPT_S,
+    MINUTE_S,
+    MINUTES_KEPT_S,
+    Acceptance,
+    Baseline,
+    Judged,
+    PaneStore,
+)
 
 HOUR = 1_800_000 * HOUR_S // HOUR_S * HOUR_S  # the start of an hour, seconds since the epoch
 DAY_S = 24 * HOUR_S
@@ -77,6 +87,49 @@ def test_hours_go_when_they_are_old_but_for_the_first_days_of_what_is_watched(st
     store.roll_up(HOUR + 10 * DAY_S + HOURS_KEPT_S, watched={("iris", "r2")})
     assert store.hours("iris", "r1") == []
     assert store.hours("iris", "r2") == [HOUR + day * DAY_S for day in range(8)]
+
+
+def test_where_there_is_too_much_baselines_lose_their_end_and_the_last_day_stays(tmp_path: Path) -> None:
+    values = [i / 7 for i in range(300)]
+    with PaneStore(tmp_path / "m.db") as store:
+        empty = store.used_bytes()
+        for revision, first_day in (("old", 0), ("r1", 10)):
+            for day in range(first_day, first_day + 6):
+                save(store, HOUR + day * DAY_S, *values, revision=revision)
+                store.roll_up(HOUR + (day + 1) * DAY_S, {("iris", "r1")})
+        used = store.used_bytes()
+    with PaneStore(tmp_path / "m.db", max_bytes=empty + (used - empty) * 9 // 24) as store:
+        store.roll_up(HOUR + 15 * DAY_S + HOUR_S, {("iris", "r1")})
+        assert store.hours("iris", "old") == []
+        kept = store.hours("iris", "r1")
+        assert kept[0] == HOUR + 10 * DAY_S
+        assert kept[-1] == HOUR + 15 * DAY_S
+        assert HOUR + 14 * DAY_S not in kept
+
+
+def test_the_week_after_an_accepted_change_stays(store: PaneStore) -> None:
+    for day in range(40):
+        save(store, HOUR + day * DAY_S, day)
+    judged = Judged(HOUR, "{}", "{}")
+    since_s = {"input.a": float(HOUR + 20 * DAY_S)}
+    store.accept("iris", "r1", Acceptance(float(HOUR + 21 * DAY_S), "ada@lab", since_s), judged)
+    for later_s in (40 * DAY_S, 40 * DAY_S + HOURS_KEPT_S):
+        store.roll_up(HOUR + later_s, watched={("iris", "r1")})
+    assert store.hours("iris", "r1") == [HOUR + day * DAY_S for day in (*range(8), *range(20, 28))]
+
+
+def test_in_hours_ids_are_kept_in_short(store: PaneStore) -> None:
+    pane, known = Pane(), Known()
+    ids = [f"user {number:05}" for number in range(500)]
+    pane.add(Frame(500, 500, {"input": Table(500, {"id": ids})}), known)
+    pane.settle()
+    store.save({Key("iris", "r1", MINUTE_S, HOUR): pane}, {("iris", "r1"): known})
+    store.roll_up(HOUR + HOUR_S)
+    for width, has_ids in ((MINUTE_S, True), (HOUR_S, False)):
+        (data,) = store._db.execute(
+            "SELECT sketch FROM sketches JOIN panes ON panes.id = pane WHERE width_s = ?", (width,)
+        ).fetchone()
+        assert (b"user 0" in data) == has_ids
 
 
 def test_a_deleted_api_leaves_nothing(store: PaneStore) -> None:

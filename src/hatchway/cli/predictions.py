@@ -20,15 +20,17 @@ SHOWN_CHARS = 32
 
 
 def prediction_lines(out: Output, report: MonitoringReport) -> Iterator[Text]:
-    """Nothing before the first request."""
-    if not report.fields and report.log is None:
+    """Nothing before the first request, and while nothing that was judged before is worth a line."""
+    is_judged = report.verdict in ("ok", "drift") or bool(report.baseline.accepted)
+    if not report.fields and report.log is None and not is_judged:
         return
     now = time.time()
     of = f" of {report.seen}" if report.sampled != report.seen else ""
     yield to_text("")
     yield to_text(Cell("predictions", "bold"), f"  of the last {_span(report.window_s)}: ", verdict_cell(report))
     rows = [_row(field, now) for field in shown_fields(report.fields)]
-    yield from out.table_lines(("FIELD", "VALUES", "MISSING", "", "DRIFT"), rows, indent="  ")
+    if rows:
+        yield from out.table_lines(("FIELD", "VALUES", "MISSING", "", "DRIFT"), rows, indent="  ")
     notes = [f"{report.sampled}{of} requests looked at"]
     if report.baseline.source is not None:
         source = {
@@ -38,11 +40,13 @@ def prediction_lines(out: Output, report: MonitoringReport) -> Iterator[Text]:
             "accepted": "what was accepted",
         }
         notes.append(f"compared with {source[report.baseline.source]} ({report.baseline.count} records)")
-    notes += [accepted_text(one, now) for one in report.baseline.accepted if one.undone_at is None]
     left = len(report.fields) - len(rows)
     if left:
         notes.append(f"{left} more fields: -o json")
     yield to_text("  ", Cell("; ".join(notes), "dim"))
+    for change in report.baseline.accepted:
+        if change.undone_at is None:
+            yield to_text("  ", Cell(accepted_text(change, now), "dim"))
     if report.log is not None:
         state = report.log.problem or f"{report.log.files} files, {format_bytes(report.log.bytes)}"
         yield to_text(

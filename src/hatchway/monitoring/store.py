@@ -1,8 +1,9 @@
 """Panes and baselines in a SQLite file of the monitor's own, in transactions that survive a kill -9.
 
 Minutes are kept for MINUTES_KEPT_S and merged into hours, those for HOURS_KEPT_S; where the file would grow beyond
-MAX_BYTES, the oldest hours go first. A file that is damaged or of another version is moved aside: what was known of
-predictions is lost then, nothing else.
+MAX_BYTES, the oldest hours go first, those of baselines last. In hours and baselines, ids and prose are kept in short:
+their lengths, and the texts that stand out. A file that is damaged or of another version is moved aside: what was
+known of predictions is lost then, nothing else.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ log = logging.getLogger("monitor")
 
 MINUTE_S = 60
 HOUR_S = 3600
+DAY_S = 86400
 MINUTES_KEPT_S = 3 * 3600
 HOURS_KEPT_S = 30 * 86400
 FIRST_PERIOD_S = 8 * 86400  # baseline.PERIOD_S, which begins with the first hour that is one revision's alone
@@ -101,8 +103,9 @@ class Judged:
 class PaneStore:
     """Raises sqlite3.Error when the disk is full or the file cannot be used."""
 
-    def __init__(self, file: Path, *, is_for_thread: bool = False) -> None:
+    def __init__(self, file: Path, *, is_for_thread: bool = False, max_bytes: int = MAX_BYTES) -> None:
         self._file = file
+        self._max_bytes = max_bytes
         self._db = _connect(file, check_same_thread=False) if is_for_thread else _open(file)
 
     def __enter__(self) -> Self:
@@ -190,7 +193,7 @@ class PaneStore:
                         baseline.until_s,
                         baseline.count,
                         name,
-                        sketch.to_bytes(),
+                        sketch.to_bytes(in_short=True),
                     )
                     for name, sketch in baseline.fields.items()
                 ],
@@ -281,7 +284,7 @@ class PaneStore:
         with self._transaction():
             self._db.execute("DELETE FROM panes WHERE width_s = ? AND start_s < ?", (MINUTE_S, now_s - MINUTES_KEPT_S))
             self._drop_hours(now_s - HOURS_KEPT_S, watched)
-        self._shrink()
+        self._shrink(now_s, watched)
 
     def _drop_hours(self, before_s: float, watched: Collection[tuple[str, str]]) -> None:
         rows = self._db.execute(
@@ -315,15 +318,38 @@ class PaneStore:
         pages, free, size = (self._pragma(name) for name in ("page_count", "freelist_count", "page_size"))
         return (pages - free) * size
 
-    def _shrink(self) -> None:
-        while self.used_bytes() > MAX_BYTES:
-            with self._transaction():
-                gone = self._db.execute(
-                    "DELETE FROM panes WHERE id IN (SELECT id FROM panes WHERE width_s = ? ORDER BY start_s LIMIT 100)",
-                    (HOUR_S,),
-                ).rowcount
-            if not gone:
-                return
+    def _shrink(self, now_s: float, watched: Collection[tuple[str, str]]) -> None:
+        """Drop hours while there is too much."""
+        if self.used_bytes() <= self._max_bytes:
+            return
+        with self._transaction():
+            for id in self._expendable(now_s, watched):
+                self._db.execute("DELETE FROM panes WHERE id = ?", (id,))
+                if self.used_bytes() <= self._max_bytes:
+                    return
+
+    def _expendable(self, now_s: float, watched: Collection[tuple[str, str]]) -> list[int]:
+        """Hours by what they are worth, the least first.
+
+        Those that nothing is compared with, the oldest first. Then those of baselines from their end: a baseline that
+        lost its beginning would follow the traffic. Then those of the last day, which are judged.
+        """
+        rows = self._db.execute(
+            "SELECT id, api, revision, start_s FROM panes WHERE width_s = ? ORDER BY start_s", (HOUR_S,)
+        ).fetchall()
+        first_s: dict[tuple[str, str], int] = {}
+        for _, api, revision, start in rows:
+            first_s.setdefault((api, revision), start)
+        kept = {owner: self._compared_with(*owner, first_s[owner]) for owner in watched if owner in first_s}
+
+        def worth(row: tuple[int, str, str, int]) -> tuple[int, int]:
+            _, api, revision, start = row
+            if start >= now_s - DAY_S:
+                return 2, start
+            is_baseline = any(since <= start < since + FIRST_PERIOD_S for since in kept.get((api, revision), ()))
+            return (1, -start) if is_baseline else (0, start)
+
+        return [row[0] for row in sorted(rows, key=worth)]
 
     # --- inside ------------------------------------------------------------------------------------------
     def _save(self, key: Key, pane: Pane) -> None:
@@ -334,7 +360,7 @@ class PaneStore:
         ).fetchone()
         self._db.executemany(
             "INSERT OR REPLACE INTO sketches VALUES (?, ?, ?)",
-            [(pane_id, name, sketch.to_bytes()) for name, sketch in pane.fields.items()],
+            [(pane_id, name, sketch.to_bytes(key.width_s != MINUTE_S)) for name, sketch in pane.fields.items()],
         )
 
     def _pragma(self, name: str) -> int:

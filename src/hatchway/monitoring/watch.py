@@ -173,7 +173,7 @@ class Watch:
 def _conditions(found: ApiVerdict) -> Iterator[Condition]:
     drifted = [one for one in found.fields if one.verdict == "drift"]
     if found.verdict == "drift":
-        message = "; ".join(one.explanation or one.field for one in drifted[:3])
+        message = "; ".join(": ".join(filter(None, (one.field, one.explanation))) for one in drifted[:3])
         more = f"; and {len(drifted) - 3} more" if len(drifted) > 3 else ""
         yield Condition(type="Drift", state="true", reason="Drift", message=message + more)
     elif found.verdict == "ok":
