@@ -26,11 +26,11 @@ from hatchway.operator.announcements import Announcements
 from hatchway.operator.lease import NotLeading
 from hatchway.operator.memory import ClusterMemory, TakenOver
 from hatchway.operator.sync import Sync
+from hatchway.operator.variables import SecretVariables
 from hatchway.settings import Settings
 from hatchway.store.blobs import BlobStore
 from hatchway.store.sqlite import Store
 from hatchway.store.trees import NoTrees
-from hatchway.store.variables import NoVariables
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +62,8 @@ class Leader:
         on_ready: Callable[[], None],
     ) -> None:
         self._on_ready = on_ready
+        self._store = store
+        self._variables = SecretVariables(server, pods.files_token)
         self._announcements = Announcements(settings.replica_sockets_dir)
         self._changes = AllChanges(self._publish)
         self.backend = KubernetesBackend(server, pods, self._on_change, owner=self._owner, record=self._record)
@@ -71,7 +73,7 @@ class Leader:
                 store=store,
                 blobs=blobs,
                 trees=NoTrees(),
-                variables=NoVariables(),
+                variables=self._variables,
                 backend=self.backend,
                 gateway=self.gateway,
                 changes=self._changes,
@@ -79,7 +81,7 @@ class Leader:
                 wall_clock=time.time,
             )
         )
-        self._sync = Sync(server, self.controller, time.time, self._record)
+        self._sync = Sync(server, self.controller, time.time, self._record, self._variables.read)
         self._memory = ClusterMemory(server, store, self._owner, self.controller.save)
 
     def _on_change(self, api: str) -> None:
@@ -131,6 +133,8 @@ class Leader:
             group.create_task(self._sync.adopt(), name="adopt RealtimeAPIs")
             group.create_task(self.backend.adopt(), name="adopt replicas")
             group.create_task(self.gateway.start(), name="adopt Envoy")
+        for api in self._store.apis():
+            await self._variables.recall(self._store.revisions(api.name))
         self.controller.prime()
 
     async def _write_last(self) -> None:

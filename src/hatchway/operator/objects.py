@@ -108,7 +108,8 @@ def _role() -> Json:
             rule("policy", ["poddisruptionbudgets"], "create patch delete"),
             rule("", ["pods"], "get list watch patch delete"),
             rule("", ["pods/log"], "get"),
-            rule("", ["secrets"], "create patch delete"),  # it never reads any
+            # It reads those with values of variables, which deploys name; rights cannot tell them from others.
+            rule("", ["secrets"], "get create patch delete"),
             rule("", ["configmaps"], "get list create update delete"),
             rule("apps", ["controllerrevisions"], "get list create delete"),
             rule("coordination.k8s.io", ["leases"], "create"),
