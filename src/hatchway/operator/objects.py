@@ -16,6 +16,7 @@ from hatchway.kubernetes.names import (
 )
 from hatchway.kubernetes.resources import REALTIME_APIS, Json
 from hatchway.operator.installation import PODS_VARIABLE, Installation, write_pods
+from hatchway.operator.leadership import NAME as LEASE
 from hatchway.operator.secrets import (
     FILES_TOKEN,
     OPERATOR_SECRET,
@@ -99,6 +100,10 @@ def _role() -> Json:
             rule("", ["pods"], "get list watch patch delete"),
             rule("", ["pods/log"], "get"),
             rule("", ["secrets"], "create patch delete"),  # it never reads any
+            rule("", ["configmaps"], "get list create update delete"),
+            rule("apps", ["controllerrevisions"], "get list create delete"),
+            rule("coordination.k8s.io", ["leases"], "create"),
+            {**rule("coordination.k8s.io", ["leases"], "get update"), "resourceNames": [LEASE]},
         ],
     }
 
@@ -229,10 +234,10 @@ def _operator_container(installation: Installation) -> Json:
             {"name": "http", "containerPort": GATEWAY_PORT, "protocol": "TCP"},
             {"name": "files", "containerPort": FILES_PORT, "protocol": "TCP"},
         ],
-        # It listens once it has adopted what there is: until then the gateway may know less than the one before it.
-        "startupProbe": _probe(failures=120),
-        "readinessProbe": _probe(failures=3),
-        "livenessProbe": _probe(failures=30),
+        "startupProbe": _probe("/alive", failures=120),
+        # When it has adopted what there is: until then the gateway may know less than the one before it.
+        "readinessProbe": _probe("/ready", failures=3),
+        "livenessProbe": _probe("/alive", failures=30),
         "resources": dict(installation.operator_resources),
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -248,9 +253,9 @@ def _operator_container(installation: Installation) -> Json:
     }
 
 
-def _probe(*, failures: int) -> Json:
+def _probe(path: str, *, failures: int) -> Json:
     return {
-        "httpGet": {"path": "/alive", "port": "files"},
+        "httpGet": {"path": path, "port": "files"},
         "periodSeconds": 2,
         "timeoutSeconds": 2,
         "failureThreshold": failures,

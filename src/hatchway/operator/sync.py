@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -37,15 +37,26 @@ class Taken:
 
 
 class Sync:
-    """`told` is to be called whenever the controller knows something new of an API."""
+    """`told` is to be called whenever the controller knows something new of an API.
 
-    def __init__(self, server: ApiServer, controller: Controller, wall_clock: Callable[[], float]) -> None:
+    `record(api)` is awaited before anything is written: what a status says was done has to be remembered by then.
+    """
+
+    def __init__(
+        self,
+        server: ApiServer,
+        controller: Controller,
+        wall_clock: Callable[[], float],
+        record: Callable[[str], Awaitable[None]],
+    ) -> None:
         self._server = server
+        self._record = record
         self._controller = controller
         self._wall_clock = wall_clock
         self._taken: dict[str, Taken] = {}
         self._loop = Loop(self._look, resync_s=RESYNC_S)
         self._watch = Watch(server, REALTIME_APIS, self._changed)
+        self._watching: asyncio.Task[None] | None = None
 
     def told(self, api: str) -> None:
         self._loop.nudge(api)
@@ -55,14 +66,22 @@ class Sync:
         found = self._watch.get(api)
         return None if found is None else {**found, "apiVersion": REALTIME_APIS.api_version, "kind": REALTIME_APIS.kind}
 
+    async def adopt(self) -> None:
+        """Read all there are: what is made for an API belongs to its resource."""
+        self._watching = asyncio.create_task(self._watch.run(), name="watch RealtimeAPIs")
+        await self._watch.complete()
+
     async def run(self) -> None:
-        """Follow until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._watch.run(), name="watch RealtimeAPIs")
-            await self._watch.complete()
-            for status in self._controller.list():  # of resources that were taken away while nobody looked
-                self.told(status.name)
-            group.create_task(self._loop.run(), name="sync RealtimeAPIs")
+        """Follow until cancelled. After `adopt`."""
+        for status in self._controller.list():  # of resources that were taken away while nobody looked
+            self.told(status.name)
+        await self._loop.run()
+
+    async def close(self) -> None:
+        """Follow no more."""
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait({self._watching})
 
     def _changed(self, before: Json | None, after: Json | None) -> None:
         resource = after or before
@@ -79,6 +98,7 @@ class Sync:
         if FINALIZER not in resource["metadata"].get("finalizers", ()):
             resource = await self._hold(resource)
         problem = await self._take_over(resource)
+        await self._record(name)
         await self._report(resource, self._seen(name), problem)
         return RESYNC_S
 
@@ -86,6 +106,7 @@ class Sync:
         """Somebody took the finalizer away by force, or the API was never one of a resource."""
         self._taken.pop(name, None)
         if self._seen(name) is None:
+            await self._record(name)
             return None
         await self._controller.delete(name)
         return RESYNC_S
@@ -96,8 +117,10 @@ class Sync:
         if seen is not None:
             if seen.status != "deleting":
                 await self._controller.delete(name)
+            await self._record(name)
             await self._report(resource, self._seen(name), None)
             return RESYNC_S
+        await self._record(name)
         self._taken.pop(name, None)
         others = [each for each in resource["metadata"].get("finalizers", ()) if each != FINALIZER]
         await self._set_finalizers(resource, others)

@@ -68,6 +68,26 @@ class Variables:
         return self.folder / api / f"{revision}.json"
 
 
+class NoVariables:
+    """Where nothing can be filled in: documents that refer to variables are refused. So there is nothing to keep
+    secret, and every operator gives a revision the same name."""
+
+    def save(self, api: str, revision: str, values: Mapping[str, str]) -> None:
+        pass
+
+    def load(self, api: str, revision: str) -> dict[str, str]:
+        return {}
+
+    def key(self) -> bytes:
+        return b""
+
+    def remove(self, api: str) -> None:
+        pass
+
+    def prune(self, keep: Collection[tuple[str, str]]) -> None:
+        pass
+
+
 def _key(path: Path) -> bytes:
     if path.exists() and len(found := path.read_bytes()) == KEY_BYTES:
         return found

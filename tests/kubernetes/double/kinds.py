@@ -57,6 +57,7 @@ BUILTIN = (
     _builtin("", "v1", "serviceaccounts", "ServiceAccount"),
     _builtin("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", has_status=True),
     _builtin("", "v1", "events", "Event"),
+    _builtin("apps", "v1", "controllerrevisions", "ControllerRevision"),
     _builtin("apps", "v1", "deployments", "Deployment", has_status=True),
     _builtin("apps", "v1", "replicasets", "ReplicaSet", has_status=True),
     _builtin("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler", has_status=True),
