@@ -48,3 +48,10 @@ def test_one_image_is_for_all_that_have_no_other() -> None:
 def test_without_an_image_there_is_nothing_to_pull() -> None:
     with pytest.raises(UsageError, match="--image"):
         Choices().to_installation("models", some_keys("models"))
+
+
+def test_a_bucket_has_an_address() -> None:
+    installation = Choices(image="x:1", bucket="s3://models", bucket_secret="keys").to_installation("m", some_keys("m"))
+    assert (installation.bucket, installation.bucket_secret) == ("s3://models", "keys")
+    with pytest.raises(UsageError, match="--bucket models: not the address"):
+        Choices(image="x:1", bucket="models").to_installation("m", some_keys("m"))

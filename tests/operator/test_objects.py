@@ -36,6 +36,7 @@ IMAGE = {INSTALLATION.pods.python: sys.executable, INSTALLATION.pods.package_dir
     "installation",
     [
         INSTALLATION,
+        an_installation(bucket="s3://models/hatchway", bucket_secret="keys"),
         an_installation("models", storage_class="fast", service_type="LoadBalancer", pods={"pull_secrets": ("r",)}),
     ],
 )

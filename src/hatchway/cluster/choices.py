@@ -27,6 +27,8 @@ class Choices:
     replica_image: str | None = None
     pull_secrets: tuple[str, ...] | None = None
     service_type: str | None = None
+    bucket: str | None = None
+    bucket_secret: str | None = None
     storage: str | None = None
     storage_class: str | None = None
 
@@ -42,9 +44,13 @@ class Choices:
                 "--image is missing: the cluster has to pull Hatchway from somewhere",
                 hint="scripts/images builds images; push them to a registry that the cluster can pull from",
             )
+        if self.bucket and not self.bucket.startswith("s3://"):
+            raise UsageError(
+                f"--bucket {self.bucket}: not the address of a bucket", hint="s3://BUCKET or s3://BUCKET/PREFIX"
+            )
         said: dict[str, Any] = {
             name: value
-            for name in ("service_type", "storage", "storage_class")
+            for name in ("service_type", "bucket", "bucket_secret", "storage", "storage_class")
             if (value := getattr(self, name)) is not None
         }
         return Installation(

@@ -33,7 +33,8 @@ class Keys:
 class Installation:
     """`pods` says of replicas what the operator passes on; its pull policy and pull secrets are for all pods.
 
-    storage:       size of the volume for projects' files and the operator's memory; storage_class "": the default.
+    bucket:        where projects' files are kept, s3://BUCKET/PREFIX; bucket_secret has its keys as variables.
+    storage:       size of the volume for them where there is no bucket; storage_class "": the cluster's default.
     service_type:  of the gateway: ClusterIP, NodePort or LoadBalancer.
     """
 
@@ -42,6 +43,8 @@ class Installation:
     gateway_image: str
     pods: ReplicaPods
     keys: Keys
+    bucket: str = ""
+    bucket_secret: str = ""
     storage: str = "20Gi"
     storage_class: str = ""
     service_type: str = "ClusterIP"

@@ -43,11 +43,12 @@ def make_objects(installation: Installation) -> list[Json]:
                 _role(),
                 _role_binding(installation.namespace),
                 *make_secrets(installation.keys),
-                _claim(installation),
+                *([] if installation.bucket else [_claim(installation)]),
                 _service(OPERATOR, "files", FILES_PORT, FILES_PORT, "ClusterIP"),
                 _service(GATEWAY, "http", 80, GATEWAY_PORT, installation.service_type),
                 _operator_policy(),
                 _replica_policy(),
+                _disruption_budget(),
                 _deployment(installation),
             )
         ),
@@ -174,6 +175,24 @@ def _claim(installation: Installation) -> Json:
     return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": _metadata(OPERATOR), "spec": spec}
 
 
+def _home(installation: Installation) -> Json:
+    return {"emptyDir": {}} if installation.bucket else {"persistentVolumeClaim": {"claimName": OPERATOR}}
+
+
+def _disruption_budget() -> Json:
+    """Nodes are drained one operator at a time."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": _metadata(OPERATOR),
+        "spec": {
+            "maxUnavailable": 1,
+            "selector": {"matchLabels": _OPERATOR_PODS},
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        },
+    }
+
+
 def _deployment(installation: Installation) -> Json:
     """One pod: its volume can be held by one alone, and so can the gateway's configuration for now."""
     return {
@@ -200,7 +219,7 @@ def _deployment(installation: Installation) -> Json:
                     },
                     "containers": [_operator_container(installation)],
                     "volumes": [
-                        {"name": "home", "persistentVolumeClaim": {"claimName": OPERATOR}},
+                        {"name": "home", **_home(installation)},
                         {"name": "runtime", "emptyDir": {"medium": "Memory"}},
                         {"name": "tmp", "emptyDir": {}},
                         tls_volume(OPERATOR_TLS),
@@ -219,6 +238,7 @@ def _operator_container(installation: Installation) -> Json:
         "HATCHWAY_GATEWAY_PORT": str(GATEWAY_PORT),
         "HATCHWAY_FILES_URL": files_url(installation.namespace),
         PODS_VARIABLE: write_pods(installation.pods),
+        **({"HATCHWAY_BLOBS": installation.bucket} if installation.bucket else {}),
     }
     token = {"secretKeyRef": {"name": OPERATOR_SECRET, "key": FILES_TOKEN}}
     return {
@@ -230,6 +250,7 @@ def _operator_container(installation: Installation) -> Json:
             *({"name": name, "value": value} for name, value in variables.items()),
             {"name": "HATCHWAY_FILES_TOKEN", "valueFrom": token},
         ],
+        **_bucket_keys(installation),
         "ports": [
             {"name": "http", "containerPort": GATEWAY_PORT, "protocol": "TCP"},
             {"name": "files", "containerPort": FILES_PORT, "protocol": "TCP"},
@@ -251,6 +272,11 @@ def _operator_container(installation: Installation) -> Json:
             TLS_MOUNT,
         ],
     }
+
+
+def _bucket_keys(installation: Installation) -> Json:
+    secret = installation.bucket_secret
+    return {"envFrom": [{"secretRef": {"name": secret}}]} if secret else {}
 
 
 def _probe(path: str, *, failures: int) -> Json:

@@ -8,6 +8,8 @@ import typer
 
 from hatchway.cli.cluster.connecting import NAMESPACE, ContextOption, NamespaceOption, TimeoutOption, cluster_at
 from hatchway.cli.cluster.options import (
+    BucketOption,
+    BucketSecretOption,
     ForceOption,
     GatewayImageOption,
     ImageOption,
@@ -41,6 +43,8 @@ def install(  # noqa: PLR0913 (an option each)
     replica_image: ReplicaImageOption = None,
     pull_secret: PullSecretOption = None,
     service_type: ServiceTypeOption = None,
+    bucket: BucketOption = None,
+    bucket_secret: BucketSecretOption = None,
     storage: StorageOption = None,
     storage_class: StorageClassOption = None,
     timeout: TimeoutOption = TIMEOUT_S,
@@ -61,6 +65,8 @@ def install(  # noqa: PLR0913 (an option each)
         (gateway_image, replica_image),
         pull_secret,
         service_type=service_type,
+        bucket=bucket,
+        bucket_secret=bucket_secret,
         storage=storage,
         storage_class=storage_class,
     )

@@ -22,6 +22,14 @@ ServiceTypeOption = Annotated[
     Literal["ClusterIP", "NodePort", "LoadBalancer"] | None,
     typer.Option(help="Of the gateway. Default: ClusterIP, not reached from outside."),
 ]
+BucketOption = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="Where projects' files are kept: s3://BUCKET/PREFIX. Default: a volume."),
+]
+BucketSecretOption = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="A Secret of the namespace with AWS_ACCESS_KEY_ID and the like for the bucket."),
+]
 StorageOption = Annotated[
     str | None, typer.Option(metavar="SIZE", help="Of the volume for projects' files. Default: 20Gi.")
 ]

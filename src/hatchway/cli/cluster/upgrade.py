@@ -5,6 +5,8 @@ from __future__ import annotations
 from hatchway.cli.cluster.connecting import NAMESPACE, ContextOption, NamespaceOption, TimeoutOption, cluster_at
 from hatchway.cli.cluster.install import TIMEOUT_S, carry_out
 from hatchway.cli.cluster.options import (
+    BucketOption,
+    BucketSecretOption,
     ForceOption,
     GatewayImageOption,
     ImageOption,
@@ -31,6 +33,8 @@ def upgrade(  # noqa: PLR0913 (an option each)
     replica_image: ReplicaImageOption = None,
     pull_secret: PullSecretOption = None,
     service_type: ServiceTypeOption = None,
+    bucket: BucketOption = None,
+    bucket_secret: BucketSecretOption = None,
     storage: StorageOption = None,
     storage_class: StorageClassOption = None,
     timeout: TimeoutOption = TIMEOUT_S,
@@ -47,6 +51,8 @@ def upgrade(  # noqa: PLR0913 (an option each)
         (gateway_image, replica_image),
         pull_secret,
         service_type=service_type,
+        bucket=bucket,
+        bucket_secret=bucket_secret,
         storage=storage,
         storage_class=storage_class,
     )
