@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from hatchway.backends.kubernetes.backend import KubernetesBackend
 from hatchway.backends.kubernetes.manifests import PodSettings
@@ -26,11 +26,12 @@ from hatchway.operator.announcements import Announcements
 from hatchway.operator.lease import NotLeading
 from hatchway.operator.memory import ClusterMemory, TakenOver
 from hatchway.operator.sync import Sync
+from hatchway.operator.tidying import ClaimedBlobs, tidy_forever
+from hatchway.operator.variables import SecretVariables
 from hatchway.settings import Settings
 from hatchway.store.blobs import BlobStore
 from hatchway.store.sqlite import Store
 from hatchway.store.trees import NoTrees
-from hatchway.store.variables import NoVariables
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,8 @@ class Leader:
         on_ready: Callable[[], None],
     ) -> None:
         self._on_ready = on_ready
+        self._store = store
+        self._variables = SecretVariables(server, pods.files_token)
         self._announcements = Announcements(settings.replica_sockets_dir)
         self._changes = AllChanges(self._publish)
         self.backend = KubernetesBackend(server, pods, self._on_change, owner=self._owner, record=self._record)
@@ -69,9 +72,9 @@ class Leader:
         self.controller = Controller(
             World(
                 store=store,
-                blobs=blobs,
+                blobs=ClaimedBlobs(blobs, self._resources),
                 trees=NoTrees(),
-                variables=NoVariables(),
+                variables=self._variables,
                 backend=self.backend,
                 gateway=self.gateway,
                 changes=self._changes,
@@ -79,7 +82,7 @@ class Leader:
                 wall_clock=time.time,
             )
         )
-        self._sync = Sync(server, self.controller, time.time, self._record)
+        self._sync = Sync(server, self.controller, time.time, self._record, self._variables.read)
         self._memory = ClusterMemory(server, store, self._owner, self.controller.save)
 
     def _on_change(self, api: str) -> None:
@@ -93,6 +96,9 @@ class Leader:
 
     def _owner(self, api: str) -> Json | None:
         return self._sync.resource(api)
+
+    def _resources(self) -> Collection[Json]:
+        return self._sync.resources()
 
     async def _record(self, api: str) -> None:
         """Something is about to be done of which the next leader has to know the reason."""
@@ -115,6 +121,7 @@ class Leader:
                     "controller": self.controller.run(),
                     "custom resources": self._sync.run(),
                     "memory": self._memory.run(),
+                    "tidying": tidy_forever(self.controller),
                 }.items():
                     group.create_task(part, name=name)
         except* TakenOver:
@@ -131,6 +138,8 @@ class Leader:
             group.create_task(self._sync.adopt(), name="adopt RealtimeAPIs")
             group.create_task(self.backend.adopt(), name="adopt replicas")
             group.create_task(self.gateway.start(), name="adopt Envoy")
+        for api in self._store.apis():
+            await self._variables.recall(self._store.revisions(api.name))
         self.controller.prime()
 
     async def _write_last(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -19,12 +19,13 @@ from hatchway.kubernetes.api_server import ApiServer, Refused
 from hatchway.kubernetes.resources import REALTIME_APIS, Json
 from hatchway.kubernetes.watching import Watch
 from hatchway.operator.custom_resources import FINALIZER, to_document, to_status
-from hatchway.spec.deploy import DeployRequest
+from hatchway.spec.deploy import ApiDocument, DeployRequest
 from hatchway.spec.status import ApiStatus
 
 log = logging.getLogger(__name__)
 
 RESYNC_S = 60.0
+MISSING_LOOK_S = 1.0  # for what an edit refers to
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Taken:
 class Sync:
     """`told` is to be called whenever the controller knows something new of an API.
 
+    `read_variables(secret)` gives the values of `${VAR}` references, and raises NotFound as long as they are not there.
     `record(api)` is awaited before anything is written: what a status says was done has to be remembered by then.
     """
 
@@ -48,7 +50,9 @@ class Sync:
         controller: Controller,
         wall_clock: Callable[[], float],
         record: Callable[[str], Awaitable[None]],
+        read_variables: Callable[[str], Awaitable[dict[str, str]]],
     ) -> None:
+        self._read_variables = read_variables
         self._server = server
         self._record = record
         self._controller = controller
@@ -65,6 +69,10 @@ class Sync:
         """The custom resource of an API, as what is made for it belongs to it."""
         found = self._watch.get(api)
         return None if found is None else {**found, "apiVersion": REALTIME_APIS.api_version, "kind": REALTIME_APIS.kind}
+
+    def resources(self) -> Collection[Json]:
+        """All there are."""
+        return self._watch.all()
 
     async def adopt(self) -> None:
         """Read all there are: what is made for an API belongs to its resource."""
@@ -100,7 +108,7 @@ class Sync:
         problem = await self._take_over(resource)
         await self._record(name)
         await self._report(resource, self._seen(name), problem)
-        return RESYNC_S
+        return MISSING_LOOK_S if isinstance(problem, NotFound) else RESYNC_S
 
     async def _without_resource(self, name: str) -> float | None:
         """Somebody took the finalizer away by force, or the API was never one of a resource."""
@@ -154,8 +162,10 @@ class Sync:
         if not self._was_taken_before_us(resource):
             try:
                 # In the place of an update that goes on: what stands in the resource is what is wanted.
-                request = DeployRequest(apis=(to_document(resource),), force=True)
+                request = DeployRequest(apis=(await self._document(resource),), force=True)
                 await self._controller.deploy(request, by=_editor(resource))
+            except NotFound as exc:
+                return exc  # what it refers to may come yet
             except StorageError:
                 raise  # not the fault of the edit: tried again
             except HatchwayError as exc:
@@ -163,6 +173,14 @@ class Sync:
                 problem = exc
         self._taken[name] = Taken(uid, generation, problem)
         return problem
+
+    async def _document(self, resource: Json) -> ApiDocument:
+        """Raises InvalidSpec and NotFound."""
+        document = to_document(resource)
+        secret = document.source.variables_secret
+        if secret is None:
+            return document
+        return document.model_copy(update={"variables": await self._read_variables(secret)})
 
     def _was_taken_before_us(self, resource: Json) -> bool:
         """By a former operator: giving it again would try again what has failed."""

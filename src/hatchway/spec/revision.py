@@ -51,6 +51,7 @@ class Source(Frozen):
     git_commit: str | None = None
     lock: str | None = None  # a requirements file that pins what handler.dependencies asks for, where there is one
     trusted_models: tuple[str, ...] = ()  # sha256s of models that may run code while they load, since the user said so
+    variables_secret: str | None = None  # in a cluster: an immutable Secret with the values of `${VAR}` references
 
 
 def revision_id(spec: RealtimeApi, document: dict[str, Any], source: Source, environment_digest: str) -> str:

@@ -29,7 +29,7 @@ _RANGE = re.compile(r"bytes=(\d+)-")
 
 
 class Content(Protocol):
-    """One that is being read."""
+    """`size_bytes` is of all of it, wherever `chunks` begin."""
 
     @property
     def size_bytes(self) -> int: ...

@@ -37,25 +37,23 @@ PARTING_S = 5.0
 GONE_NODE_S = 30  # how long a replica counts as running on a node that does not answer; the default is 5 minutes
 
 
-@dataclass(frozen=True)
-class PodSettings:
-    """What the operator of a cluster sets for all replicas.
+@dataclass(frozen=True, kw_only=True)
+class ReplicaPods:
+    """What an installation says of all replicas.
 
     image:            with Python, our packages and `hatchway.replica`; see `python` and `package_dir`.
-    files_url:        where pods get projects' files, "http://HOST:PORT"; files_token opens it.
     pre_stop_s:       how long a pod that is deleted serves on, until all gateways know. Counts into the grace period.
     gpu_resource:     what `compute.gpu` asks for.
     spot:             a label of spot nodes, beside those that clouds give them.
     cache_claim:      a volume that all replicas can mount, to keep contents and Python environments in; None: each
                       pod has its own.
-    index_secret:     a Secret whose keys are variables for uv: where packages come from, with credentials.
+    index_secret:     a Secret, if there is one of that name, whose keys are variables for uv: where packages come from,
+                      with credentials.
     """
 
     image: str
-    files_url: str
-    files_token: str = field(repr=False)
-    python: str = "/usr/bin/python3"
-    package_dir: str = "/hatchway/lib"
+    python: str = "/usr/local/bin/python3"
+    package_dir: str = "/usr/local/lib/python3.11/site-packages"
     pull_policy: str = "IfNotPresent"
     pull_secrets: tuple[str, ...] = ()
     pre_stop_s: int = 5
@@ -64,7 +62,15 @@ class PodSettings:
     tolerations: tuple[Mapping[str, Any], ...] = ()
     spot: tuple[str, str] | None = None
     cache_claim: str | None = None
-    index_secret: str | None = None
+    index_secret: str = "hatchway-index"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PodSettings(ReplicaPods):
+    """With where pods get projects' files: files_url, "http://HOST:PORT", which files_token opens."""
+
+    files_url: str
+    files_token: str = field(repr=False)
 
 
 def make_secret(workload: Workload, settings: PodSettings, *, owner: Json | None = None) -> Json:
@@ -217,7 +223,7 @@ _TOLD: Json = {"name": "told", "mountPath": TOLD_DIR, "readOnly": True}
 
 def _prepare_container(settings: PodSettings) -> Json:
     """Fetches the project, and sees to the Python that runs it."""
-    container: Json = {
+    return {
         "name": "prepare",
         "image": settings.image,
         "imagePullPolicy": settings.pull_policy,
@@ -228,15 +234,13 @@ def _prepare_container(settings: PodSettings) -> Json:
             _from_field("HATCHWAY_POD_IP", "status.podIP"),
             {"name": "HOME", "value": "/tmp"},  # for what builds packages
         ],
+        "envFrom": [{"secretRef": {"name": settings.index_secret, "optional": True}}],
         "terminationMessagePath": TERMINATION_LOG,
         "securityContext": _READ_ONLY,
         "volumeMounts": [_RUN, _TMP, _CACHE, _TOLD],
         # As the replica's requests are the pod's, this only has to be something: quotas ask for it.
         "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}},
     }
-    if settings.index_secret is not None:
-        container["envFrom"] = [{"secretRef": {"name": settings.index_secret}}]
-    return container
 
 
 def _replica_container(workload: Workload, settings: PodSettings) -> Json:
