@@ -78,13 +78,14 @@ async def test_apis_with_conflicting_pins_answer_by_theirs_and_what_cannot_be_in
 ) -> None:
     for version in ("1.0", "2.0"):
         write_wheel(tmp_path / "wheels", "hw_acme", version)
-    pip = {"dependencies": {"pip": "requirements.txt"}}
+    pip = {"pip": "requirements.txt"}
     with private_index(tmp_path / "wheels", "jo", SECRET) as address:
         async with running(cluster, settings, index_secret="index") as on:
             await on.server.apply(a_secret("index", {"UV_DEFAULT_INDEX": f"http://jo:{SECRET}@{address}"}))
             await on.server.apply(realtime_api_definition())
             for name, version in {"old": "1.0", "new": "2.0", "none": "3.0"}.items():
-                await deploy(on, name, {"handler.py": HANDLER, "requirements.txt": f"hw-acme=={version}\n"}, **pip)
+                files = {"handler.py": HANDLER, "requirements.txt": f"hw-acme=={version}\n"}
+                await deploy(on, name, files, dependencies=pip)
             for name in ("old", "new"):
                 await on.until(name, is_done)
             assert [await answer(on, name) for name in ("old", "new")] == ["1.0", "2.0"]
@@ -128,9 +129,9 @@ def predict(payload):
                 while len(seen) < 3:  # all three replicas have answered
                     seen |= {tuple((await on.gateway.post(f"/{name}", json=1)).json()) for name in ("one", "two")}
             assert {version for version, *_ in seen} == {"1.0"}
-            (shared,) = {rest for _, *rest, _ in map(list, seen) for rest in [tuple(rest)]}
-            assert shared[2] == 3 << 20
-            assert "/claims/cache/envs/" in str(shared[0])
+            ((place, _, size),) = {each[1:4] for each in seen}  # the same module, and the same file
+            assert size == 3 << 20
+            assert "/claims/cache/envs/" in str(place)
     assert "installed as they were where it was deployed: hw-acme 1.0 (the image has none)" in log_of(cluster, "two")
 
 

@@ -21,6 +21,7 @@ import typer
 
 from hatchway.cli import (
     alerts,
+    cluster,
     dashboard,
     delete,
     deploy,
@@ -43,6 +44,8 @@ from hatchway.cli import (
     version,
     why,
 )
+from hatchway.cli.cluster import install, uninstall, upgrade
+from hatchway.cli.cluster import status as cluster_status
 from hatchway.cli.output import Output
 from hatchway.errors import HatchwayError
 
@@ -83,10 +86,10 @@ def guarded(verb: Callable[P, None]) -> Callable[P, None]:
     return run
 
 
-def register(name: str, verb: Callable[..., None], examples: Sequence[str]) -> None:
+def register(name: str, verb: Callable[..., None], examples: Sequence[str], to: typer.Typer = app) -> None:
     # "\b" keeps the lines of a paragraph apart.
     lines = "".join(f"\n  {example}" for example in examples)
-    app.command(name, help=f"{inspect.getdoc(verb)}\n\n\b\nExamples:{lines}")(guarded(verb))
+    to.command(name, help=f"{inspect.getdoc(verb)}\n\n\b\nExamples:{lines}")(guarded(verb))
 
 
 # The order is that of `hatchway --help`.
@@ -115,6 +118,17 @@ for _name, _module in {
     "version": version,
 }.items():
     register(_name, getattr(_module, _name), _module.EXAMPLES)
+
+
+cluster_app = typer.Typer(help=inspect.getdoc(cluster), no_args_is_help=True)
+app.add_typer(cluster_app, name="cluster")
+for _name, _verb, _examples in (
+    ("install", install.install, install.EXAMPLES),
+    ("upgrade", upgrade.upgrade, upgrade.EXAMPLES),
+    ("status", cluster_status.status, cluster_status.EXAMPLES),
+    ("uninstall", uninstall.uninstall, uninstall.EXAMPLES),
+):
+    register(_name, _verb, _examples, to=cluster_app)
 
 
 def main() -> None:

@@ -65,6 +65,7 @@ BUILTIN = (
     _builtin("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice"),
     _builtin("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy"),
     _builtin("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", has_status=True),
+    _builtin("storage.k8s.io", "v1", "storageclasses", "StorageClass", is_namespaced=False),
     _builtin("rbac.authorization.k8s.io", "v1", "roles", "Role"),
     _builtin("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding"),
     _builtin("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", is_namespaced=False),
