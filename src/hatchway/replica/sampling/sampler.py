@@ -107,12 +107,21 @@ class Sampler:
     # --- in the loop -------------------------------------------------------------------------------------
     def takes(self) -> bool:
         """Whether the request that begins is looked at."""
-        return self._chance == 1.0 or random.random() < self._chance
+        if self._chance == 1.0:
+            return True
+        drawn = random.random()
+        if self.logs and self._chance <= drawn < self._terms.sample_rate:  # thinned out, though the log wants it
+            self._log_dropped += 1
+        return drawn < self._chance
 
     def keep(self, call: Answered, *, is_sampled: bool) -> None:
         """The request is over."""
+        if not self._is_open or not self._terms.enabled:
+            return
         self._seen += 1
-        if not is_sampled or not self._terms.enabled:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(FLUSH_AFTER_S, self._tell)
+        if not is_sampled:
             return
         self._sampled += 1
         groups = self._groups
@@ -124,8 +133,6 @@ class Sampler:
             else:
                 rows.append(values)
             self._n_values += len(values)
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(FLUSH_AFTER_S, self._tell)
         if self._n_values >= FLUSH_VALUES:
             self._due.set()
             if self._n_values >= MAX_VALUES:
@@ -159,7 +166,7 @@ class Sampler:
         try:
             while True:
                 self._due.clear()
-                if self._sampled or self._log:
+                if self._seen or self._log:
                     await exchange.write(self._pack())
                     self._sent.set()
                 await self._due.wait()
@@ -170,7 +177,7 @@ class Sampler:
 
     async def flush(self) -> None:
         """Have the last samples sent, if somebody listens."""
-        if self._listener is None or not (self._sampled or self._log):
+        if self._listener is None or not (self._seen or self._log):
             return
         self._sent.clear()
         self._due.set()
@@ -210,8 +217,8 @@ class Sampler:
         return encode(frame)
 
     # --- for the log -------------------------------------------------------------------------------------
-    def log(self, call: Answered, answer: Rendered) -> None:
-        """Tell of this request one by one."""
+    def log(self, call: Answered, answer: Rendered, output_bytes: int | None = None) -> None:
+        """Tell of this request one by one. `output_bytes`: of an answer that is not at hand."""
         now = time.monotonic()
         content_type = call.fields.get(b"content-type", b"application/json" if not call.body else b"")
         shown, answered = self._told(content_type, call.body), self._told(answer.content_type, answer.body)
@@ -227,7 +234,7 @@ class Sampler:
             "input": shown,
             "input_bytes": len(call.body),
             "output": answered,
-            "output_bytes": len(answer.body),
+            "output_bytes": len(answer.body) if output_bytes is None else output_bytes,
         }
         self._log.append(entry)
         self._log_bytes += size
