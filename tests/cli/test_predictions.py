@@ -60,6 +60,9 @@ def test_nothing_is_shown_before_the_first_request_or_without_a_monitor(cli: Com
 
 def test_the_log_is_shown_with_its_folder_or_what_is_wrong(cli: CommandLine) -> None:
     assert "/p/iris  3 files, 1.0 MiB" in shown(cli, a_report(log=LogReport(folder="/p/iris", files=3, bytes=2**20)))
+    young = LogReport(folder="/p/iris", waiting_bytes=2048, dropped=7)
+    state = "0 files, 0 B, 2.0 KiB of the last minutes in no file yet; 7 predictions came too fast to be kept"
+    assert f"/p/iris  {state}" in shown(cli, a_report(log=young))
     assert "/p/iris  no PyArrow" in shown(cli, a_report(log=LogReport(folder="/p/iris", problem="no PyArrow")))
 
 

@@ -157,6 +157,20 @@ def test_a_file_that_is_no_training_data_is_a_problem_of_the_api_and_read_again_
     assert bench.monitor.verdicts()["iris"].problems == ()
 
 
+def test_training_data_of_which_no_request_has_a_column_is_a_problem(bench: Bench, tmp_path: Path) -> None:
+    file = tmp_path / "train.csv"
+    file.write_text("Age,City\n1,a\n")
+    bench.watch(baseline=str(file))
+    read_training_data(bench)
+    assert bench.monitor.verdicts()["iris"].problems == ()
+    bench.hour()
+    (problem,) = bench.monitor.verdicts()["iris"].problems
+    assert problem == (
+        "iris: no column of train.csv is a field that requests or answers have: it is read as input.Age, input.City; "
+        "they have input.age, input.city, output.label"
+    )
+
+
 def test_what_was_not_saved_yet_is_in_the_report_and_what_was_saved_is_there_after_a_kill(bench: Bench) -> None:
     bench.watch()
     bench.monitor.take("iris", "r1", Frame(2, 2, {"input": Table(2, {"a": [1, 2]})}), bench.now_s)

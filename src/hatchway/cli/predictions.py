@@ -12,7 +12,7 @@ from hatchway.cli.verdicts import accepted_text, drifting, verdict_cell, what_ha
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from hatchway.spec.monitoring import FieldReport, MonitoringReport
+    from hatchway.spec.monitoring import FieldReport, LogReport, MonitoringReport
 
 SHOWN_FIELDS = 8
 SHOWN_CLASSES = 4
@@ -48,10 +48,16 @@ def prediction_lines(out: Output, report: MonitoringReport) -> Iterator[Text]:
         if change.undone_at is None:
             yield to_text("  ", Cell(accepted_text(change, now), "dim"))
     if report.log is not None:
-        state = report.log.problem or f"{report.log.files} files, {format_bytes(report.log.bytes)}"
+        state = report.log.problem or _log_state(report.log)
         yield to_text(
             "  ", Cell("log  ", "dim"), report.log.folder, Cell(f"  {state}", "red" if report.log.problem else "dim")
         )
+
+
+def _log_state(log: LogReport) -> str:
+    waiting = f", {format_bytes(log.waiting_bytes)} of the last minutes in no file yet" if log.waiting_bytes else ""
+    dropped = f"; {log.dropped} predictions came too fast to be kept" if log.dropped else ""
+    return f"{log.files} files, {format_bytes(log.bytes)}{waiting}{dropped}"
 
 
 def shown_fields(fields: Sequence[FieldReport]) -> list[FieldReport]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,6 +27,8 @@ from hatchway.monitoring.windows import Windows
 from hatchway.spec.monitoring import FieldDrift
 
 log = logging.getLogger("monitor")
+
+MAX_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -70,9 +72,18 @@ class Judges:
         log.error("%s", why)
         self._failed[_origin(watched.baseline)] = why
 
-    def problem(self, watched: Watched) -> str:
-        """Why the training data is not used, or ""."""
-        return "" if watched.baseline is None else self._failed.get(_origin(watched.baseline), "")
+    def problem(self, api: str, watched: Watched, seen: Collection[str]) -> str:
+        """Why the training data is of no use, or "". `seen`: the fields that requests and answers have."""
+        if watched.baseline is None:
+            return ""
+        columns = self._store.baseline_fields(api, watched.revision, "data")
+        if not columns or not seen or columns & set(seen):
+            return self._failed.get(_origin(watched.baseline), "")
+        named = sorted(name for name in columns if not name.removeprefix("input.").isdigit())
+        return (
+            f"{api}: no column of {Path(watched.baseline).name} is a field that requests or answers have: "
+            f"it is read as {_some(named)}; they have {_some(sorted(seen))}"
+        )
 
     # --- windows -----------------------------------------------------------------------------------------
     def due(self, apis: Mapping[str, Watched], until_s: float) -> Due | None:
@@ -143,6 +154,11 @@ class Judges:
                     changed = replace(judged, memory=memory.under(rules).to_json())
                     again = judged_again(self._store, api, watched.revision, changed)
                     self._store.save_judged(api, watched.revision, again)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return ", ".join(names[:MAX_NAMED]) + more
 
 
 def to_rules(terms: DriftTerms) -> Rules:

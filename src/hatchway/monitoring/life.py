@@ -167,6 +167,7 @@ class Life:
     def _roll_up(self) -> None:
         self._monitor.roll_up(time.time())
         self._may_judge.set()
+        self._questions.tell()  # fields that came since may fit no column
 
 
 def _listen(path: Path) -> socket.socket:

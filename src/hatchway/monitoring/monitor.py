@@ -52,7 +52,12 @@ class Monitor:
                     for name, one in sorted(found.fields.items())
                 ),
                 problems=tuple(
-                    text for text in (self._logs.problem(api), self._judges.problem(self._apis[api])) if text
+                    text
+                    for text in (
+                        self._logs.problem(api),
+                        self._judges.problem(api, self._apis[api], self._seen(api, self._apis[api].revision)),
+                    )
+                    if text
                 ),
             )
             for api, found in sorted(self._judgements.items())
@@ -156,6 +161,10 @@ class Monitor:
         return make_report(
             Subject(api, watched.revision, window_s, watched), pane, compared, judgement, self._logs.report(api)
         )
+
+    def _seen(self, api: str, revision: str) -> set[str]:
+        """The fields that there were so far."""
+        return {name for names in self._known_of(api, revision).places().values() for name in names.values()}
 
     def _known_of(self, api: str, revision: str) -> Known:
         if (api, revision) not in self._known:

@@ -210,6 +210,13 @@ class PaneStore:
         _, _, origin, until_s, count = rows[0]
         return Baseline(source, fields, count, origin, until_s)
 
+    def baseline_fields(self, api: str, revision: str, source: BaselineSource) -> set[str]:
+        """The names of its fields, without what is known of them."""
+        rows = self._db.execute(
+            "SELECT field FROM baselines WHERE (api, revision, source) = (?, ?, ?)", (api, revision, source)
+        )
+        return {field for (field,) in rows}
+
     # --- judgements --------------------------------------------------------------------------------------
     def hours(self, api: str, revision: str) -> list[int]:
         """The starts of the hours that are over and had requests, oldest first."""

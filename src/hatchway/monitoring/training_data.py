@@ -21,9 +21,9 @@ import importlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from hatchway.monitoring.sketches import MAX_TEXT_CHARS, Column, FieldSketch
 
 ROWS_AT_ONCE = 4096
 MAX_COLUMNS = 1000  # 10 kB each
+MAX_LINE_CHARS = 1024 * 1024
 
 _MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "nil"})
 _BOOLEANS = {"true": True, "false": False}
@@ -114,7 +115,7 @@ def _fields(names: Sequence[str], sketches: Sequence[FieldSketch]) -> Iterator[t
 def _csv_columns(path: Path) -> Iterator[tuple[int, list[str], list[tuple[str, ...]]]]:
     """The line in which rows begin, the header, and some rows as columns."""
     with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file)
+        reader = csv.reader(_lines(path, file))
         try:
             header = [name.strip() for name in next(reader, [])]
             _check_header(path, header)
@@ -129,15 +130,44 @@ def _csv_columns(path: Path) -> Iterator[tuple[int, list[str], list[tuple[str, .
                 yield first_line, header, list(zip(*rows, strict=True))
         except UnicodeDecodeError as error:
             raise UnusableData(
-                f"{path.name}, after line {reader.line_num}: not UTF-8 ({error.reason}); save it as UTF-8"
+                f"{path.name}, line {_first_not_utf8(path)}: not UTF-8 ({error.reason}); save it as UTF-8"
             ) from error
         except csv.Error as error:
             raise UnusableData(f"{path.name}, line {reader.line_num}: {error}") from error
 
 
+def _lines(path: Path, file: TextIO) -> Iterator[str]:
+    """One by one; a file without line breaks is not read into memory."""
+    for number in count(1):
+        line = file.readline(MAX_LINE_CHARS + 1)
+        if len(line) > MAX_LINE_CHARS:
+            raise UnusableData(f"{path.name}, line {number}: longer than {MAX_LINE_CHARS:,} characters")
+        if not line:
+            return
+        yield line
+
+
+def _first_not_utf8(path: Path) -> int:
+    with path.open("rb") as file:
+        for number in count(1):
+            line = file.readline(MAX_LINE_CHARS)
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return number
+            if not line:
+                return number
+    raise AssertionError
+
+
 def _check_header(path: Path, header: Sequence[str]) -> None:
     if not header:
         raise UnusableData(f"{path.name}: empty; the first line must name the columns")
+    other = next((mark for mark in (";", "\t", "|") if mark in header[0]), None)
+    if len(header) == 1 and other is not None:
+        raise UnusableData(
+            f"{path.name}: one column, named {header[0]!r}; columns are separated by commas, not by {other!r}"
+        )
     if all(isinstance(_of_cell(name), float) for name in header):
         raise UnusableData(f"{path.name}: the first line must name the columns, it holds only numbers")
 

@@ -534,7 +534,8 @@ class Monitoring(Part):
     )
     drift: DriftRules = Field(default=DriftRules(), description="Which differences are called drift.")
     log: Annotated[PredictionLog | None, BeforeValidator(_switched)] = Field(
-        default=None, description="Keeps predictions one by one; `true` for all of them."
+        default=None,
+        description="Keeps predictions one by one, of the requests that are looked at (`sample_rate`); `true`: whole.",
     )
     alerts: Alerts = Field(default=Alerts(), description="Who is told when the API is in trouble.")
 

@@ -92,6 +92,7 @@ class LogReport(Wire):
     folder: str
     files: int = 0
     bytes: int = 0
+    waiting_bytes: int = 0  # of predictions that are in no file yet
     dropped: int = 0  # predictions that came too fast to be kept
     problem: str = ""
 

@@ -212,6 +212,25 @@ async def test_the_log_has_all_of_many(bench: Bench) -> None:
         assert (await listener.frame(number))["sampled"] == FLUSH_VALUES
 
 
+async def test_all_are_counted_also_where_none_is_looked_at(bench: Bench) -> None:
+    listener = await bench.listen(sample_rate=0)
+    for _ in range(3):
+        bench.request(1)
+    frame = await listener.frame()
+    assert (frame["seen"], frame["sampled"], frame["tables"]) == (3, 0, {})
+
+
+async def test_what_was_thinned_out_is_missing_in_the_log_and_counted(bench: Bench) -> None:
+    await bench.listen(log=True)
+    await bench.leave()
+    rows = MAX_VALUES // 64 + 1
+    for _ in range(2 * rows):
+        bench.request([[1.0] * 64])
+    frame = await (await bench.listen(log=True)).frame()
+    assert frame["sampled"] < 2 * rows
+    assert len(frame["log"]) + frame["log_dropped"] == 2 * rows
+
+
 async def test_without_a_listener_what_is_kept_is_bounded_and_every_time_is_kept_alike(bench: Bench) -> None:
     count = 4 * MAX_VALUES
     for number in range(count):

@@ -29,11 +29,13 @@ MAX_ELEMENTS = 64  # of such a list that are looked at, at equal distances
 MAX_VALUES = 2048  # of one payload
 MAX_TEXT_CHARS = 64
 MAX_NAME_CHARS = 100  # fields with longer names are passed over
+OUTPUT = "output"
 WHOLE = ""  # the name of a value that is no field of anything
 
 _NUMBERS = frozenset({int, float, bool, NoneType})
 _SCALARS = _NUMBERS | {str}
 _ALONE = (WHOLE,)
+_STREAMED = ("bytes",)
 _PLACES = tuple(tuple(str(place) for place in range(length)) for length in range(MAX_POSITIONS + 1))
 _BRIGHTNESS_SIDE = 16  # pixels of each side that are enough for a mean
 
@@ -52,6 +54,11 @@ def look(value: Any, where: str) -> Records:
     walk = _Walk()
     walk.see(value, where, 0)
     return tuple(walk.found)
+
+
+def streamed(sent_bytes: int) -> Records:
+    """What there is to say of an answer that was sent piece by piece."""
+    return (((OUTPUT, _STREAMED, False), (sent_bytes,)),)
 
 
 def _flat(value: Any, where: str) -> Record | None:

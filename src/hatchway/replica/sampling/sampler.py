@@ -112,12 +112,21 @@ class Sampler:
     # --- in the loop -------------------------------------------------------------------------------------
     def takes(self) -> bool:
         """Whether the request that begins is looked at."""
-        return self._chance == 1.0 or random.random() < self._chance
+        if self._chance == 1.0:
+            return True
+        drawn = random.random()
+        if self.logs and self._chance <= drawn < self._terms.sample_rate:  # thinned out, though the log wants it
+            self._log_dropped += 1
+        return drawn < self._chance
 
     def keep(self, call: Answered, *, is_sampled: bool) -> None:
         """The request is over."""
+        if not self._is_open or not self._terms.enabled:
+            return
+        if self._timer is None:
+            self._wake_up()
         self._seen += 1
-        if not is_sampled or not self._terms.enabled:
+        if not is_sampled:
             return
         self._sampled += 1
         groups = self._groups
@@ -129,17 +138,15 @@ class Sampler:
             else:
                 rows.append(values)
             self._n_values += len(values)
-        self._wake_up()
         if self._n_values >= FLUSH_VALUES:
             self._due.set()
             if self._n_values >= MAX_VALUES:
                 self._thin()
 
     def _wake_up(self) -> None:
-        """Within a second."""
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(FLUSH_AFTER_S, self._tell)
-            self._watched_at, self._seen_then = time.monotonic(), self._seen
+        """Within a second; until then requests are counted."""
+        self._timer = asyncio.get_running_loop().call_later(FLUSH_AFTER_S, self._tell)
+        self._watched_at, self._seen_then = time.monotonic(), self._seen
 
     def _tell(self) -> None:
         self._timer = None
@@ -184,10 +191,10 @@ class Sampler:
             while True:
                 self._due.clear()
                 self._set_pace(time.monotonic())
-                if self._sampled or self._log:
+                if self._seen or self._log:
                     await exchange.write(self._pack())
                     self._sent.set()
-                if self._pace < 1.0:  # it is set again though nothing may be taken meanwhile
+                if self._pace < 1.0 and self._timer is None:  # it is set again though nobody may ask meanwhile
                     self._wake_up()
                 await self._due.wait()
         finally:
@@ -197,7 +204,7 @@ class Sampler:
 
     async def flush(self) -> None:
         """Have the last samples sent, if somebody listens."""
-        if self._listener is None or not (self._sampled or self._log):
+        if self._listener is None or not (self._seen or self._log):
             return
         self._sent.clear()
         self._due.set()
@@ -237,8 +244,8 @@ class Sampler:
         return encode(frame)
 
     # --- for the log -------------------------------------------------------------------------------------
-    def log(self, call: Answered, answer: Rendered) -> None:
-        """Tell of this request one by one."""
+    def log(self, call: Answered, answer: Rendered, output_bytes: int | None = None) -> None:
+        """Tell of this request one by one. `output_bytes`: of an answer that is not at hand."""
         now = time.monotonic()
         content_type = call.fields.get(b"content-type", b"application/json" if not call.body else b"")
         shown, answered = self._told(content_type, call.body), self._told(answer.content_type, answer.body)
@@ -254,7 +261,7 @@ class Sampler:
             "input": shown,
             "input_bytes": len(call.body),
             "output": answered,
-            "output_bytes": len(answer.body),
+            "output_bytes": len(answer.body) if output_bytes is None else output_bytes,
         }
         self._log.append(entry)
         self._log_bytes += size
