@@ -240,10 +240,11 @@ def test_logs_stream_and_are_filtered_and_paused(home: Home, page: Page) -> None
     page.keyboard.press("p")
     expect(page.locator(".log li")).not_to_have_count(before)
     page.select_option(".logs select", "")
-    home.predict("by its id", request_id=HOSTILE)
+    hostile_id = "<img src=x onerror=window.hit=2>"
+    home.predict("by its id", request_id=hostile_id)
     page.click(".log li:has-text('scored by its id') .request-id")
     expect(page.locator(".log .message").filter(has_text="printed")).to_have_count(1)
-    assert page.input_value(".logs input") == page.get_attribute(".request-id", "data-id") == HOSTILE
+    assert page.input_value(".logs input") == page.get_attribute(".request-id", "data-id") == hostile_id
 
 
 def test_a_noisy_log_comes_in_small_answers_and_older_lines_on_demand(home: Home, page: Page) -> None:

@@ -214,7 +214,7 @@ def aligned(rows: Sequence[Sequence[str | Cell]], width: int | None, indent: str
 
 
 def _without_middle(text: Text, cells: int) -> Text:
-    """A name that is too long, with its beginning and its end: those of siblings often differ in their ends."""
+    """A name that is too long, with its beginning and its end: those of siblings often differ at the end."""
     if text.cell_len <= cells or cells < SMALLEST_COLUMN or not text.plain.isascii():
         return text
     tail = (cells - 1) // 2

@@ -241,7 +241,7 @@ export function sparkline() {
 }
 
 // Bars of now, and the outline of the baseline, both as shares of their own total.
-export function histogram({ edges, counts, baseline }, { width, height, isSmall }) {
+export function histogram({ edges, counts, baseline }, { width, height }) {
   const share = (values) => {
     const total = values.reduce((sum, each) => sum + each, 0) || 1;
     return values.map((value) => value / total);
@@ -249,7 +249,7 @@ export function histogram({ edges, counts, baseline }, { width, height, isSmall 
   const now = share(counts);
   const then = baseline ? share(baseline) : null;
   const top = Math.max(...now, ...(then ?? [0]), 0.0001);
-  const bottom = isSmall ? height - 1 : height - 20;
+  const bottom = height - 1;
   const y = (value) => bottom - (value / top) * (bottom - 3);
   const low = edges[0];
   const reach = edges.at(-1) - low || 1;

@@ -18,7 +18,7 @@ const SOURCES = {
   data: "training data", first_period: "the first period of this revision", previous_revision: "the previous revision",
   accepted: "what was accepted as normal",
 };
-const SHAPES = { small: { width: 168, height: 36, isSmall: true }, large: { width: 520, height: 190, isSmall: false } };
+const SHAPES = { small: { width: 168, height: 36 }, large: { width: 520, height: 172 } };
 
 let span = "1h"; // kept while other pages are shown
 
@@ -185,12 +185,7 @@ function largeHistogram(field) {
   const made = histogram(field.histogram, shape);
   const tip = h("p", { class: "tip-line quiet" }, "Point at a bar to read it.");
   const { edges, counts, baseline } = field.histogram;
-  const labels = [0, 0.25, 0.5, 0.75, 1].map((part) => {
-    const value = edges[0] + part * (edges.at(-1) - edges[0]);
-    const text = svg("text", { class: "tick", x: part * shape.width, y: shape.height - 4, "text-anchor": part === 0 ? "start" : part === 1 ? "end" : "middle" });
-    text.textContent = number(value);
-    return text;
-  });
+  const labels = [0, 0.25, 0.5, 0.75, 1].map((part) => h("span", null, number(edges[0] + part * (edges.at(-1) - edges[0]))));
   const picture = svg(
     "svg",
     {
@@ -205,9 +200,8 @@ function largeHistogram(field) {
       },
     },
     made.parts,
-    labels,
   );
-  return h("div", null, picture, tip);
+  return h("div", null, picture, h("div", { class: "axis", "aria-hidden": "true" }, labels), tip);
 }
 
 function topValues(field) {
