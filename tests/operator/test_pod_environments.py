@@ -53,11 +53,13 @@ async def deploy(
     files: Mapping[str, str],
     *,
     packages: Sequence[str] = (),
+    lock: str | None = None,
     replicas: int = 1,
     **handler: object,
 ) -> None:
     source = await on.upload(files)
     source["interpreter"]["packages"] = list(packages)
+    source["lock"] = lock
     scaling = {"min_replicas": replicas}
     spec = {"handler": {"path": "handler.py", **handler}, "autoscaling": scaling, "source": source}
     await on.edit(name, {"spec": spec})
@@ -84,9 +86,14 @@ async def test_apis_with_conflicting_pins_answer_by_theirs_and_what_cannot_be_in
         async with running(cluster, settings) as on:
             await on.server.apply(a_secret("hatchway-index", {"UV_DEFAULT_INDEX": f"http://jo:{SECRET}@{address}"}))
             await on.server.apply(realtime_api_definition())
-            for name, version in {"old": "1.0", "new": "2.0", "none": "3.0"}.items():
-                files = {"handler.py": HANDLER, "requirements.txt": f"hw-acme=={version}\n"}
-                await deploy(on, name, files, dependencies=pip)
+            wanted = {
+                "old": ("hw-acme", "hw-acme==1.0\n"),
+                "new": ("hw-acme==2.0", None),
+                "none": ("hw-acme==3.0", None),
+            }
+            for name, (asked, lock) in wanted.items():
+                files = {"handler.py": HANDLER, "requirements.txt": f"{asked}\n"}
+                await deploy(on, name, files, lock=lock, dependencies=pip)
             for name in ("old", "new"):
                 await on.until(name, is_done)
             assert [await answer(on, name) for name in ("old", "new")] == ["1.0", "2.0"]

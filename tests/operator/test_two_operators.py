@@ -24,13 +24,14 @@ from hatchway.kubernetes.connection import connect_to
 from hatchway.kubernetes.definition import realtime_api_definition
 from hatchway.kubernetes.resources import CONFIG_MAPS, LEASES, REALTIME_APIS, Json
 from hatchway.operator.leadership import NAME, holder
-from hatchway.operator.objects import OPERATOR, Installation, make_objects
+from hatchway.operator.objects import OPERATOR, make_objects
 from hatchway.operator.records import read_record, record_name
 from hatchway.processes import end_all
 from hatchway.settings import home_hash
 from tests.backends.builders import this_interpreter
 from tests.backends.kubernetes.running import IMAGE
 from tests.kubernetes.double import Cluster, a_cluster
+from tests.operator.builders import an_installation
 from tests.operator.running import TOKEN, Load, Running, condition, is_done, project_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -245,7 +246,7 @@ async def test_a_leader_that_was_stopped_for_longer_than_its_lease_writes_nothin
 
 async def a_user(on: Operators, name: str) -> str:
     """A service account of its own with the rights of an operator, so that requests tell whose they are."""
-    installation = Installation(namespace="default", image="x:1", files_token=TOKEN)
+    installation = an_installation()
     (role,) = [each for each in make_objects(installation) if each["kind"] == "Role"]
     (binding,) = [each for each in make_objects(installation) if each["kind"] == "RoleBinding"]
     await on.server.apply(role)
