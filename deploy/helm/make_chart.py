@@ -48,7 +48,7 @@ RENEW_AFTER = "hatchway.dev/renew-after"  # seconds since the epoch, on a Secret
 # --- marks, and what they become -----------------------------------------------------------------------------
 NAMESPACE = "helm-namespace"
 TEXTS = {  # a mark that is a whole scalar -> an expression
-    "helm-operator-image": '{{ required "image: the cluster must pull Hatchway from somewhere" .Values.image | quote }}',
+    "helm-operator-image": '{{ required "image: where the cluster pulls Hatchway from" .Values.image | quote }}',
     "helm-gateway-image": "{{ .Values.gateway.image | default .Values.image | quote }}",
     "helm-pull-policy": "{{ .Values.imagePullPolicy }}",
     "helm-python": "{{ .Values.python }}",

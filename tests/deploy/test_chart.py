@@ -148,7 +148,7 @@ def test_secrets_and_definitions_may_be_somebody_elses() -> None:
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({}, "the cluster must pull Hatchway from somewhere"),
+        ({}, "where the cluster pulls Hatchway from"),
         ({"imag": "x:1"}, "imag"),
         ({"image": "x:1", "gateway": {"serviceType": "Balancer"}}, "serviceType"),
     ],
