@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from hatchway.backends.kubernetes.backend import KubernetesBackend
 from hatchway.backends.kubernetes.manifests import PodSettings
@@ -26,6 +26,7 @@ from hatchway.operator.announcements import Announcements
 from hatchway.operator.lease import NotLeading
 from hatchway.operator.memory import ClusterMemory, TakenOver
 from hatchway.operator.sync import Sync
+from hatchway.operator.tidying import ClaimedBlobs, tidy_forever
 from hatchway.settings import Settings
 from hatchway.store.blobs import BlobStore
 from hatchway.store.sqlite import Store
@@ -69,7 +70,7 @@ class Leader:
         self.controller = Controller(
             World(
                 store=store,
-                blobs=blobs,
+                blobs=ClaimedBlobs(blobs, self._resources),
                 trees=NoTrees(),
                 variables=NoVariables(),
                 backend=self.backend,
@@ -94,6 +95,9 @@ class Leader:
     def _owner(self, api: str) -> Json | None:
         return self._sync.resource(api)
 
+    def _resources(self) -> Collection[Json]:
+        return self._sync.resources()
+
     async def _record(self, api: str) -> None:
         """Something is about to be done of which the next leader has to know the reason."""
         await self._memory.write(api)
@@ -115,6 +119,7 @@ class Leader:
                     "controller": self.controller.run(),
                     "custom resources": self._sync.run(),
                     "memory": self._memory.run(),
+                    "tidying": tidy_forever(self.controller),
                 }.items():
                     group.create_task(part, name=name)
         except* TakenOver:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -65,6 +65,10 @@ class Sync:
         """The custom resource of an API, as what is made for it belongs to it."""
         found = self._watch.get(api)
         return None if found is None else {**found, "apiVersion": REALTIME_APIS.api_version, "kind": REALTIME_APIS.kind}
+
+    def resources(self) -> Collection[Json]:
+        """All there are."""
+        return self._watch.all()
 
     async def adopt(self) -> None:
         """Read all there are: what is made for an API belongs to its resource."""
