@@ -259,6 +259,10 @@ def test_only_what_drifts_can_be_accepted(bench: Bench, tmp_path: Path) -> None:
     with pytest.raises(NothingToAccept, match=r"input\.city; drifting: input\.age"):
         bench.monitor.accept("iris", ["input.age", "input.city"], bench.word())
     assert bench.report().verdict == "drift"
+    bench.watch(baseline=str(tmp_path / "train.csv"), terms=SampleTerms(enabled=False))
+    with pytest.raises(NothingToAccept):
+        bench.monitor.accept("iris", None, bench.word())
+    assert bench.report().verdict == "disabled"
 
 
 def test_other_rules_judge_the_last_hours_again(bench: Bench, tmp_path: Path) -> None:
