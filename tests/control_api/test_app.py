@@ -106,6 +106,19 @@ async def test_a_report_is_of_the_window_that_is_asked_for(http: httpx.AsyncClie
     assert (wrong.status_code, wrong.json()["error"]["message"]) == (400, "window=soon is not an age")
 
 
+async def test_a_change_is_accepted_by_who_asks(http: httpx.AsyncClient, plane: MemoryPlane) -> None:
+    plane.change(an_api())
+    plane.report = a_report(verdict="drift")
+    url, asked_by = "/v1/apis/iris/monitoring/accept", {"x-hatchway-by": "ada%40lab"}
+    found = (await http.post(url, json={"fields": ["output"]}, headers=asked_by)).json()
+    assert (found["by"], found["fields"], found["undone_at"]) == ("ada@lab", ["output"], None)
+    assert (await http.post(url, json={"undo": True})).json()["undone_at"] is not None
+    assert (await http.post(url, json={"fields": []})).status_code == 400
+    assert (await http.post("/v1/apis/x/monitoring/accept", json={})).status_code == 404
+    plane.report = None
+    assert (await http.post(url, json={})).json()["error"]["kind"] == "conflict"
+
+
 @pytest.mark.parametrize("body", [{}, {"replicas": 1, "for_s": -1}, {"for_s": "1h"}, {"for_s": 1, "extra": 1}])
 async def test_a_wrong_scale_is_a_400(http: httpx.AsyncClient, plane: MemoryPlane, body: dict[str, Any]) -> None:
     plane.change(an_api())

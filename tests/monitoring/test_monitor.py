@@ -251,6 +251,37 @@ def test_what_was_accepted_can_be_taken_back_and_is_drift_again_at_once(bench: B
         bench.monitor.undo("iris", bench.word())
 
 
+def test_an_accepted_change_holds_for_the_next_revision_unless_it_has_other_training_data(
+    bench: Bench, tmp_path: Path
+) -> None:
+    drifting(bench, tmp_path)
+    accepted = bench.monitor.accept("iris", None, bench.word())
+    bench.watch("r2", baseline=str(tmp_path / "train.csv"))
+    read_training_data(bench)
+    for _ in range(26):
+        bench.hour(age=70, revision="r2")
+        assert bench.report().verdict == "ok"
+    (found,) = bench.report().baseline.accepted
+    assert (found.at, found.by, found.fields) == (accepted.at, accepted.by, accepted.fields)
+    assert bench.drift("input.age").verdict == "ok"
+    with (tmp_path / "train.csv").open("a") as file:
+        file.write("\n41,a")
+    bench.watch("r3", baseline=str(tmp_path / "train.csv"))
+    read_training_data(bench)
+    for _ in range(CONFIRMING_WINDOWS):
+        bench.hour(age=70, revision="r3")
+    assert (bench.report().verdict, bench.report().baseline.accepted) == ("drift", ())
+
+
+def test_nothing_is_judged_before_training_data_is_read(bench: Bench, tmp_path: Path) -> None:
+    write_training_data(tmp_path / "train.csv")
+    bench.watch(baseline=str(tmp_path / "train.csv"))
+    bench.hour()
+    assert bench.monitor.verdicts()["iris"].fields == ()
+    read_training_data(bench)
+    assert bench.judge() == 1
+
+
 def test_only_what_drifts_can_be_accepted(bench: Bench, tmp_path: Path) -> None:
     bench.watch()
     with pytest.raises(NothingToAccept, match="drifting: none"):
@@ -259,6 +290,10 @@ def test_only_what_drifts_can_be_accepted(bench: Bench, tmp_path: Path) -> None:
     with pytest.raises(NothingToAccept, match=r"input\.city; drifting: input\.age"):
         bench.monitor.accept("iris", ["input.age", "input.city"], bench.word())
     assert bench.report().verdict == "drift"
+    bench.watch(baseline=str(tmp_path / "train.csv"), terms=SampleTerms(enabled=False))
+    with pytest.raises(NothingToAccept):
+        bench.monitor.accept("iris", None, bench.word())
+    assert bench.report().verdict == "disabled"
 
 
 def test_other_rules_judge_the_last_hours_again(bench: Bench, tmp_path: Path) -> None:

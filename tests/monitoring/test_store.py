@@ -118,6 +118,20 @@ def test_the_week_after_an_accepted_change_stays(store: PaneStore) -> None:
     assert store.hours("iris", "r1") == [HOUR + day * DAY_S for day in (*range(8), *range(20, 28))]
 
 
+def test_nothing_is_left_of_a_revision_whose_hours_are_gone(store: PaneStore) -> None:
+    for revision in ("r1", "r2"):
+        save(store, HOUR, 1, revision=revision)
+        store.save_baseline("iris", revision, Baseline("data", a_pane(1).fields, 1))
+        store.accept("iris", revision, Acceptance(0.0, "ada@lab", {"a": 0.0}), Judged(HOUR, "{}", "{}"))
+    store.save_baseline("iris", "r3", Baseline("data", a_pane(1).fields, 1))
+    for later_s in (HOUR_S, DAY_S + HOURS_KEPT_S):
+        store.roll_up(HOUR + later_s, {("iris", "r2"), ("iris", "r3")})
+    found = {revision: store.baseline_fields("iris", revision, "data") for revision in ("r1", "r2", "r3")}
+    assert found == {"r1": set(), "r2": {"input.a"}, "r3": {"input.a"}}
+    assert (store.judged("iris", "r1"), store.accepted("iris", "r1")) == (None, [])
+    assert store.judged("iris", "r2") is not None
+
+
 def test_in_hours_ids_are_kept_in_short(store: PaneStore) -> None:
     pane, known = Pane(), Known()
     ids = [f"user {number:05}" for number in range(500)]

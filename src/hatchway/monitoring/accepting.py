@@ -90,6 +90,34 @@ def judged_again(store: PaneStore, api: str, revision: str, judged: Judged) -> J
     return replace(judged, start_s=int(first_s) - HOUR_S)
 
 
+def inherited(store: PaneStore, api: str, revision: str, start_s: float) -> tuple[Acceptance, ...]:
+    """What was accepted of the revision before and holds for this one, whose first window starts at `start_s`.
+
+    Not where the training data says otherwise: then the change was answered by training anew.
+    """
+    former = next((one for one in store.revisions(api) if one != revision), None)
+    if former is None:
+        return ()
+    changes = [one for one in store.accepted(api, former) if one.undone_at_s is None]
+    names = {name for one in changes for name in one.since_s}
+    same = names & _alike(store.baseline(api, former, "data"), store.baseline(api, revision, "data"), names)
+    return tuple(
+        replace(one, since_s=dict.fromkeys(sorted(same & one.since_s.keys()), start_s), id=0)
+        for one in changes
+        if same & one.since_s.keys()
+    )
+
+
+def _alike(former: Baseline | None, now: Baseline | None, names: Collection[str]) -> set[str]:
+    """The fields of which both say the same: none of training data, or the same values."""
+    if former is None and now is None:
+        return set(names)
+    if former is None or now is None:
+        return set()
+    known = former.fields.keys() & now.fields.keys() & set(names)
+    return {name for name in known if former.fields[name].exact() == now.fields[name].exact()}
+
+
 def in_force(accepted: Iterable[Acceptance]) -> dict[str, Accepted]:
     """Field -> the last word on it that was not taken back; `accepted` has the newest first."""
     found: dict[str, Accepted] = {}

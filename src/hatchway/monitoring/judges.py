@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hatchway.monitoring import judging
-from hatchway.monitoring.accepting import in_force, judged_again
+from hatchway.monitoring.accepting import in_force, inherited, judged_again
 from hatchway.monitoring.baseline import Window
 from hatchway.monitoring.drift import FieldVerdict, Rules
 from hatchway.monitoring.judging import Look
@@ -41,6 +41,7 @@ class Due:
     rules: Rules
     judged: Judged | None
     accepted: tuple[Acceptance, ...]
+    inherited: tuple[Acceptance, ...] = ()  # of the revision before, with the first window of this one
 
 
 class Judges:
@@ -89,15 +90,23 @@ class Judges:
     def due(self, apis: Mapping[str, Watched], until_s: float) -> Due | None:
         """The window that is to be judged next, of those that were over at `until_s`."""
         for api, watched in apis.items():
-            if watched.terms.enabled:
+            if watched.terms.enabled and self._is_read(api, watched):
                 rules = to_rules(watched.drift)
                 judged = self._store.judged(api, watched.revision)
                 done_s = -1 if judged is None else judged.start_s
                 for start_s in Windows(self._store, api, rules.window_s).starts_s(watched.revision):
                     if done_s < start_s <= until_s - rules.window_s:
                         accepted = tuple(self._store.accepted(api, watched.revision))
-                        return Due(api, watched, start_s, rules, judged, accepted)
+                        is_new = judged is None and not accepted
+                        former = inherited(self._store, api, watched.revision, start_s) if is_new else ()
+                        return Due(api, watched, start_s, rules, judged, accepted, former)
         return None
+
+    def _is_read(self, api: str, watched: Watched) -> bool:
+        """Whether training data, if there is any, was read, or cannot be."""
+        if watched.baseline is None or _origin(watched.baseline) in self._failed:
+            return True
+        return bool(self._store.baseline_fields(api, watched.revision, "data"))
 
     def look(self, due: Due, store: PaneStore) -> Look:
         """What is found there. Only reads, from `store`, and takes seconds when something is to be learnt."""
@@ -110,7 +119,7 @@ class Judges:
             windows.traffic(watched.revision, due.start_s, is_first=former is None),
             None if data is None else data.fields,
             None if former is None else windows.traffic(former, due.start_s, is_first=True),
-            in_force(due.accepted),
+            in_force((*due.inherited, *due.accepted)),
         )
         window = next(windows.load(watched.revision, [due.start_s], None), Window(due.start_s, {}))
         return judging.look(memory, window, known, due.rules)
@@ -129,6 +138,8 @@ class Judges:
         for source, fields in found.baselines.items():
             if source != "data":
                 self._store.save_baseline(api, revision, Baseline(source, fields, records(fields)))
+        for one in reversed(due.inherited):
+            self._store.add_accepted(api, revision, one)
         last_hour_s = int(due.start_s + due.rules.window_s) - HOUR_S
         self._store.save_judged(api, revision, Judged(last_hour_s, found.memory.to_json(), judgement.model_dump_json()))
         return judgement

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hatchway.monitoring import accepting
-from hatchway.monitoring.accepting import Word
+from hatchway.monitoring.accepting import NothingToAccept, Word
 from hatchway.monitoring.frames import Frame
 from hatchway.monitoring.judges import Due, Judges
 from hatchway.monitoring.judging import Look
@@ -129,7 +129,10 @@ class Monitor:
 
     def accept(self, api: str, fields: Sequence[str] | None, word: Word) -> AcceptedChange:
         """See accepting.accept. Raises KeyError for an API that is not watched, NothingToAccept."""
-        accepted, self._judgements[api] = accepting.accept(self._store, api, self._apis[api].revision, fields, word)
+        watched = self._apis[api]
+        if not watched.terms.enabled:
+            raise NothingToAccept([], [])
+        accepted, self._judgements[api] = accepting.accept(self._store, api, watched.revision, fields, word)
         return to_accepted(accepted)
 
     def undo(self, api: str, word: Word) -> AcceptedChange:

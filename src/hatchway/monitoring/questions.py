@@ -95,5 +95,4 @@ class Questions:
 def _refusal(api: str, exc: NothingToAccept) -> dict[str, str]:
     if not exc.drifting:
         return {"refused": f"no field of {api} drifts, so there is nothing to accept", "hint": f"hatchway get {api}"}
-    strangers = ", ".join(exc.strangers) or "nothing"
-    return {"refused": f"{strangers} does not drift", "hint": f"what drifts: {', '.join(exc.drifting)}"}
+    return {"refused": f"no drift of {', '.join(exc.strangers)}", "hint": f"what drifts: {', '.join(exc.drifting)}"}

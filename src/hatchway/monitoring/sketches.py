@@ -282,6 +282,15 @@ class FieldSketch:
         """About how many different numbers and strings there are; booleans, arrays and objects do not count."""
         return 0 if self._distinct is None else round(self._distinct.get_estimate())
 
+    def exact(self) -> tuple[object, ...]:
+        """What two sketches of the same values, taken in the same way, have in common."""
+        moments = [
+            (one.count, one.low, one.high, one.mean, one.squares)
+            for one in (self.numeric, None if self.texts is None else self.texts.lengths)
+            if one is not None
+        ]
+        return self.count, self.missing, tuple(sorted(self.types.items())), self._trues, self.distinct, tuple(moments)
+
     @property
     def kind(self) -> Kind:
         """By the most frequent type; the order of `types` decides between equals.

@@ -255,11 +255,19 @@ class PaneStore:
     def accept(self, api: str, revision: str, accepted: Acceptance, judged: Judged) -> None:
         """Keep it, and what is remembered from now on, both or none."""
         with self._transaction():
-            self._db.execute(
-                "INSERT INTO accepted (api, revision, at_s, by, since) VALUES (?, ?, ?, ?, ?)",
-                (api, revision, accepted.at_s, accepted.by, json.dumps(accepted.since_s)),
-            )
+            self._add_accepted(api, revision, accepted)
             self._save_judged(api, revision, judged)
+
+    def add_accepted(self, api: str, revision: str, accepted: Acceptance) -> None:
+        """One that was accepted of another revision."""
+        with self._transaction():
+            self._add_accepted(api, revision, accepted)
+
+    def _add_accepted(self, api: str, revision: str, accepted: Acceptance) -> None:
+        self._db.execute(
+            "INSERT INTO accepted (api, revision, at_s, by, since) VALUES (?, ?, ?, ?, ?)",
+            (api, revision, accepted.at_s, accepted.by, json.dumps(accepted.since_s)),
+        )
 
     def undo(self, api: str, revision: str, undone: Acceptance, judged: Judged) -> None:
         """The same for one that was accepted before."""
@@ -291,6 +299,7 @@ class PaneStore:
         with self._transaction():
             self._db.execute("DELETE FROM panes WHERE width_s = ? AND start_s < ?", (MINUTE_S, now_s - MINUTES_KEPT_S))
             self._drop_hours(now_s - HOURS_KEPT_S, watched)
+            self._drop_revisions(watched)
         self._shrink(now_s, watched)
 
     def _drop_hours(self, before_s: float, watched: Collection[tuple[str, str]]) -> None:
@@ -306,6 +315,16 @@ class PaneStore:
                    AND NOT EXISTS (SELECT 1 FROM json_each(?) WHERE start_s >= value AND start_s < value + ?)""",
                 (api, revision, HOUR_S, before_s, kept, FIRST_PERIOD_S),
             )
+
+    def _drop_revisions(self, watched: Collection[tuple[str, str]]) -> None:
+        """What is left of those that no hour is known of any more."""
+        for table in ("baselines", "judged", "known", "accepted"):
+            for owner in self._db.execute(
+                f"""SELECT DISTINCT api, revision FROM {table} AS left_over WHERE NOT EXISTS (
+                    SELECT 1 FROM panes WHERE api = left_over.api AND revision = left_over.revision)"""
+            ).fetchall():
+                if owner not in watched:
+                    self._db.execute(f"DELETE FROM {table} WHERE (api, revision) = (?, ?)", owner)
 
     def _compared_with(self, api: str, revision: str, first_s: float) -> list[float]:
         """When the weeks begin that this revision's traffic is compared with."""

@@ -32,5 +32,5 @@ class AcceptRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    fields: tuple[str, ...] | None = None
+    fields: tuple[str, ...] | None = Field(default=None, min_length=1)
     undo: bool = False
