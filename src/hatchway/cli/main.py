@@ -26,6 +26,7 @@ from hatchway.cli import (
     deploy,
     dev,
     down,
+    env,
     get,
     history,
     init,
@@ -44,6 +45,7 @@ from hatchway.cli import (
     why,
 )
 from hatchway.cli.output import Output
+from hatchway.cli.targets import with_env
 from hatchway.errors import HatchwayError
 
 EXIT_INTERRUPTED = 130
@@ -83,11 +85,13 @@ def guarded(verb: Callable[P, None]) -> Callable[P, None]:
     return run
 
 
-def register(name: str, verb: Callable[..., None], examples: Sequence[str]) -> None:
+def register(group: typer.Typer, name: str, verb: Callable[..., None], examples: Sequence[str]) -> None:
     # "\b" keeps the lines of a paragraph apart.
     lines = "".join(f"\n  {example}" for example in examples)
-    app.command(name, help=f"{inspect.getdoc(verb)}\n\n\b\nExamples:{lines}")(guarded(verb))
+    group.command(name, help=f"{inspect.getdoc(verb)}\n\n\b\nExamples:{lines}")(guarded(verb))
 
+
+WITHOUT_TARGET = (init, version)  # they ask nobody
 
 # The order is that of `hatchway --help`.
 for _name, _module in {
@@ -114,7 +118,15 @@ for _name, _module in {
     "prune": prune,
     "version": version,
 }.items():
-    register(_name, getattr(_module, _name), _module.EXAMPLES)
+    _verb = getattr(_module, _name)
+    register(app, _name, _verb if _module in WITHOUT_TARGET else with_env(_verb), _module.EXAMPLES)
+
+env_app = typer.Typer(help=env.HELP, no_args_is_help=True, rich_markup_mode="rich")
+register(env_app, "add", env.add, env.ADD_EXAMPLES)
+register(env_app, "list", env.list_targets, env.LIST_EXAMPLES)
+register(env_app, "use", env.use, env.USE_EXAMPLES)
+register(env_app, "remove", env.remove, env.REMOVE_EXAMPLES)
+app.add_typer(env_app, name="env")
 
 
 def main() -> None:
