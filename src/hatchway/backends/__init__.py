@@ -14,7 +14,7 @@ from typing import Protocol
 from hatchway.contract import MetricSeries, RequestRecord
 from hatchway.spec.api import Compute, RealtimeApi
 from hatchway.spec.logs import LogQuery
-from hatchway.spec.revision import Interpreter
+from hatchway.spec.revision import Interpreter, ProjectFile
 from hatchway.spec.status import LogLine, ReplicaState, StartKind
 
 
@@ -29,6 +29,8 @@ class Workload:
     interpreter: Interpreter
     env: Mapping[str, str] = field(default_factory=dict, repr=False)  # handler.env filled in; may hold secrets
     build_env: Mapping[str, str] = field(default_factory=dict, repr=False)  # for `uv`: indexes, with credentials
+    files: tuple[ProjectFile, ...] = ()  # of the project
+    lock: str | None = None  # a requirements file that pins what handler.dependencies asks for
     trusted_models: tuple[str, ...] = ()  # sha256s of models that may run code while they load
 
 

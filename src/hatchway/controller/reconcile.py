@@ -254,6 +254,8 @@ class Reconciler:
                 interpreter=revision.source.interpreter,
                 env=spec.handler.env,
                 build_env=variables,
+                files=revision.source.files,
+                lock=revision.source.lock,
                 trusted_models=revision.source.trusted_models,
             )
             if count == 0:

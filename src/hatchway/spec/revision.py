@@ -49,6 +49,7 @@ class Source(Frozen):
     files: tuple[ProjectFile, ...]
     interpreter: Interpreter
     git_commit: str | None = None
+    lock: str | None = None  # a requirements file that pins what handler.dependencies asks for, where there is one
     trusted_models: tuple[str, ...] = ()  # sha256s of models that may run code while they load, since the user said so
 
 
@@ -56,8 +57,8 @@ def revision_id(spec: RealtimeApi, document: dict[str, Any], source: Source, env
     """Twelve hexadecimal digits over everything that changes what runs, and nothing else.
 
     In: the tree (path, executable bit, sha256), handler and compute as written (`${VAR}` stays a reference; a default
-    written out counts as left out), the interpreter's version and ABI, its packages, the digest of the variables, and
-    which models are trusted (nothing when none has to be).
+    written out counts as left out), the interpreter's version and ABI, its packages, the lock if there is one, the
+    digest of the variables, and which models are trusted (nothing when none has to be).
     Out: machine paths, handler.example, autoscaling, networking, update_strategy, monitoring, the engine's version.
     """
     content = {
@@ -67,6 +68,8 @@ def revision_id(spec: RealtimeApi, document: dict[str, Any], source: Source, env
         "packages": sorted(source.interpreter.packages),
         "environment": environment_digest,
     }
+    if source.lock is not None:
+        content["lock"] = source.lock
     if source.trusted_models:
         content["trusted"] = sorted(source.trusted_models)
     return hashlib.sha256(_canonical(content)).hexdigest()[:12]

@@ -127,13 +127,19 @@ class Kubelet:
         number = next(self._addresses)
         host = f"127.{100 + os.getpid() % 100}.{number // 250}.{number % 250 + 1}"
         for volume in pod["spec"].get("volumes", ()):
-            if "persistentVolumeClaim" in volume:
+            if "persistentVolumeClaim" in volume and not self._is_shared(pod, volume):
                 host = self._fixed.setdefault(volume["persistentVolumeClaim"]["claimName"], host)
         account = pod["spec"].get("serviceAccountName", "default")
         kubeconfig = self._access(pod["metadata"]["namespace"], account)
         run = PodRun(self._api, pod, host, self._folder, str(number), self._image, kubeconfig)
         self._pods[uid] = run
         self._tasks[uid] = asyncio.get_running_loop().create_task(run.live(), name=f"pod {run.name}")
+
+    def _is_shared(self, pod: Json, volume: Json) -> bool:
+        """Whether many pods may hold the volume at once."""
+        name = (pod["metadata"]["namespace"], volume["persistentVolumeClaim"]["claimName"])
+        claim = self._api.objects.get(("", "persistentvolumeclaims"), name)
+        return claim is not None and "ReadWriteMany" in claim["spec"]["accessModes"]
 
     def _gone(self, pod: Json) -> None:
         """Deleted without grace: nobody waits for it."""
@@ -337,6 +343,9 @@ class PodRun:
         found = {"PATH": os.environ["PATH"], "HOSTNAME": self.name}
         if self._spec.get("automountServiceAccountToken", True):
             found["KUBECONFIG"] = str(self._folder / "kubeconfig")
+        for each in container.get("envFrom", ()):
+            secret = await self._secret(each["secretRef"]["name"])
+            found |= {name: b64decode(value).decode() for name, value in secret["data"].items()}
         for each in container.get("env", ()):
             source = each.get("valueFrom", {})
             if "fieldRef" in source:

@@ -12,13 +12,11 @@ import logging
 import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-from hatchway.backends import Measures, Replica, Sightings, Workload
-from hatchway.backends.kubernetes.files import ProjectFiles
+from hatchway.backends import Measures, Replica, Sightings, Workload, control
 from hatchway.backends.kubernetes.manifests import PodSettings, make_deployment, make_disruption_budget, make_secret
 from hatchway.backends.kubernetes.pod_logs import PodLogs
 from hatchway.backends.kubernetes.pods import control_address, is_ready, to_replica
 from hatchway.backends.kubernetes.roster import Roster
-from hatchway.backends.local import control
 from hatchway.backends.sightings import Asked, find_request
 from hatchway.kubernetes.api_server import ApiServer, Refused
 from hatchway.kubernetes.names import API, DRAINING, LEAVING, REVISION, SERVING, YES, label, revision_name
@@ -44,14 +42,12 @@ class KubernetesBackend:
         self,
         server: ApiServer,
         settings: PodSettings,
-        files: ProjectFiles,
         on_change: Callable[[str], None],
         *,
         owner: Callable[[str], Json | None] = lambda api: None,
     ) -> None:
         self._server = server
         self._settings = settings
-        self._files = files
         self._on_change = on_change
         self._owner = owner
         self._pods = Watch(server, PODS, self._pod_changed, labels=API, trim=_without_spec)
@@ -86,9 +82,10 @@ class KubernetesBackend:
                 await asyncio.gather(*(self._ask(pod) for pod in draining))
                 await asyncio.sleep(DRAIN_LOOK_S)
         finally:
-            await self._end_watches()
+            await self.close()
 
-    async def _end_watches(self) -> None:
+    async def close(self) -> None:
+        """Follow the cluster no more; pods run on."""
         tasks = [*self._tasks, *self._asking.values()]
         for task in tasks:
             task.cancel()
@@ -97,7 +94,6 @@ class KubernetesBackend:
     # --- the protocol ------------------------------------------------------------------------------------
     async def apply(self, workload: Workload, replicas: int) -> None:
         name = revision_name(workload.api, workload.revision)
-        self._files.offer(workload.api, workload.revision, workload.project_dir)
         present = self._deployments.get(name)
         if present is None and replicas == 0:
             return
@@ -195,7 +191,6 @@ class KubernetesBackend:
     async def forget(self, api: str) -> None:
         mine = [each for each in self._deployments.all() if label(each, API) == api]
         await asyncio.gather(*(self._forget_revision(each) for each in mine))
-        self._files.withdraw(api)
 
     async def prune(self, keep_revisions: frozenset[str]) -> int:
         unused = [

@@ -1,9 +1,10 @@
-"""Projects' files for pods that start: a manifest of each revision, and contents by their hash, over HTTP.
+"""Contents of projects for pods that start, by their SHA-256, over HTTP.
 
-    GET /API/REVISION/manifest       {"files": [{"path", "sha256", "executable"}, ...]}
-    GET /API/REVISION/files/SHA256   the content
+    GET /contents/SHA256   the content; with a Range, what is left of it
+    POST /bundle           a SHA-256 a line -> for each: it, a space, its size in bytes, a line feed, its content
 
-Only with the operator's token, and only files of the revision that is asked about.
+Only with the token that pods are given, which opens nothing else. Nothing is remembered: every operator that sees the
+contents can answer.
 """
 
 from __future__ import annotations
@@ -11,80 +12,76 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-Json = dict[str, Any]
+from hatchway.errors import UsageError
+
+MAX_IN_BUNDLE = 10_000
+
+
+class Contents(Protocol):
+    """Where they are kept."""
+
+    def path(self, sha256: str) -> Path:
+        """Where one is, or would be. Raises UsageError for what is not a SHA-256."""
+        ...
+
+
+def reading_token(token: str) -> str:
+    """What pods show: made from the operator's token, which also lets people upload."""
+    return hmac.new(token.encode(), b"read the contents of projects", hashlib.sha256).hexdigest()
 
 
 class ProjectFiles:
-    """The projects that pods may ask for. A revision's files never change."""
+    """`token`: the operator's."""
 
-    def __init__(self, token: str) -> None:
-        self._token = token
-        self._folders: dict[tuple[str, str], Path] = {}
-        self._manifests: dict[tuple[str, str], list[Json]] = {}
-
-    def offer(self, api: str, revision: str, folder: Path) -> None:
-        self._folders[api, revision] = folder
-
-    def withdraw(self, api: str) -> None:
-        """All revisions of an API."""
-        for key in [key for key in self._folders if key[0] == api]:
-            del self._folders[key]
-            self._manifests.pop(key, None)
+    def __init__(self, contents: Contents, token: str) -> None:
+        self._contents = contents
+        self._expected = f"Bearer {reading_token(token)}"
 
     def app(self) -> Starlette:
         return Starlette(
             routes=[
-                Route("/{api}/{revision}/manifest", self._send_manifest),
-                Route("/{api}/{revision}/files/{sha256}", self._send_file),
+                Route("/contents/{sha256}", self._send, methods=["GET"]),
+                Route("/bundle", self._send_bundle, methods=["POST"]),
             ]
         )
 
-    async def _send_manifest(self, request: Request) -> Response:
-        files = await self._manifest(request)
-        return JSONResponse({"files": files})
+    async def _send(self, request: Request) -> Response:
+        self._check(request)
+        return FileResponse(self._find(request.path_params["sha256"]))
 
-    async def _send_file(self, request: Request) -> Response:
-        files = await self._manifest(request)
-        found = next((each for each in files if each["sha256"] == request.path_params["sha256"]), None)
-        if found is None:
-            raise HTTPException(404, "no such file")
-        return FileResponse(self._folders[self._key(request)] / found["path"])
+    async def _send_bundle(self, request: Request) -> Response:
+        self._check(request)
+        hashes = (await request.body()).decode(errors="replace").split()
+        if len(hashes) > MAX_IN_BUNDLE:
+            raise HTTPException(400, f"more than {MAX_IN_BUNDLE} at once")
+        found = [(sha256, self._find(sha256)) for sha256 in hashes]
 
-    async def _manifest(self, request: Request) -> list[Json]:
-        if not hmac.compare_digest(request.headers.get("authorization", ""), f"Bearer {self._token}"):
-            raise HTTPException(401, "this needs the operator's token")
-        key = self._key(request)
-        if key not in self._folders:
-            raise HTTPException(404, "no such revision")
-        if key not in self._manifests:
-            self._manifests[key] = await asyncio.to_thread(_read, self._folders[key])
-        return self._manifests[key]
+        async def bundle() -> AsyncIterator[bytes]:
+            for sha256, path in found:
+                content = await asyncio.to_thread(path.read_bytes)
+                yield f"{sha256} {len(content)}\n".encode() + content
 
-    def _key(self, request: Request) -> tuple[str, str]:
-        return request.path_params["api"], request.path_params["revision"]
+        return StreamingResponse(bundle(), media_type="application/octet-stream")
 
+    def _find(self, sha256: str) -> Path:
+        try:
+            path = self._contents.path(sha256)
+        except UsageError as exc:
+            raise HTTPException(400, exc.message) from exc
+        if not path.is_file():
+            raise HTTPException(404, f"there is no content {sha256}")
+        return path
 
-def _read(folder: Path) -> list[Json]:
-    return [
-        {
-            "path": path.relative_to(folder).as_posix(),
-            "sha256": _digest(path),
-            "executable": bool(path.stat().st_mode & 0o111),
-        }
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    ]
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    def _check(self, request: Request) -> None:
+        if not hmac.compare_digest(request.headers.get("authorization", ""), self._expected):
+            raise HTTPException(401, "this needs the token of the pods")

@@ -10,16 +10,11 @@ import os
 import sys
 
 from hatchway.backends import Workload
+from hatchway.backends.launches import THREAD_VARIABLES, cpu_threads
 from hatchway.backends.local import tenancy
 from hatchway.backends.local.capacity import Fits
 from hatchway.backends.local.environments import Runtime
-from hatchway.backends.local.launch import (
-    THREAD_VARIABLES,
-    cpu_threads,
-    make_environment,
-    make_launch,
-    make_template_environment,
-)
+from hatchway.backends.local.launch import make_environment, make_launch, make_template_environment
 from hatchway.backends.local.pioneers import wait_s
 from hatchway.backends.local.recipe import Recipe
 from hatchway.backends.local.slots import Slot

@@ -14,16 +14,16 @@ _INCLUDE = re.compile(r"^\s*(?:-r|--requirement|-c|--constraint)(?:\s+|=)?(\S+)"
 _LOCAL = re.compile(r"^\s*(?:-e\b|--editable\b|-f\b|--find-links\b|\.|/|file:)|@\s*(?:file:|\.|/)|\.(?:whl|tar\.gz)\b")
 
 
-def digest(project: Path, requirements: str) -> str:
+def digest(project: Path, requirements: str, tree: str | None = None) -> str:
     """Names an environment by what is to be in it. Raises EnvironmentFailed for a file that cannot be read.
 
-    When a line installs from the project itself, the project's own path counts too: it is different for every
-    revision, and its content may be.
+    When a line installs from the project itself, the project counts too: `tree`, which names its content, else its
+    own path, which is different for every revision.
     """
     lines = list(_lines(project / requirements, project / requirements, set()))
     text = "\n".join(lines)
     if any(_LOCAL.search(line) for line in lines):
-        text += f"\n# {project}"
+        text += f"\n# {tree or project}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 

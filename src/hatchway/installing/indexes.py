@@ -43,3 +43,12 @@ def index_variables(environ: Mapping[str, str], requirements: str = "") -> dict[
             found[translated] = environ[name]
     referred = {name for name in _REFERENCE.findall(requirements) if name in environ}
     return {**found, **{name: environ[name] for name in referred}}
+
+
+def uv_environment(ours: Mapping[str, str], theirs: Mapping[str, str]) -> dict[str, str]:
+    """What uv runs with. `theirs` came with the deploy: where it names an index, those of this process do not count."""
+    dropped = {"VIRTUAL_ENV", "CONDA_PREFIX"}
+    if any(is_index_variable(name) for name in theirs):
+        dropped |= {name for name in ours if is_index_variable(name)}
+    kept = {name: value for name, value in ours.items() if name not in dropped}
+    return {**kept, **theirs, "NO_COLOR": "1", "UV_NO_PROGRESS": "1"}

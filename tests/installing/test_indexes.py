@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from hatchway.spec.indexes import index_variables
+from hatchway.installing.indexes import index_variables
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hatchway.backends.local.installs import ENVIRONMENT, PYTHON, Install, declaration, find_lock, from_lock
 from hatchway.errors import EnvironmentFailed
+from hatchway.installing.installs import ENVIRONMENT, PYTHON, Install, declaration, find_lock, from_lock
 
 PYPROJECT = """
 [project]

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hatchway.backends.local import requirements
 from hatchway.errors import EnvironmentFailed
+from hatchway.installing import requirements
 
 LOCK = "uv.lock"
 RESOLVED = "requirements.txt"
@@ -40,11 +40,13 @@ class Install:
         )
 
 
-def from_requirements(project: Path, file: str) -> Install:
-    """`pip: requirements.txt`. Raises EnvironmentFailed for a file that cannot be read."""
-    return Install(
-        f"pip {requirements.digest(project, file)}", ("pip", "install", "--python", PYTHON, "-r", file), project
-    )
+def from_requirements(project: Path, file: str, tree: str | None = None) -> Install:
+    """`pip: requirements.txt`. Raises EnvironmentFailed for a file that cannot be read.
+
+    `tree` names the project's content, for what is installed from its files; by default its place does.
+    """
+    content = f"pip {requirements.digest(project, file, tree)}"
+    return Install(content, ("pip", "install", "--python", PYTHON, "-r", file), project)
 
 
 def find_lock(project: Path, file: str) -> Path | None:
@@ -53,13 +55,17 @@ def find_lock(project: Path, file: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def from_lock(project: Path, file: str, lock: Path) -> Install:
+def from_lock(project: Path, file: str, lock: Path, tree: str | None = None) -> Install:
     """`pyproject: pyproject.toml` with a uv.lock: exactly what is in it, and nothing for development.
 
     Raises EnvironmentFailed for files that cannot be read.
     """
     locked = _read(lock)
-    content = {"lock": locked, "asked": asked_for(project / file), "at": str(project) if _is_local(locked) else ""}
+    content = {
+        "lock": locked,
+        "asked": asked_for(project / file),
+        "at": (tree or str(project)) if _is_local(locked) else "",
+    }
     return Install(
         f"lock {_digest(content)}",
         ("sync", "--frozen", "--no-default-groups", "--no-install-project", "--no-editable", "--python", PYTHON),
@@ -68,17 +74,29 @@ def from_lock(project: Path, file: str, lock: Path) -> Install:
     )
 
 
-def declaration(project: Path, file: str) -> str:
+def declaration(project: Path, file: str, tree: str | None = None) -> str:
     """Names what a pyproject.toml without a lock asks for, before it is resolved. Raises EnvironmentFailed."""
     asked = asked_for(project / file)
     is_local = re.search(r'"path": |"workspace": |@ file:', json.dumps(asked)) is not None
-    return _digest({"asked": asked, "at": str(project) if is_local else ""})
+    return _digest({"asked": asked, "at": (tree or str(project)) if is_local else ""})
 
 
 def from_resolution(project: Path, resolution: Path) -> Install:
     """What was resolved before: one "name==version" a line."""
     arguments = ("pip", "install", "--python", PYTHON, "--no-deps", "-r", str(resolution))
     return Install(f"resolved {requirements.digest(resolution.parent, resolution.name)}", arguments, project)
+
+
+def from_declaration(project: Path, file: str, tree: str | None = None) -> Install:
+    """A pyproject.toml without a lock, resolved as it is installed. Raises EnvironmentFailed."""
+    content = f"declared {declaration(project, file, tree)}"
+    return Install(content, ("pip", "install", "--python", PYTHON, "-r", file), project)
+
+
+def from_pins(project: Path, pins: Path, tree: str | None = None) -> Install:
+    """A requirements file in which everything is pinned, its paths relative to the project."""
+    content = f"pinned {requirements.digest(pins.parent, pins.name, tree)}"
+    return Install(content, ("pip", "install", "--python", PYTHON, "--no-deps", "-r", str(pins)), project)
 
 
 def asked_for(pyproject: Path) -> dict[str, object]:
