@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -57,13 +56,14 @@ async def an_echo(greeting: bytes = b"") -> AsyncIterator[int]:
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(greeting)
-        with contextlib.suppress(ConnectionError):
-            while chunk := await reader.read(1 << 16):
-                if chunk == b"bye":
-                    break
+        try:
+            while (chunk := await reader.read(1 << 16)) not in (b"", b"bye"):
                 writer.write(chunk)
                 await writer.drain()
-        writer.close()
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         yield server.sockets[0].getsockname()[1]

@@ -18,6 +18,7 @@ from hatchway.kubernetes.api_server import ApiServer
 from hatchway.kubernetes.connection import connect_to
 from hatchway.kubernetes.resources import REALTIME_APIS, Json
 from hatchway.operator.operator import Operator
+from hatchway.operator.tokens import Tokens
 from hatchway.settings import Settings
 from hatchway.spec.revision import Interpreter
 from tests.backends.builders import this_interpreter
@@ -91,7 +92,9 @@ async def running(cluster: Cluster, settings: Settings, *, pre_stop_s: int = 0) 
     pods = pod_settings(files_url=f"{url}/projects", files_token=TOKEN, pre_stop_s=pre_stop_s)
     own = connect_to(cluster.url, cluster.token)
     users = ApiServer(connect_to(cluster.url, cluster.token))
-    operator = Operator(settings, own, pods, listener, name="operator")
+    control = socket.create_server(("127.0.0.1", 0))
+    tokens = Tokens(settings.home / "tokens")
+    operator = Operator(settings, own, pods, listener, name="operator", control=control, tokens=tokens)
     task = asyncio.create_task(operator.run())
     headers = {"authorization": f"Bearer {TOKEN}"}
     try:

@@ -26,13 +26,18 @@ from tests.operator.running import PATIENCE_S, condition, project_of
 T = TypeVar("T")
 
 SRC = Path(__file__).resolve().parents[2] / "src"
-INSTALLATION = Installation(namespace="default", image="registry/hatchway:1", files_token="key")
+INSTALLATION = Installation(
+    namespace="default", image="registry/hatchway:1", files_token="key", control_token="t" * 43, session_key="s"
+)
 IMAGE = {INSTALLATION.python: sys.executable, INSTALLATION.package_dir: str(SRC)}
 
 
 @pytest.mark.parametrize(
     "installation",
-    [INSTALLATION, Installation("models", "x:1", "key", storage_class="fast", service_type="LoadBalancer")],
+    [
+        INSTALLATION,
+        Installation("models", "x:1", "key", "token", "s", storage_class="fast", service_type="LoadBalancer"),
+    ],
 )
 def test_every_published_kubernetes_takes_them(installation: Installation) -> None:
     for obj in make_objects(installation):

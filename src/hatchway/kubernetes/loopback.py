@@ -25,7 +25,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-LAST_CARRIED_S = 2.0  # for connections to end when all do
+LAST_CARRIED_S = 3.0  # for connections to end when all do
+LAST_TURNS = 3
 
 
 class Loopback:
@@ -39,7 +40,6 @@ class Loopback:
         self._folder = Path(tempfile.mkdtemp(prefix="hatchway-", dir="/tmp"))  # 0700; socket paths must be short
         self._connection: Connection | None = None
         self._servers: list[asyncio.Server] = []
-        self._carried: set[asyncio.Task[None]] = set()
         self.problem = ""  # why the last connection could not be carried
         self._thread.start()
 
@@ -91,12 +91,15 @@ class Loopback:
         async def end() -> None:
             for server in self._servers:
                 server.close()
-            for task in self._carried:
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
                 task.cancel()
-            if self._carried:
-                await asyncio.wait(self._carried, timeout=LAST_CARRIED_S)
+            if others:
+                await asyncio.wait(others, timeout=LAST_CARRIED_S)
             if self._connection is not None:
                 await self._connection.http.aclose()
+            for _ in range(LAST_TURNS):  # transports that were closed say so to themselves in the next turns
+                await asyncio.sleep(0)
 
         self._run(end())
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -124,14 +127,10 @@ class Loopback:
         return found
 
     async def _accept(self, port: ServicePort, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._carried.add(task)
         try:
             await carry(port, reader, writer)
         except (Refused, Unreachable) as exc:
             self.problem = str(exc)
             log.info("%s", exc)
         finally:
-            self._carried.discard(task)
             writer.close()

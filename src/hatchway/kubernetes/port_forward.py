@@ -27,6 +27,7 @@ PROTOCOL = Subprotocol("v4.channel.k8s.io")
 DATA, ERROR = 0, 1
 PORT_BYTES = 2
 OPEN_TIMEOUT_S = 10.0
+CLOSE_TIMEOUT_S = 1.0
 CHUNK_BYTES = 64 * 1024
 
 
@@ -66,7 +67,10 @@ class ServicePort:
         try:
             yield PodStream(socket)
         finally:
-            await socket.close()
+            try:
+                await socket.close()
+            finally:
+                socket.transport.abort()  # whoever is cancelled while it says goodbye leaves nothing open either
 
     def lost(self) -> None:
         """The pod took a connection and answered nothing: look for another one."""
@@ -94,6 +98,7 @@ class ServicePort:
                 compression=None,
                 max_size=None,
                 open_timeout=OPEN_TIMEOUT_S,
+                close_timeout=CLOSE_TIMEOUT_S,
             )
         except InvalidStatus as exc:
             code, body = exc.response.status_code, (exc.response.body or b"")[:300].decode(errors="replace")

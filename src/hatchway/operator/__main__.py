@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import uvloop
 import yaml
@@ -22,9 +23,11 @@ import yaml
 from hatchway.backends.kubernetes.manifests import PodSettings
 from hatchway.errors import HatchwayError, UsageError
 from hatchway.kubernetes.connection import connect
-from hatchway.kubernetes.names import FILES_PORT
+from hatchway.kubernetes.names import CONTROL_API_PORT, FILES_PORT
+from hatchway.operator.control_objects import TOKENS_DIR
 from hatchway.operator.objects import Installation, make_objects
 from hatchway.operator.operator import Operator
+from hatchway.operator.tokens import Tokens, new_token
 from hatchway.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -63,6 +66,8 @@ def print_objects(chosen: argparse.Namespace) -> None:
         namespace=chosen.namespace,
         image=chosen.image,
         files_token=secrets.token_urlsafe(24),
+        control_token=new_token(),
+        session_key=new_token(),
         service_type=chosen.service_type,
     )
     yaml.safe_dump_all(make_objects(installation), sys.stdout, sort_keys=False)
@@ -84,15 +89,27 @@ def read_pod_settings(environ: Mapping[str, str]) -> PodSettings:
         raise UsageError(f"{exc.args[0]} is not set", hint="see `python -m hatchway.operator --objects`") from None
 
 
+def _bound(host: str, port: int) -> socket.socket:
+    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    made.bind((host, port))
+    return made
+
+
 async def live(environ: Mapping[str, str]) -> None:
     """Until SIGTERM; then Envoy finishes the requests in flight, for it goes with this pod."""
     settings, pods = Settings.from_environment(environ), read_pod_settings(environ)
     settings.prepare()
     connection = connect()
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((settings.host, int(environ.get("HATCHWAY_FILES_PORT", FILES_PORT))))
-    operator = Operator(settings, connection, pods, listener, name=socket.gethostname())
+    operator = Operator(
+        settings,
+        connection,
+        pods,
+        _bound(settings.host, int(environ.get("HATCHWAY_FILES_PORT", FILES_PORT))),
+        name=environ.get("HOSTNAME") or socket.gethostname(),
+        control=_bound(settings.host, int(environ.get("HATCHWAY_CONTROL_API_PORT", CONTROL_API_PORT))),
+        tokens=Tokens(Path(environ.get("HATCHWAY_TOKENS_DIR", TOKENS_DIR))),
+    )
     running = asyncio.create_task(operator.run(), name="operator")
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, running.cancel)

@@ -22,6 +22,7 @@ from hatchway.gateway.gateway import Gateway
 from hatchway.kubernetes.api_server import ApiServer
 from hatchway.kubernetes.resources import Json
 from hatchway.operator.announcements import Announcements
+from hatchway.operator.cluster_plane import ClusterPlane
 from hatchway.operator.sync import Sync
 from hatchway.settings import Settings
 from hatchway.store.blobs import Blobs
@@ -45,9 +46,12 @@ class AllChanges(Changes):
 
 
 class Leader:
-    """`server` refuses to write when the lease may be over. `on_ready` is called when everything has been adopted."""
+    """`server` refuses to write when the lease may be over. `on_ready` is called when everything has been adopted.
 
-    def __init__(
+    `link` makes an address of the dashboard that lets one browser in.
+    """
+
+    def __init__(  # noqa: PLR0913 (the parts it is put together from)
         self,
         settings: Settings,
         store: Store,
@@ -55,6 +59,7 @@ class Leader:
         pods: PodSettings,
         blobs: Blobs,
         on_ready: Callable[[], None],
+        link: Callable[[], str] = str,
     ) -> None:
         self._on_ready = on_ready
         self._announcements = Announcements(settings.replica_sockets_dir)
@@ -75,6 +80,9 @@ class Leader:
             )
         )
         self._sync = Sync(server, self.controller, time.time)
+        self.plane = ClusterPlane(
+            server, self.controller, self._sync, self.backend, self.gateway, blobs, link, time.time
+        )
 
     def _on_change(self, api: str) -> None:
         """A replica or the gateway's view of an API changed."""

@@ -18,6 +18,15 @@ from hatchway.kubernetes.names import (
     common_labels,
 )
 from hatchway.kubernetes.resources import REALTIME_APIS, Json
+from hatchway.operator.control_objects import (
+    CONTAINER_PORT,
+    INGRESS,
+    RULE,
+    TOKENS_MOUNT,
+    TOKENS_VOLUME,
+    VARIABLES,
+    make_control_objects,
+)
 from hatchway.operator.leadership import NAME as LEASE
 
 OPERATOR, GATEWAY = "hatchway-operator", "hatchway-gateway"
@@ -33,6 +42,7 @@ class Installation:
     image:         with Python, `hatchway[kubernetes]` and its packages; for the operator and for replicas.
     python:        the interpreter in it, with hatchway among its packages; package_dir is where those are.
     files_token:   what pods and uploads show to the operator.
+    control_token, session_key:  what commands show to it, and what it signs sessions of browsers with.
     storage:       size of the volume for projects' files and the operator's memory; storage_class None: the default.
     service_type:  of the gateway: ClusterIP, NodePort or LoadBalancer.
     """
@@ -40,6 +50,8 @@ class Installation:
     namespace: str
     image: str
     files_token: str = field(repr=False)
+    control_token: str = field(repr=False)
+    session_key: str = field(repr=False)
     python: str = "/usr/local/bin/python3"
     package_dir: str = "/usr/local/lib/python3.11/site-packages"
     storage: str = "20Gi"
@@ -58,6 +70,7 @@ def make_objects(installation: Installation) -> list[Json]:
                 _role(),
                 _role_binding(installation.namespace),
                 _secret(installation),
+                *make_control_objects(installation.control_token, installation.session_key),
                 _claim(installation),
                 _service(OPERATOR, "files", FILES_PORT, FILES_PORT, "ClusterIP"),
                 _service(GATEWAY, "http", 80, GATEWAY_PORT, installation.service_type),
@@ -104,6 +117,7 @@ def _role() -> Json:
         "rules": [
             rule(REALTIME_APIS.group, [REALTIME_APIS.plural], "list watch patch"),
             rule(REALTIME_APIS.group, [f"{REALTIME_APIS.plural}/status"], "patch"),
+            RULE,
             rule("apps", ["deployments"], "get list watch create patch delete"),
             rule("policy", ["poddisruptionbudgets"], "create patch delete"),
             rule("", ["pods"], "get list watch patch delete"),
@@ -170,6 +184,7 @@ def _operator_policy() -> Json:
         _OPERATOR_PODS,
         [
             {"ports": [{"protocol": "TCP", "port": GATEWAY_PORT}]},
+            INGRESS,
             {"from": [_pods(_REPLICA_PODS)], "ports": [{"protocol": "TCP", "port": FILES_PORT}]},
         ],
     )
@@ -218,6 +233,7 @@ def _deployment(installation: Installation) -> Json:
                         {"name": "home", "persistentVolumeClaim": {"claimName": OPERATOR}},
                         {"name": "runtime", "emptyDir": {"medium": "Memory"}},
                         {"name": "tmp", "emptyDir": {}},
+                        TOKENS_VOLUME,
                     ],
                 },
             },
@@ -235,6 +251,7 @@ def _operator_container(installation: Installation) -> Json:
         "HATCHWAY_REPLICA_IMAGE": installation.image,
         "HATCHWAY_REPLICA_PYTHON": installation.python,
         "HATCHWAY_REPLICA_PACKAGES": installation.package_dir,
+        **VARIABLES,
     }
     token = {"secretKeyRef": {"name": OPERATOR, "key": TOKEN_KEY}}
     return {
@@ -248,6 +265,7 @@ def _operator_container(installation: Installation) -> Json:
         "ports": [
             {"name": "http", "containerPort": GATEWAY_PORT, "protocol": "TCP"},
             {"name": "files", "containerPort": FILES_PORT, "protocol": "TCP"},
+            CONTAINER_PORT,
         ],
         "startupProbe": _probe("/alive", failures=120),
         # When it has adopted what there is: until then the gateway may know less than the one before it.
@@ -263,6 +281,7 @@ def _operator_container(installation: Installation) -> Json:
             {"name": "home", "mountPath": HOME},
             {"name": "runtime", "mountPath": RUNTIME},
             {"name": "tmp", "mountPath": "/tmp"},
+            TOKENS_MOUNT,
         ],
     }
 

@@ -19,8 +19,10 @@ from hatchway.kubernetes.api_server import ApiServer, Refused
 from hatchway.kubernetes.resources import REALTIME_APIS, Json
 from hatchway.kubernetes.watching import Watch
 from hatchway.operator.custom_resources import FINALIZER, to_document, to_status
+from hatchway.operator.wishes import MANAGER, asked_by, to_seconds, wishes_of
 from hatchway.spec.deploy import DeployRequest
-from hatchway.spec.status import ApiStatus
+from hatchway.spec.requests import ScaleRequest
+from hatchway.spec.status import ApiStatus, ScaledStatus
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +46,8 @@ class Sync:
         self._controller = controller
         self._wall_clock = wall_clock
         self._taken: dict[str, Taken] = {}
+        self._restarted: dict[str, str] = {}  # API -> the wish for a restart that was last fulfilled
+        self._has_taken = asyncio.Event()  # another one after each edit
         self._loop = Loop(self._look, resync_s=RESYNC_S)
         self._watch = Watch(server, REALTIME_APIS, self._changed)
 
@@ -54,6 +58,23 @@ class Sync:
         """The custom resource of an API, as what is made for it belongs to it."""
         found = self._watch.get(api)
         return None if found is None else {**found, "apiVersion": REALTIME_APIS.api_version, "kind": REALTIME_APIS.kind}
+
+    async def taken(self, written: Json) -> None:
+        """Returns when an edit of ours has been given to the controller. Raises what it says against it, NotFound."""
+        self._watch.learn(written)
+        metadata = written["metadata"]
+        name = metadata["name"]
+        self.told(name)
+        while True:
+            has_taken, taken = self._has_taken, self._taken.get(name)
+            if taken is not None and (taken.uid, taken.generation >= metadata["generation"]) == (metadata["uid"], True):
+                if taken.problem is not None:
+                    raise taken.problem
+                return
+            found = self._watch.get(name)
+            if found is None or "deletionTimestamp" in found["metadata"]:
+                raise NotFound(f"{name} was deleted meanwhile")
+            await has_taken.wait()
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -67,6 +88,7 @@ class Sync:
     def _changed(self, before: Json | None, after: Json | None) -> None:
         resource = after or before
         assert resource is not None
+        self._tell_waiting()
         self.told(resource["metadata"]["name"])
 
     # --- one API -----------------------------------------------------------------------------------------
@@ -133,13 +155,36 @@ class Sync:
                 # In the place of an update that goes on: what stands in the resource is what is wanted.
                 request = DeployRequest(apis=(to_document(resource),), force=True)
                 await self._controller.deploy(request, by=_editor(resource))
+                await self._fulfil(resource)
             except StorageError:
                 raise  # not the fault of the edit: tried again
             except HatchwayError as exc:
                 log.info("%s: %s", name, exc)
                 problem = exc
         self._taken[name] = Taken(uid, generation, problem)
+        self._tell_waiting()
         return problem
+
+    def _tell_waiting(self) -> None:
+        self._has_taken.set()
+        self._has_taken = asyncio.Event()
+
+    async def _fulfil(self, resource: Json) -> None:
+        """What verbs ask for, beside the deploy: stop and start, restart, a fixed number. Raises HatchwayError."""
+        name, by, wishes = resource["metadata"]["name"], _editor(resource), wishes_of(resource)
+        before = self._restarted.get(name, resource.get("status", {}).get("restartedAt", ""))
+        self._restarted[name] = wishes.restarted_at or before
+        seen = self._controller.get(name)
+        if wishes.stopped != (seen.status == "stopped"):
+            await (self._controller.stop if wishes.stopped else self._controller.start)(name, by)
+        if wishes.restarted_at not in ("", before):
+            await self._controller.restart(name, by)
+        now = self._wall_clock()
+        replicas, until = wishes.scaled or (None, now)
+        if until > now and (seen.scaled is None or not _is_same(seen.scaled, replicas, until)):
+            await self._controller.scale(name, ScaleRequest(replicas=replicas, for_s=until - now), by)
+        elif until <= now and seen.scaled is not None:
+            await self._controller.scale(name, ScaleRequest(for_s=0), by)
 
     def _was_taken_before_us(self, resource: Json) -> bool:
         """By a former operator: giving it again would try again what has failed."""
@@ -160,6 +205,10 @@ class Sync:
         """Write the status, if anything is new."""
         now = datetime.fromtimestamp(self._wall_clock(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         status = to_status(resource, seen, problem, now)
+        if restarted := self._restarted.get(
+            resource["metadata"]["name"], resource.get("status", {}).get("restartedAt")
+        ):
+            status["restartedAt"] = restarted
         if status == resource.get("status"):
             return
         metadata = {"name": resource["metadata"]["name"]}
@@ -171,8 +220,14 @@ class Sync:
                 raise
 
 
+def _is_same(scaled: ScaledStatus, replicas: int | None, until: float) -> bool:
+    known = to_seconds(scaled.until)
+    return scaled.replicas == replicas and known is not None and abs(known - until) < 1
+
+
 def _editor(resource: Json) -> str:
-    """Who wrote last, for the history: the name of a field manager."""
+    """Who wrote last, for the history: the user of a command, else the name of a field manager."""
     entries = resource["metadata"].get("managedFields", ())
     edits = [each for each in entries if not each.get("subresource") and each["manager"] != "hatchway"]
-    return str(max(edits, key=lambda each: each.get("time", ""))["manager"]) if edits else ""
+    manager = str(max(edits, key=lambda each: each.get("time", ""))["manager"]) if edits else ""
+    return asked_by(resource) or manager if manager == MANAGER else manager
