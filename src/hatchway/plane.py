@@ -42,7 +42,7 @@ from hatchway.spec.story import RequestStory
 from hatchway.spec.summary import Summaries
 from hatchway.spec.timeline import Sparkline, Timeline
 from hatchway.spec.trial import TrialAnswer, TrialRequest
-from hatchway.store.blobs import Blobs
+from hatchway.store.blobs import Blobs, BlobStore
 from hatchway.stories import MAX_LINES, apis_of, tell
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Sightings(Protocol):
 class Reads:
     """What is the same on one machine and in a cluster: reading, trying out, and files by their hash."""
 
-    def __init__(self, controller: Controller, backend: Backend, gateway: Sightings, blobs: Blobs) -> None:
+    def __init__(self, controller: Controller, backend: Backend, gateway: Sightings, blobs: BlobStore) -> None:
         self._controller = controller
         self._backend = backend
         self._sightings = gateway
@@ -129,6 +129,7 @@ class Plane(Reads):
         super().__init__(controller, backend, gateway, blobs)
         self._settings = settings
         self._gateway = gateway
+        self._own_blobs = blobs
         self._alerts = alerts
         self._metrics = metrics
         self._request_shutdown = request_shutdown
@@ -205,7 +206,7 @@ class Plane(Reads):
     async def add_blobs_from_paths(self, paths: Mapping[str, Path]) -> None:
         def add() -> None:
             for sha256, path in paths.items():
-                self._blobs.add_path(sha256, path)
+                self._own_blobs.add_path(sha256, path)
 
         await asyncio.to_thread(add)
 

@@ -87,6 +87,11 @@ class Settings:
         return self.home / "variables"
 
     @property
+    def secrets_dir(self) -> Path:
+        """What `handler.secrets` refers to: a folder for each secret, a file for each key. Only ever read."""
+        return self.home / "secrets"
+
+    @property
     def replicas_dir(self) -> Path:
         """One folder per replica: its launch file, process identity, last words, scratch space."""
         return self.home / "replicas"

@@ -21,6 +21,7 @@ import typer
 
 from hatchway.cli import (
     alerts,
+    cluster,
     dashboard,
     delete,
     deploy,
@@ -44,6 +45,8 @@ from hatchway.cli import (
     version,
     why,
 )
+from hatchway.cli.cluster import install, uninstall, upgrade
+from hatchway.cli.cluster import status as cluster_status
 from hatchway.cli.output import Output
 from hatchway.cli.targets import with_env
 from hatchway.errors import HatchwayError
@@ -85,10 +88,10 @@ def guarded(verb: Callable[P, None]) -> Callable[P, None]:
     return run
 
 
-def register(group: typer.Typer, name: str, verb: Callable[..., None], examples: Sequence[str]) -> None:
+def register(name: str, verb: Callable[..., None], examples: Sequence[str], to: typer.Typer = app) -> None:
     # "\b" keeps the lines of a paragraph apart.
     lines = "".join(f"\n  {example}" for example in examples)
-    group.command(name, help=f"{inspect.getdoc(verb)}\n\n\b\nExamples:{lines}")(guarded(verb))
+    to.command(name, help=f"{inspect.getdoc(verb)}\n\n\b\nExamples:{lines}")(guarded(verb))
 
 
 WITHOUT_TARGET = (init, version)  # they ask nobody
@@ -119,14 +122,25 @@ for _name, _module in {
     "version": version,
 }.items():
     _verb = getattr(_module, _name)
-    register(app, _name, _verb if _module in WITHOUT_TARGET else with_env(_verb), _module.EXAMPLES)
+    register(_name, _verb if _module in WITHOUT_TARGET else with_env(_verb), _module.EXAMPLES)
 
 env_app = typer.Typer(help=env.HELP, no_args_is_help=True, rich_markup_mode="rich")
-register(env_app, "add", env.add, env.ADD_EXAMPLES)
-register(env_app, "list", env.list_targets, env.LIST_EXAMPLES)
-register(env_app, "use", env.use, env.USE_EXAMPLES)
-register(env_app, "remove", env.remove, env.REMOVE_EXAMPLES)
+register("add", env.add, env.ADD_EXAMPLES, to=env_app)
+register("list", env.list_targets, env.LIST_EXAMPLES, to=env_app)
+register("use", env.use, env.USE_EXAMPLES, to=env_app)
+register("remove", env.remove, env.REMOVE_EXAMPLES, to=env_app)
 app.add_typer(env_app, name="env")
+
+
+cluster_app = typer.Typer(help=inspect.getdoc(cluster), no_args_is_help=True)
+app.add_typer(cluster_app, name="cluster")
+for _name, _verb, _examples in (
+    ("install", install.install, install.EXAMPLES),
+    ("upgrade", upgrade.upgrade, upgrade.EXAMPLES),
+    ("status", cluster_status.status, cluster_status.EXAMPLES),
+    ("uninstall", uninstall.uninstall, uninstall.EXAMPLES),
+):
+    register(_name, _verb, _examples, to=cluster_app)
 
 
 def main() -> None:

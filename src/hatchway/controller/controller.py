@@ -62,6 +62,10 @@ class Controller:
         self.nudge(api)
         self._world.changes.publish(api)
 
+    def save(self, api: str) -> None:
+        """Have everything that is remembered of `api` in the store."""
+        self._scaler.save(api)
+
     async def run(self) -> None:
         """Reconcile and scale until cancelled. Everything goes on as it is after that."""
         async with asyncio.TaskGroup() as group:

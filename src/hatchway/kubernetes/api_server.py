@@ -12,6 +12,7 @@ import logging
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from copy import copy
 from typing import Any
 
 import httpx2
@@ -69,6 +70,12 @@ class ApiServer:
         self._may_write = may_write
         self._page = page
         self._allowance = Allowance(REQUESTS_PER_S, BURST)
+
+    def everywhere(self) -> ApiServer:
+        """The same for the objects of all namespaces; closing one closes both."""
+        other = copy(self)
+        other.namespace = ""
+        return other
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -186,6 +193,23 @@ class ApiServer:
                     yield line
         except httpx2.HTTPError as exc:
             raise Unreachable(str(exc) or type(exc).__name__) from exc
+
+    async def version(self) -> str:
+        """Of the server: "1.36"."""
+        told = await self._ask("GET", "/version")
+        return f"{told['major']}.{told['minor']}"
+
+    async def may(self, verb: str, group: str, resource: str, namespace: str, name: str = "") -> bool:
+        """Whether we have a right. `resource` is a kind's plural, perhaps with a part: "pods/log"."""
+        plural, _, sub = resource.partition("/")
+        asked = {"verb": verb, "group": group, "resource": plural, "subresource": sub, "namespace": namespace}
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": {**asked, "name": name}},
+        }
+        answer = await self._ask("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=body)
+        return bool(answer["status"]["allowed"])
 
     def _pods(self, name: str) -> str:
         return f"/api/v1/namespaces/{self.namespace}/pods/{name}"

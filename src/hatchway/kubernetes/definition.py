@@ -14,6 +14,7 @@ from typing import Annotated, Any, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from hatchway.kubernetes.names import HATCHWAY, MANAGED_BY, NAME
 from hatchway.kubernetes.resources import REALTIME_APIS, Json, Resource
 from hatchway.spec.api import RealtimeApi
 from hatchway.spec.values import Rule
@@ -56,6 +57,10 @@ def realtime_api_definition() -> Json:
     return _definition(REALTIME_APIS, version, singular="realtimeapi", short=["rtapi"])
 
 
+def definition_name(resource: Resource) -> str:
+    return f"{resource.plural}.{resource.group}"
+
+
 def _definition(resource: Resource, version: Json, *, singular: str, short: list[str]) -> Json:
     names = {
         "plural": resource.plural,
@@ -68,7 +73,7 @@ def _definition(resource: Resource, version: Json, *, singular: str, short: list
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{resource.plural}.{resource.group}"},
+        "metadata": {"name": definition_name(resource), "labels": {NAME: HATCHWAY, MANAGED_BY: HATCHWAY}},
         "spec": {"group": resource.group, "scope": "Namespaced", "names": names, "versions": [version]},
     }
 

@@ -40,6 +40,7 @@ class Loopback:
         self._folder = Path(tempfile.mkdtemp(prefix="hatchway-", dir="/tmp"))  # 0700; socket paths must be short
         self._connection: Connection | None = None
         self._servers: list[asyncio.Server] = []
+        self._carried: set[asyncio.Task[None]] = set()
         self.problem = ""  # why the last connection could not be carried
         self._thread.start()
 
@@ -126,7 +127,13 @@ class Loopback:
         await found.find()
         return found
 
-    async def _accept(self, port: ServicePort, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self, port: ServicePort, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # Not as a coroutine: asyncio would call it a fault that we cancel it.
+        task = self._loop.create_task(self._carry(port, reader, writer), name="carried connection")
+        self._carried.add(task)
+        task.add_done_callback(self._carried.discard)
+
+    async def _carry(self, port: ServicePort, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await carry(port, reader, writer)
         except (Refused, Unreachable) as exc:

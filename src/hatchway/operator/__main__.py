@@ -10,25 +10,29 @@ import asyncio
 import contextlib
 import logging
 import os
-import secrets
 import signal
 import socket
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import uvloop
 import yaml
 
-from hatchway.backends.kubernetes.manifests import PodSettings
+from hatchway.backends.kubernetes.manifests import PodSettings, ReplicaPods
 from hatchway.errors import HatchwayError, UsageError
 from hatchway.kubernetes.connection import connect
 from hatchway.kubernetes.names import CONTROL_API_PORT, FILES_PORT
+from hatchway.operator.control import Entrance
 from hatchway.operator.control_objects import TOKENS_DIR
-from hatchway.operator.objects import Installation, make_objects
+from hatchway.operator.installation import Installation, read_pods
+from hatchway.operator.keys import keep_or_make
+from hatchway.operator.objects import make_objects
 from hatchway.operator.operator import Operator
-from hatchway.operator.tokens import Tokens, new_token
+from hatchway.operator.tokens import Tokens
 from hatchway.settings import Settings
+from hatchway.store.bucket import open_bucket
 
 log = logging.getLogger(__name__)
 
@@ -64,10 +68,10 @@ def print_objects(chosen: argparse.Namespace) -> None:
         raise UsageError("--image is missing", hint="one with Python and hatchway[kubernetes] in it")
     installation = Installation(
         namespace=chosen.namespace,
-        image=chosen.image,
-        files_token=secrets.token_urlsafe(24),
-        control_token=new_token(),
-        session_key=new_token(),
+        operator_image=chosen.image,
+        gateway_image=chosen.image,
+        pods=ReplicaPods(image=chosen.image),
+        keys=keep_or_make({}, chosen.namespace, time.time())[0],
         service_type=chosen.service_type,
     )
     yaml.safe_dump_all(make_objects(installation), sys.stdout, sort_keys=False)
@@ -77,13 +81,9 @@ def read_pod_settings(environ: Mapping[str, str]) -> PodSettings:
     """Raises UsageError when one is missing."""
     try:
         return PodSettings(
-            image=environ["HATCHWAY_REPLICA_IMAGE"],
+            **read_pods(environ),
             files_url=f"{environ['HATCHWAY_FILES_URL']}/projects",
             files_token=environ["HATCHWAY_FILES_TOKEN"],
-            python=environ["HATCHWAY_REPLICA_PYTHON"],
-            package_dir=environ["HATCHWAY_REPLICA_PACKAGES"],
-            cache_claim=environ.get("HATCHWAY_REPLICA_CACHE_CLAIM") or None,
-            index_secret=environ.get("HATCHWAY_REPLICA_INDEX_SECRET") or None,
         )
     except KeyError as exc:
         raise UsageError(f"{exc.args[0]} is not set", hint="see `python -m hatchway.operator --objects`") from None
@@ -101,14 +101,19 @@ async def live(environ: Mapping[str, str]) -> None:
     settings, pods = Settings.from_environment(environ), read_pod_settings(environ)
     settings.prepare()
     connection = connect()
+    blobs = open_bucket(environ.get("HATCHWAY_BLOBS", f"file://{settings.blobs_dir}"))
     operator = Operator(
         settings,
         connection,
         pods,
+        blobs,
         _bound(settings.host, int(environ.get("HATCHWAY_FILES_PORT", FILES_PORT))),
         name=environ.get("HOSTNAME") or socket.gethostname(),
-        control=_bound(settings.host, int(environ.get("HATCHWAY_CONTROL_API_PORT", CONTROL_API_PORT))),
-        tokens=Tokens(Path(environ.get("HATCHWAY_TOKENS_DIR", TOKENS_DIR))),
+        entrance=Entrance(
+            _bound(settings.host, int(environ.get("HATCHWAY_CONTROL_API_PORT", CONTROL_API_PORT))),
+            Tokens(Path(environ.get("HATCHWAY_TOKENS_DIR", TOKENS_DIR))),
+            frozenset(environ.get("HATCHWAY_CONTROL_NAMES", "").lower().replace(",", " ").split()),
+        ),
     )
     running = asyncio.create_task(operator.run(), name="operator")
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass
 from urllib.parse import quote
 
 import uvicorn
@@ -25,22 +26,29 @@ LAST_ANSWERS_S = 1
 COOKIE = "hatchway_cluster"
 
 
+@dataclass(frozen=True)
+class Entrance:
+    """A socket, and who may come in. `names`: what browsers may call us beside addresses and localhost."""
+
+    listener: socket.socket
+    tokens: Tokens
+    names: frozenset[str] = frozenset()
+
+
 class Control:
-    """`plane` is None while we do not lead. `names`: what browsers may call us beside addresses and localhost."""
+    """`plane` is None while we do not lead."""
 
     def __init__(
         self,
-        listener: socket.socket,
-        tokens: Tokens,
+        entrance: Entrance,
         plane: Callable[[], ControlPlane | None],
         relay: Relay,
-        names: frozenset[str] = frozenset(),
     ) -> None:
-        self._listener = listener
-        self._access = Access(tokens.session_key(), tokens.is_token)
+        self._listener = entrance.listener
+        self._access = Access(entrance.tokens.session_key(), entrance.tokens.is_token)
         self._plane = plane
         self._relay = relay
-        self._ours = Ours(cookie=COOKIE, names=names, user="dashboard")
+        self._ours = Ours(cookie=COOKIE, names=entrance.names, user="dashboard")
         self._pages = Pages.read()
         self._made: tuple[ControlPlane, ASGIApp] | None = None  # for the plane of this term
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
-from dataclasses import dataclass, field
-
 from hatchway.backends.kubernetes.manifests import USER_ID
 from hatchway.kubernetes.definition import realtime_api_definition
 from hatchway.kubernetes.names import (
@@ -27,36 +24,21 @@ from hatchway.operator.control_objects import (
     VARIABLES,
     make_control_objects,
 )
+from hatchway.operator.installation import PODS_VARIABLE, Installation, write_pods
 from hatchway.operator.leadership import NAME as LEASE
+from hatchway.operator.secrets import (
+    FILES_TOKEN,
+    OPERATOR_SECRET,
+    OPERATOR_TLS,
+    TLS_MOUNT,
+    make_secrets,
+    tls_volume,
+    told_of,
+)
 
 OPERATOR, GATEWAY = "hatchway-operator", "hatchway-gateway"
 HOME, RUNTIME = "/hatchway/home", "/hatchway/runtime"
-TOKEN_KEY = "files-token"
 GRACE_S = 60  # for requests in flight when the operator's pod, and Envoy in it, is replaced
-
-
-@dataclass(frozen=True)
-class Installation:
-    """What differs between clusters.
-
-    image:         with Python, `hatchway[kubernetes]` and its packages; for the operator and for replicas.
-    python:        the interpreter in it, with hatchway among its packages; package_dir is where those are.
-    files_token:   what pods and uploads show to the operator.
-    control_token, session_key:  what commands show to it, and what it signs sessions of browsers with.
-    storage:       size of the volume for projects' files and the operator's memory; storage_class None: the default.
-    service_type:  of the gateway: ClusterIP, NodePort or LoadBalancer.
-    """
-
-    namespace: str
-    image: str
-    files_token: str = field(repr=False)
-    control_token: str = field(repr=False)
-    session_key: str = field(repr=False)
-    python: str = "/usr/local/bin/python3"
-    package_dir: str = "/usr/local/lib/python3.11/site-packages"
-    storage: str = "20Gi"
-    storage_class: str | None = None
-    service_type: str = "ClusterIP"
 
 
 def make_objects(installation: Installation) -> list[Json]:
@@ -69,13 +51,14 @@ def make_objects(installation: Installation) -> list[Json]:
                 _service_account(),
                 _role(),
                 _role_binding(installation.namespace),
-                _secret(installation),
-                *make_control_objects(installation.control_token, installation.session_key),
-                _claim(installation),
+                *make_secrets(installation.keys),
+                *make_control_objects(installation.keys.control_token, installation.keys.session_key),
+                *([] if installation.bucket else [_claim(installation)]),
                 _service(OPERATOR, "files", FILES_PORT, FILES_PORT, "ClusterIP"),
                 _service(GATEWAY, "http", 80, GATEWAY_PORT, installation.service_type),
                 _operator_policy(),
                 _replica_policy(),
+                _disruption_budget(),
                 _deployment(installation),
             )
         ),
@@ -85,6 +68,12 @@ def make_objects(installation: Installation) -> list[Json]:
 def files_url(namespace: str) -> str:
     """Where replicas find the operator."""
     return f"http://{OPERATOR}.{namespace}.svc:{FILES_PORT}"
+
+
+def pull_secrets(installation: Installation) -> Json:
+    """Of a pod's spec."""
+    names = installation.pods.pull_secrets
+    return {"imagePullSecrets": [{"name": name} for name in names]} if names else {}
 
 
 def _in_namespace(obj: Json, namespace: str) -> Json:
@@ -122,7 +111,10 @@ def _role() -> Json:
             rule("policy", ["poddisruptionbudgets"], "create patch delete"),
             rule("", ["pods"], "get list watch patch delete"),
             rule("", ["pods/log"], "get"),
-            rule("", ["secrets"], "create patch delete"),  # it never reads any
+            # It reads those with values of variables, which deploys name; rights cannot tell them from others.
+            rule("", ["secrets"], "get create patch delete"),
+            rule("", ["configmaps"], "get list create update delete"),
+            rule("apps", ["controllerrevisions"], "get list create delete"),
             rule("coordination.k8s.io", ["leases"], "create"),
             {**rule("coordination.k8s.io", ["leases"], "get update"), "resourceNames": [LEASE]},
         ],
@@ -136,15 +128,6 @@ def _role_binding(namespace: str) -> Json:
         "metadata": _metadata(OPERATOR),
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": OPERATOR},
         "subjects": [{"kind": "ServiceAccount", "name": OPERATOR, "namespace": namespace}],
-    }
-
-
-def _secret(installation: Installation) -> Json:
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": _metadata(OPERATOR),
-        "data": {TOKEN_KEY: b64encode(installation.files_token.encode()).decode()},
     }
 
 
@@ -200,9 +183,27 @@ def _claim(installation: Installation) -> Json:
         "accessModes": ["ReadWriteOnce"],
         "resources": {"requests": {"storage": installation.storage}},
     }
-    if installation.storage_class is not None:
+    if installation.storage_class:
         spec["storageClassName"] = installation.storage_class
     return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": _metadata(OPERATOR), "spec": spec}
+
+
+def _home(installation: Installation) -> Json:
+    return {"emptyDir": {}} if installation.bucket else {"persistentVolumeClaim": {"claimName": OPERATOR}}
+
+
+def _disruption_budget() -> Json:
+    """Nodes are drained one operator at a time."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": _metadata(OPERATOR),
+        "spec": {
+            "maxUnavailable": 1,
+            "selector": {"matchLabels": _OPERATOR_PODS},
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        },
+    }
 
 
 def _deployment(installation: Installation) -> Json:
@@ -216,9 +217,10 @@ def _deployment(installation: Installation) -> Json:
             "strategy": {"type": "Recreate"},
             "selector": {"matchLabels": _OPERATOR_PODS},
             "template": {
-                "metadata": {"labels": common_labels("operator")},
+                "metadata": {"labels": common_labels("operator"), "annotations": told_of(installation.keys.operator)},
                 "spec": {
                     "serviceAccountName": OPERATOR,
+                    **pull_secrets(installation),
                     "enableServiceLinks": False,
                     "terminationGracePeriodSeconds": GRACE_S,
                     "securityContext": {
@@ -230,9 +232,10 @@ def _deployment(installation: Installation) -> Json:
                     },
                     "containers": [_operator_container(installation)],
                     "volumes": [
-                        {"name": "home", "persistentVolumeClaim": {"claimName": OPERATOR}},
+                        {"name": "home", **_home(installation)},
                         {"name": "runtime", "emptyDir": {"medium": "Memory"}},
                         {"name": "tmp", "emptyDir": {}},
+                        tls_volume(OPERATOR_TLS),
                         TOKENS_VOLUME,
                     ],
                 },
@@ -248,20 +251,21 @@ def _operator_container(installation: Installation) -> Json:
         "HATCHWAY_HOST": "0.0.0.0",
         "HATCHWAY_GATEWAY_PORT": str(GATEWAY_PORT),
         "HATCHWAY_FILES_URL": files_url(installation.namespace),
-        "HATCHWAY_REPLICA_IMAGE": installation.image,
-        "HATCHWAY_REPLICA_PYTHON": installation.python,
-        "HATCHWAY_REPLICA_PACKAGES": installation.package_dir,
+        PODS_VARIABLE: write_pods(installation.pods),
         **VARIABLES,
+        **({"HATCHWAY_BLOBS": installation.bucket} if installation.bucket else {}),
     }
-    token = {"secretKeyRef": {"name": OPERATOR, "key": TOKEN_KEY}}
+    token = {"secretKeyRef": {"name": OPERATOR_SECRET, "key": FILES_TOKEN}}
     return {
         "name": "operator",
-        "image": installation.image,
-        "command": [installation.python, "-m", "hatchway.operator"],
+        "image": installation.operator_image,
+        "imagePullPolicy": installation.pods.pull_policy,
+        "command": [installation.pods.python, "-m", "hatchway.operator"],
         "env": [
             *({"name": name, "value": value} for name, value in variables.items()),
             {"name": "HATCHWAY_FILES_TOKEN", "valueFrom": token},
         ],
+        **_bucket_keys(installation),
         "ports": [
             {"name": "http", "containerPort": GATEWAY_PORT, "protocol": "TCP"},
             {"name": "files", "containerPort": FILES_PORT, "protocol": "TCP"},
@@ -271,7 +275,7 @@ def _operator_container(installation: Installation) -> Json:
         # When it has adopted what there is: until then the gateway may know less than the one before it.
         "readinessProbe": _probe("/ready", failures=3),
         "livenessProbe": _probe("/alive", failures=30),
-        "resources": {"requests": {"cpu": "250m", "memory": "512Mi"}},
+        "resources": dict(installation.operator_resources),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -281,9 +285,15 @@ def _operator_container(installation: Installation) -> Json:
             {"name": "home", "mountPath": HOME},
             {"name": "runtime", "mountPath": RUNTIME},
             {"name": "tmp", "mountPath": "/tmp"},
+            TLS_MOUNT,
             TOKENS_MOUNT,
         ],
     }
+
+
+def _bucket_keys(installation: Installation) -> Json:
+    secret = installation.bucket_secret
+    return {"envFrom": [{"secretRef": {"name": secret}}]} if secret else {}
 
 
 def _probe(path: str, *, failures: int) -> Json:

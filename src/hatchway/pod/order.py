@@ -31,8 +31,7 @@ class Packages:
     """What the replica's Python is to have: what `pip` or `pyproject` names, else what there was at deploy time.
 
     `frozen` is "name==version" each, of the environment that the project was deployed from; `local` names those of
-    them that no index has. `lock` is a requirements file in which everything is pinned; it stands for `pip` or
-    `pyproject` where there is one.
+    them that no index has. `lock` pins, one "name==version" a line, what `pip` or `pyproject` leave open.
     """
 
     python: str  # the version at deploy time, "3.11.7"
@@ -64,6 +63,10 @@ class Order:
         """Raises ValueError, KeyError or TypeError. What a newer operator adds is ignored."""
         told: dict[str, Any] = json.loads(texts[ORDER_KEY])
         known = {each.name for each in dataclasses.fields(Packages)}
-        packages = Packages(**{key: value for key, value in told["packages"].items() if key in known})
+        fields: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in told["packages"].items()
+            if key in known
+        }
         rows = json.loads(zlib.decompress(texts[FILES_KEY]))
-        return cls(told["url"], told["token"], [File(*row) for row in rows], packages)
+        return cls(told["url"], told["token"], tuple(File(*row) for row in rows), Packages(**fields))

@@ -28,7 +28,7 @@ from hatchway.errors import Conflict, NotFound, StorageError, UsageError
 from hatchway.store.blobs import require_sha256
 
 if TYPE_CHECKING:
-    from obstore import ObjectMeta
+    from obstore import GetOptions, ObjectMeta
 
 LOOKS_AT_ONCE = 16
 CHUNK_BYTES = 8 * 1024 * 1024
@@ -59,11 +59,12 @@ class Bucket:
         with _translated():
             await obstore.put_async(self._store, _key(sha256), _checked(sha256, chunks), chunk_size=CHUNK_BYTES)
 
-    async def read(self, sha256: str) -> Content:
-        """Raises NotFound."""
+    async def read(self, sha256: str, start: int = 0) -> Content:
+        """From byte `start` on, which is not the last. Raises NotFound."""
         with _translated():
             try:
-                found = await obstore.get_async(self._store, _key(sha256))
+                options: GetOptions = {"range": {"offset": start}} if start else {}
+                found = await obstore.get_async(self._store, _key(sha256), options=options)
             except FileNotFoundError:
                 raise NotFound(f"there is no blob {sha256}", hint="deploy the project again") from None
             return Content(found.meta["size"], _bytes(found.stream(CHUNK_BYTES)))

@@ -15,8 +15,10 @@ import uvicorn
 
 from hatchway.backends.kubernetes.backend import KubernetesBackend
 from hatchway.backends.kubernetes.files import ProjectFiles
+from hatchway.errors import NotFound
 from hatchway.kubernetes.api_server import ApiServer
 from hatchway.kubernetes.connection import connect_to
+from hatchway.store.bucket import Content
 from tests.backends.builders import digest_of
 from tests.backends.kubernetes.builders import pod_settings
 from tests.kubernetes.double import Cluster, a_cluster
@@ -32,9 +34,15 @@ class FolderContents:
 
     folder: Path
 
-    def path(self, sha256: str) -> Path:
-        found = [path for path in self.folder.rglob("*") if path.is_file() and digest_of(path) == sha256]
-        return found[0] if found else self.folder / sha256
+    async def read(self, sha256: str, start: int = 0) -> Content:
+        for path in self.folder.rglob("*"):
+            if path.is_file() and digest_of(path) == sha256:
+                return Content(path.stat().st_size, _chunks(path.read_bytes()[start:]))
+        raise NotFound(f"there is no {sha256}")
+
+
+async def _chunks(content: bytes) -> AsyncIterator[bytes]:
+    yield content
 
 
 @dataclass

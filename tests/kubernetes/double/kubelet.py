@@ -262,6 +262,26 @@ class PodRun:
             await asyncio.sleep(0.02)
         return found
 
+    async def _secret_key(self, container: Json, *, name: str, key: str) -> str:
+        """While it is not there, the container waits with the words of a real kubelet."""
+        former = self._states.get(container["name"])
+        while True:
+            found = self._api.objects.get(("", "secrets"), (self.namespace, name))
+            if found is not None and key in found["data"]:
+                break
+            what = f'secret "{name}" not found' if found is None else f"couldn't find key {key} in Secret {name}"
+            state = {"waiting": {"reason": "CreateContainerConfigError", "message": what}}
+            if self._states.get(container["name"], {}).get("state") != state:
+                shown = {"name": container["name"], "image": container["image"], "imageID": "", "ready": False}
+                self._states[container["name"]] = {**shown, "restartCount": 0, "lastState": {}, "state": state}
+                self._report()
+            await asyncio.sleep(0.02)
+        if former is None:
+            self._states.pop(container["name"], None)
+        else:
+            self._states[container["name"]] = former
+        return b64decode(found["data"][key]).decode()
+
     async def _run_to_end(self, container: Json, *, probes: bool = False) -> int:
         name = container["name"]
         log = self.logs.setdefault(name, Log())
@@ -344,15 +364,17 @@ class PodRun:
         if self._spec.get("automountServiceAccountToken", True):
             found["KUBECONFIG"] = str(self._folder / "kubeconfig")
         for each in container.get("envFrom", ()):
-            secret = await self._secret(each["secretRef"]["name"])
-            found |= {name: b64decode(value).decode() for name, value in secret["data"].items()}
+            secret = self._api.objects.get(("", "secrets"), (self.namespace, each["secretRef"]["name"]))
+            if secret is None and not each["secretRef"].get("optional"):
+                secret = await self._secret(each["secretRef"]["name"])
+            data = {} if secret is None else secret["data"]
+            found |= {name: b64decode(value).decode() for name, value in data.items()}
         for each in container.get("env", ()):
             source = each.get("valueFrom", {})
             if "fieldRef" in source:
                 found[each["name"]] = fields[source["fieldRef"]["fieldPath"]]
             elif "secretKeyRef" in source:
-                secret = await self._secret(source["secretKeyRef"]["name"])
-                found[each["name"]] = b64decode(secret["data"][source["secretKeyRef"]["key"]]).decode()
+                found[each["name"]] = await self._secret_key(container, **source["secretKeyRef"])
             else:
                 found[each["name"]] = self._here(each.get("value", ""))
         return found

@@ -9,29 +9,39 @@ contents can answer.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
+import re
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Protocol
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from hatchway.errors import UsageError
+from hatchway.errors import HatchwayError
 
 MAX_IN_BUNDLE = 10_000
+_BYTES = "application/octet-stream"
+_RANGE = re.compile(r"bytes=(\d+)-")
+
+
+class Content(Protocol):
+    """`size_bytes` is of all of it, wherever `chunks` begin."""
+
+    @property
+    def size_bytes(self) -> int: ...
+    @property
+    def chunks(self) -> AsyncIterator[bytes]: ...
 
 
 class Contents(Protocol):
     """Where they are kept."""
 
-    def path(self, sha256: str) -> Path:
-        """Where one is, or would be. Raises UsageError for what is not a SHA-256."""
+    async def read(self, sha256: str, start: int = 0) -> Content:
+        """From byte `start` on, which is not the last. Raises UsageError, NotFound or StorageError."""
         ...
 
 
@@ -57,30 +67,36 @@ class ProjectFiles:
 
     async def _send(self, request: Request) -> Response:
         self._check(request)
-        return FileResponse(self._find(request.path_params["sha256"]))
+        range = _RANGE.fullmatch(request.headers.get("range", ""))
+        start = int(range[1]) if range else 0
+        content = await self._read(request.path_params["sha256"], start)
+        headers = {"content-length": str(content.size_bytes - start)}
+        if start:
+            headers["content-range"] = f"bytes {start}-{content.size_bytes - 1}/{content.size_bytes}"
+        return StreamingResponse(content.chunks, 206 if start else 200, headers, _BYTES)
 
     async def _send_bundle(self, request: Request) -> Response:
+        """One after the other: what is missing cuts the answer off, and is told of when it is asked for alone."""
         self._check(request)
         hashes = (await request.body()).decode(errors="replace").split()
-        if len(hashes) > MAX_IN_BUNDLE:
-            raise HTTPException(400, f"more than {MAX_IN_BUNDLE} at once")
-        found = [(sha256, self._find(sha256)) for sha256 in hashes]
+        if not 0 < len(hashes) <= MAX_IN_BUNDLE:
+            raise HTTPException(400, f"1 to {MAX_IN_BUNDLE} contents at once, one SHA-256 a line")
+        first = await self._read(hashes[0])
 
         async def bundle() -> AsyncIterator[bytes]:
-            for sha256, path in found:
-                content = await asyncio.to_thread(path.read_bytes)
-                yield f"{sha256} {len(content)}\n".encode() + content
+            for number, sha256 in enumerate(hashes):
+                content = first if number == 0 else await self._contents.read(sha256)
+                yield f"{sha256} {content.size_bytes}\n".encode()
+                async for chunk in content.chunks:
+                    yield chunk
 
-        return StreamingResponse(bundle(), media_type="application/octet-stream")
+        return StreamingResponse(bundle(), media_type=_BYTES)
 
-    def _find(self, sha256: str) -> Path:
+    async def _read(self, sha256: str, start: int = 0) -> Content:
         try:
-            path = self._contents.path(sha256)
-        except UsageError as exc:
-            raise HTTPException(400, exc.message) from exc
-        if not path.is_file():
-            raise HTTPException(404, f"there is no content {sha256}")
-        return path
+            return await self._contents.read(sha256, start)
+        except HatchwayError as exc:
+            raise HTTPException(exc.http_status, exc.message) from exc
 
     def _check(self, request: Request) -> None:
         if not hmac.compare_digest(request.headers.get("authorization", ""), self._expected):

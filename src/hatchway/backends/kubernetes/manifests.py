@@ -10,6 +10,7 @@ from typing import Any
 
 from hatchway.backends import Workload
 from hatchway.backends.kubernetes.files import reading_token
+from hatchway.backends.kubernetes.spot import prefer_spot, tolerate_spot
 from hatchway.backends.launches import ALLOCATOR_VARIABLES, THREAD_VARIABLES, Places, cpu_threads, make_launch_at
 from hatchway.kubernetes.names import (
     CONTROL_PORT,
@@ -22,6 +23,7 @@ from hatchway.kubernetes.names import (
 )
 from hatchway.kubernetes.resources import Json
 from hatchway.pod.order import LAUNCH_KEY, File, Order, Packages
+from hatchway.spec.api import Toleration
 
 # In a replica's containers.
 RUN_DIR = "/hatchway/run"  # written by `prepare`: the project, how to start
@@ -35,25 +37,23 @@ PARTING_S = 5.0
 GONE_NODE_S = 30  # how long a replica counts as running on a node that does not answer; the default is 5 minutes
 
 
-@dataclass(frozen=True)
-class PodSettings:
-    """What the operator of a cluster sets for all replicas.
+@dataclass(frozen=True, kw_only=True)
+class ReplicaPods:
+    """What an installation says of all replicas.
 
     image:            with Python, our packages and `hatchway.replica`; see `python` and `package_dir`.
-    files_url:        where pods get projects' files, "http://HOST:PORT"; files_token opens it.
     pre_stop_s:       how long a pod that is deleted serves on, until all gateways know. Counts into the grace period.
     gpu_resource:     what `compute.gpu` asks for.
-    spot:             a label of cheap nodes, which are preferred; where there are none, others are taken.
+    spot:             a label of spot nodes, beside those that clouds give them.
     cache_claim:      a volume that all replicas can mount, to keep contents and Python environments in; None: each
                       pod has its own.
-    index_secret:     a Secret whose keys are variables for uv: where packages come from, with credentials.
+    index_secret:     a Secret, if there is one of that name, whose keys are variables for uv: where packages come from,
+                      with credentials.
     """
 
     image: str
-    files_url: str
-    files_token: str = field(repr=False)
-    python: str = "/usr/bin/python3"
-    package_dir: str = "/hatchway/lib"
+    python: str = "/usr/local/bin/python3"
+    package_dir: str = "/usr/local/lib/python3.11/site-packages"
     pull_policy: str = "IfNotPresent"
     pull_secrets: tuple[str, ...] = ()
     pre_stop_s: int = 5
@@ -62,7 +62,15 @@ class PodSettings:
     tolerations: tuple[Mapping[str, Any], ...] = ()
     spot: tuple[str, str] | None = None
     cache_claim: str | None = None
-    index_secret: str | None = None
+    index_secret: str = "hatchway-index"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PodSettings(ReplicaPods):
+    """With where pods get projects' files: files_url, "http://HOST:PORT", which files_token opens."""
+
+    files_url: str
+    files_token: str = field(repr=False)
 
 
 def make_secret(workload: Workload, settings: PodSettings, *, owner: Json | None = None) -> Json:
@@ -182,10 +190,11 @@ def _pod_spec(workload: Workload, settings: PodSettings) -> Json:
     }
     if settings.pull_secrets:
         spec["imagePullSecrets"] = [{"name": name} for name in settings.pull_secrets]
-    if settings.node_selector:
-        spec["nodeSelector"] = dict(settings.node_selector)
-    if settings.spot is not None:
-        spec["affinity"] = {"nodeAffinity": _prefer(*settings.spot)}
+    selector = {**settings.node_selector, **workload.spec.compute.node_selector}
+    if selector:
+        spec["nodeSelector"] = selector
+    if workload.spec.compute.spot:
+        spec["affinity"] = {"nodeAffinity": prefer_spot(settings.spot)}
     return spec
 
 
@@ -214,7 +223,7 @@ _TOLD: Json = {"name": "told", "mountPath": TOLD_DIR, "readOnly": True}
 
 def _prepare_container(settings: PodSettings) -> Json:
     """Fetches the project, and sees to the Python that runs it."""
-    container: Json = {
+    return {
         "name": "prepare",
         "image": settings.image,
         "imagePullPolicy": settings.pull_policy,
@@ -225,15 +234,13 @@ def _prepare_container(settings: PodSettings) -> Json:
             _from_field("HATCHWAY_POD_IP", "status.podIP"),
             {"name": "HOME", "value": "/tmp"},  # for what builds packages
         ],
+        "envFrom": [{"secretRef": {"name": settings.index_secret, "optional": True}}],
         "terminationMessagePath": TERMINATION_LOG,
         "securityContext": _READ_ONLY,
         "volumeMounts": [_RUN, _TMP, _CACHE, _TOLD],
         # As the replica's requests are the pod's, this only has to be something: quotas ask for it.
         "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}},
     }
-    if settings.index_secret is not None:
-        container["envFrom"] = [{"secretRef": {"name": settings.index_secret}}]
-    return container
 
 
 def _replica_container(workload: Workload, settings: PodSettings) -> Json:
@@ -271,14 +278,16 @@ def _variables(workload: Workload) -> list[Json]:
     """What fits this replica, then the user's own, which win and may be secrets."""
     fitting = dict.fromkeys(sorted(THREAD_VARIABLES), str(cpu_threads(workload)))
     base = {"TMPDIR": "/tmp", "PYTHONDONTWRITEBYTECODE": "1", **ALLOCATOR_VARIABLES, **fitting}
-    secret = revision_name(workload.api, workload.revision)
+    own, secrets = revision_name(workload.api, workload.revision), workload.spec.handler.secrets
     return [
-        *({"name": name, "value": value} for name, value in base.items() if name not in workload.env),
-        *(
-            {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": _ENV + name}}}
-            for name in sorted(workload.env)
-        ),
+        *({"name": name, "value": value} for name, value in base.items() if name not in {**workload.env, **secrets}),
+        *(_from_secret(name, own, _ENV + name) for name in sorted(workload.env)),
+        *(_from_secret(name, *reference.split("/")) for name, reference in sorted(secrets.items())),
     ]
+
+
+def _from_secret(name: str, secret: str, key: str) -> Json:
+    return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
 
 
 def _resources(workload: Workload, settings: PodSettings) -> Json:
@@ -289,7 +298,8 @@ def _resources(workload: Workload, settings: PodSettings) -> Json:
     if compute.mem is not None:
         requests["memory"] = limits["memory"] = str(compute.mem)
     if compute.gpu:
-        requests[settings.gpu_resource] = limits[settings.gpu_resource] = str(compute.gpu)
+        resource = _gpu_resource(workload, settings)
+        requests[resource] = limits[resource] = str(compute.gpu)
     return {"requests": requests, "limits": limits} if limits else {"requests": requests}
 
 
@@ -327,10 +337,26 @@ def _tolerations(workload: Workload, settings: PodSettings) -> list[Json]:
         for trouble in ("not-ready", "unreachable")
     ]  # fmt: skip
     if workload.spec.compute.gpu:  # nodes with GPUs keep others away
-        found.append({"key": settings.gpu_resource, "operator": "Exists", "effect": "NoSchedule"})
-    return found + [dict(each) for each in settings.tolerations]
+        found.append({"key": _gpu_resource(workload, settings), "operator": "Exists", "effect": "NoSchedule"})
+    if workload.spec.compute.spot:
+        found += tolerate_spot(settings.spot)
+    return [
+        *found,
+        *(dict(each) for each in settings.tolerations),
+        *map(_toleration, workload.spec.compute.tolerations),
+    ]
 
 
-def _prefer(key: str, value: str) -> Json:
-    term = {"matchExpressions": [{"key": key, "operator": "In", "values": [value]}]}
-    return {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "preference": term}]}
+def _gpu_resource(workload: Workload, settings: PodSettings) -> str:
+    return workload.spec.compute.gpu_resource or settings.gpu_resource
+
+
+def _toleration(toleration: Toleration) -> Json:
+    written = {
+        "key": toleration.key,
+        "operator": toleration.operator,
+        "value": toleration.value,
+        "effect": toleration.effect,
+        "tolerationSeconds": toleration.toleration_seconds,
+    }
+    return {name: value for name, value in written.items() if value is not None}

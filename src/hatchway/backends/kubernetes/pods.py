@@ -97,6 +97,8 @@ def find_trouble(pod: Json) -> Trouble:
         waiting = container.get("state", {}).get("waiting", {})
         if waiting.get("reason") in _IMAGE_TROUBLES:
             return Trouble("ImageNotFound", waiting.get("message", ""))
+        if waiting.get("reason") == "CreateContainerConfigError":
+            return Trouble("SecretMissing", waiting.get("message", ""))
     end = _last_end(preparing)
     if end and end.get("exitCode"):
         message = end.get("message") or "the pod could not be prepared; its log has more"
