@@ -49,7 +49,8 @@ class Unreachable(Exception):
 class ApiServer:
     """Every call raises Refused, and Unreachable when all tries met no answer.
 
-    `may_write` is called before each write goes out, also before a repeated one, and raises when it must not.
+    `may_write` raises when a write must not go out. It is asked on the open connection, in the moment before the first
+    byte, also of a try that is repeated: what was allowed before the connection was there may not be any more.
 
     Seams: `chance` draws from 0 to 1 for pauses; `sleep` passes the time; `page` objects come in one answer of a list.
     """
@@ -227,8 +228,6 @@ class ApiServer:
         for attempt in range(1, TRIES + 1):
             await self._await_turn()
             pause_s = pauses.next_s(self.chance())
-            if method != "GET":
-                self._may_write()
             try:
                 return await self._ask_once(method, path, query, body, content_type)
             except Refused as refused:
@@ -249,13 +248,22 @@ class ApiServer:
         content = None if body is None else json.dumps(body).encode()
         headers = {"content-type": content_type, "accept": "application/json"}
         try:
-            answer = await self._http.request(method, path, params=query, content=content, headers=headers)
+            answer = await self._http.request(
+                method, path, params=query, content=content, headers=headers, extensions=self._extensions(method)
+            )
         except httpx2.HTTPError as exc:
             raise Unreachable(str(exc) or type(exc).__name__) from exc
         if not answer.is_success:
             raise _refusal(answer)
         found: Json = answer.json()
         return found
+
+    def _extensions(self, method: str) -> dict[str, Any]:
+        return {} if method == "GET" else {"trace": self._trace_write}
+
+    async def _trace_write(self, event: str, info: Mapping[str, Any]) -> None:
+        if event.endswith(".send_request_headers.started"):
+            self._may_write()
 
     async def _await_turn(self) -> None:
         wait_s = self._allowance.take(asyncio.get_running_loop().time())
