@@ -27,7 +27,7 @@ from tests.backends.kubernetes.builders import pod_settings
 from tests.kubernetes.double import Cluster
 
 TOKEN = "operator-token"
-PATIENCE_S = 40.0
+PATIENCE_S = 90.0
 
 
 @dataclass

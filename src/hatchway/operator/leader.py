@@ -23,6 +23,8 @@ from hatchway.gateway.gateway import Gateway
 from hatchway.kubernetes.api_server import ApiServer, Refused, Unreachable
 from hatchway.kubernetes.resources import Json
 from hatchway.operator.announcements import Announcements
+from hatchway.operator.cluster_plane import ClusterPlane
+from hatchway.operator.edits import Edits
 from hatchway.operator.lease import NotLeading
 from hatchway.operator.memory import ClusterMemory, TakenOver
 from hatchway.operator.sync import Sync
@@ -51,9 +53,12 @@ class AllChanges(Changes):
 
 
 class Leader:
-    """`server` refuses to write when the lease may be over. `on_ready` is called when everything has been adopted."""
+    """`server` refuses to write when the lease may be over. `on_ready` is called when everything has been adopted.
 
-    def __init__(
+    `link` makes an address of the dashboard that lets one browser in.
+    """
+
+    def __init__(  # noqa: PLR0913 (the parts it is put together from)
         self,
         settings: Settings,
         store: Store,
@@ -61,6 +66,7 @@ class Leader:
         pods: PodSettings,
         blobs: BlobStore,
         on_ready: Callable[[], None],
+        link: Callable[[], str] = str,
     ) -> None:
         self._on_ready = on_ready
         self._store = store
@@ -83,6 +89,15 @@ class Leader:
             )
         )
         self._sync = Sync(server, self.controller, time.time, self._record, self._variables.read)
+        self.plane = ClusterPlane(
+            Edits(server, self.controller, self._sync, self._variables),
+            self.controller,
+            self.backend,
+            self.gateway,
+            blobs,
+            link,
+            time.time,
+        )
         self._memory = ClusterMemory(server, store, self._owner, self.controller.save)
 
     def _on_change(self, api: str) -> None:

@@ -70,6 +70,7 @@ class ClusterMemory:
         async for page, _ in self._server.pages(CONFIG_MAPS, labels=LABELS):
             for each in page:
                 self._load_one(label(each, API), each, files[label(each, API)])
+                await asyncio.sleep(0)  # a thousand take seconds, and the lease is to be renewed meanwhile
 
     def _load_one(self, api: str, record: Json, files: dict[str, Json]) -> None:
         owners = {revision: owner_of(each) for revision, each in files.items()}

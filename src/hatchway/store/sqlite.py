@@ -356,11 +356,13 @@ class Store:
         """
         with self._transaction() as db:
             for table in _ALL_OF_ONE:
+                rows = kept.get(table)
+                if not rows:
+                    continue
                 known = {row["name"] for row in db.execute(f"PRAGMA table_info({table})")} - {"number"}
-                for row in kept.get(table, ()):
-                    values = {column: value for column, value in row.items() if column in known}
-                    places = ", ".join(f":{column}" for column in values)
-                    db.execute(f"INSERT INTO {table} ({', '.join(values)}) VALUES ({places})", values)
+                columns = [column for column in rows[0] if column in known]
+                places = ", ".join(f":{column}" for column in columns)
+                db.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})", rows)
 
     # --- inside ------------------------------------------------------------------------------------------
     def _put_api(self, record: ApiRecord) -> None:
