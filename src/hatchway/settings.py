@@ -140,6 +140,11 @@ class Settings:
     def exits_file(self) -> Path:
         return self.home / "exits.jsonl"
 
+    @property
+    def targets_file(self) -> Path:
+        """The clusters that commands can act on, and which one they do; it holds tokens."""
+        return self.home / "targets.json"
+
     # --- sockets -----------------------------------------------------------------------------------------
     @property
     def engine_socket(self) -> Path:

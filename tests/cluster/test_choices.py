@@ -50,6 +50,12 @@ def test_without_an_image_there_is_nothing_to_pull() -> None:
         Choices().to_installation("models", some_keys("models"))
 
 
+def test_replicas_share_a_cache_when_it_is_named_and_no_more_when_that_is_taken_back() -> None:
+    chosen = Choices(image="x:1", cache_claim="cache")
+    assert chosen.to_installation("m", some_keys("m")).pods.cache_claim == "cache"
+    assert Choices(cache_claim="").over(chosen).to_installation("m", some_keys("m")).pods.cache_claim is None
+
+
 def test_a_bucket_has_an_address() -> None:
     installation = Choices(image="x:1", bucket="s3://models", bucket_secret="keys").to_installation("m", some_keys("m"))
     assert (installation.bucket, installation.bucket_secret) == ("s3://models", "keys")

@@ -13,11 +13,12 @@ import pytest
 
 from hatchway.kubernetes.definition import realtime_api_definition
 from hatchway.kubernetes.resources import PODS, REALTIME_APIS, Json
+from hatchway.operator.variables import make_variables_secret, variables_key
 from hatchway.processes import end_all
 from hatchway.settings import Settings
 from tests.backends.kubernetes.running import IMAGE
 from tests.kubernetes.double import Cluster, a_cluster
-from tests.operator.running import PATIENCE_S, Running, is_done, running
+from tests.operator.running import PATIENCE_S, TOKEN, Running, is_done, running
 from tests.wheels import private_index, write_wheel
 
 HANDLER = "import hw_acme\ndef predict(payload): return hw_acme.__version__\n"
@@ -52,11 +53,13 @@ async def deploy(
     files: Mapping[str, str],
     *,
     packages: Sequence[str] = (),
+    lock: str | None = None,
     replicas: int = 1,
     **handler: object,
 ) -> None:
     source = await on.upload(files)
     source["interpreter"]["packages"] = list(packages)
+    source["lock"] = lock
     scaling = {"min_replicas": replicas}
     spec = {"handler": {"path": "handler.py", **handler}, "autoscaling": scaling, "source": source}
     await on.edit(name, {"spec": spec})
@@ -80,12 +83,17 @@ async def test_apis_with_conflicting_pins_answer_by_theirs_and_what_cannot_be_in
         write_wheel(tmp_path / "wheels", "hw_acme", version)
     pip = {"pip": "requirements.txt"}
     with private_index(tmp_path / "wheels", "jo", SECRET) as address:
-        async with running(cluster, settings, index_secret="index") as on:
-            await on.server.apply(a_secret("index", {"UV_DEFAULT_INDEX": f"http://jo:{SECRET}@{address}"}))
+        async with running(cluster, settings) as on:
+            await on.server.apply(a_secret("hatchway-index", {"UV_DEFAULT_INDEX": f"http://jo:{SECRET}@{address}"}))
             await on.server.apply(realtime_api_definition())
-            for name, version in {"old": "1.0", "new": "2.0", "none": "3.0"}.items():
-                files = {"handler.py": HANDLER, "requirements.txt": f"hw-acme=={version}\n"}
-                await deploy(on, name, files, dependencies=pip)
+            wanted = {
+                "old": ("hw-acme", "hw-acme==1.0\n"),
+                "new": ("hw-acme==2.0", None),
+                "none": ("hw-acme==3.0", None),
+            }
+            for name, (asked, lock) in wanted.items():
+                files = {"handler.py": HANDLER, "requirements.txt": f"{asked}\n"}
+                await deploy(on, name, files, lock=lock, dependencies=pip)
             for name in ("old", "new"):
                 await on.until(name, is_done)
             assert [await answer(on, name) for name in ("old", "new")] == ["1.0", "2.0"]
@@ -115,9 +123,9 @@ def predict(payload):
 """
     files = {"handler.py": handler, "model.bin": "x" * (3 << 20)}
     with private_index(tmp_path / "wheels", "jo", SECRET) as address:
-        async with running(cluster, settings, index_secret="index", cache_claim="cache") as on:
+        async with running(cluster, settings, cache_claim="cache") as on:
             await on.server.apply(SHARED_CACHE)
-            await on.server.apply(a_secret("index", {"UV_DEFAULT_INDEX": f"http://jo:{SECRET}@{address}"}))
+            await on.server.apply(a_secret("hatchway-index", {"UV_DEFAULT_INDEX": f"http://jo:{SECRET}@{address}"}))
             await on.server.apply(realtime_api_definition())
             frozen = ("hw-acme==1.0", "hatchway==0.1.0")
             await deploy(on, "one", files, packages=frozen, replicas=2)
@@ -139,20 +147,25 @@ def predict(payload):
 async def test_a_secret_is_waited_for_answered_and_rotated_and_nobody_else_is_told(
     cluster: Cluster, settings: Settings
 ) -> None:
-    handler = "import os\ndef predict(payload): return len(os.environ['TOKEN'])\n"
+    handler = "import os\ndef predict(payload): return [os.environ['COLOUR'], len(os.environ['TOKEN'])]\n"
+    variables = make_variables_secret("iris", {"COLOUR": "blue"}, variables_key(TOKEN))
     async with running(cluster, settings) as on:
         await on.server.apply(realtime_api_definition())
-        await deploy(on, "iris", {"handler.py": handler}, secrets={"TOKEN": "payments/token"})
+        source = {**await on.upload({"handler.py": handler}), "variables_secret": variables["metadata"]["name"]}
+        names = {"secrets": {"TOKEN": "payments/token"}, "env": {"COLOUR": "${COLOUR}"}}
+        await on.edit("iris", {"spec": {"handler": {"path": "handler.py", **names}, "source": source}})
+        await on.until("iris", lambda status: status["reason"] == "NotFound")  # the values of variables
+        await on.server.apply(variables)
         waiting = await on.until("iris", lambda status: status["reason"] == "SecretMissing")
         assert waiting["message"] == 'secret "payments" not found'
         await on.server.apply(a_secret("payments", {"token": SECRET}))
         await on.until("iris", is_done)
-        assert await answer(on, "iris") == str(len(SECRET))
+        assert await answer(on, "iris") == f'["blue",{len(SECRET)}]'
         (first,) = cluster.all("", "pods")
         await on.server.apply(a_secret("payments", {"token": SECRET * 2}))
         await on.server.delete(PODS, first["metadata"]["name"], grace_s=1)
         async with asyncio.timeout(PATIENCE_S):
-            while await answer(on, "iris") != str(2 * len(SECRET)):
+            while await answer(on, "iris") != f'["blue",{2 * len(SECRET)}]':
                 continue  # held by the activator until there is a replica again
         told = [
             str(request.document()) for request in cluster.requests if not request.path.endswith("/secrets/payments")

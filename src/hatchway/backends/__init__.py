@@ -31,7 +31,7 @@ class Workload:
     # What came with the deploy, for `uv` (indexes, with credentials) and for handler.secrets on one machine.
     build_env: Mapping[str, str] = field(default_factory=dict, repr=False)
     files: tuple[ProjectFile, ...] = ()  # of the project
-    lock: str | None = None  # a requirements file that pins what handler.dependencies asks for
+    lock: str | None = None  # "name==version" lines that pin what handler.dependencies leaves open
     trusted_models: tuple[str, ...] = ()  # sha256s of models that may run code while they load
 
 

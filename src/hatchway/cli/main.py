@@ -27,6 +27,7 @@ from hatchway.cli import (
     deploy,
     dev,
     down,
+    env,
     get,
     history,
     init,
@@ -47,6 +48,7 @@ from hatchway.cli import (
 from hatchway.cli.cluster import install, uninstall, upgrade
 from hatchway.cli.cluster import status as cluster_status
 from hatchway.cli.output import Output
+from hatchway.cli.targets import with_env
 from hatchway.errors import HatchwayError
 
 EXIT_INTERRUPTED = 130
@@ -92,6 +94,8 @@ def register(name: str, verb: Callable[..., None], examples: Sequence[str], to: 
     to.command(name, help=f"{inspect.getdoc(verb)}\n\n\b\nExamples:{lines}")(guarded(verb))
 
 
+WITHOUT_TARGET = (init, version)  # they ask nobody
+
 # The order is that of `hatchway --help`.
 for _name, _module in {
     "init": init,
@@ -117,7 +121,15 @@ for _name, _module in {
     "prune": prune,
     "version": version,
 }.items():
-    register(_name, getattr(_module, _name), _module.EXAMPLES)
+    _verb = getattr(_module, _name)
+    register(_name, _verb if _module in WITHOUT_TARGET else with_env(_verb), _module.EXAMPLES)
+
+env_app = typer.Typer(help=env.HELP, no_args_is_help=True, rich_markup_mode="rich")
+register("add", env.add, env.ADD_EXAMPLES, to=env_app)
+register("list", env.list_targets, env.LIST_EXAMPLES, to=env_app)
+register("use", env.use, env.USE_EXAMPLES, to=env_app)
+register("remove", env.remove, env.REMOVE_EXAMPLES, to=env_app)
+app.add_typer(env_app, name="env")
 
 
 cluster_app = typer.Typer(help=inspect.getdoc(cluster), no_args_is_help=True)

@@ -31,6 +31,7 @@ class Choices:
     bucket_secret: str | None = None
     storage: str | None = None
     storage_class: str | None = None
+    cache_claim: str | None = None
 
     def over(self, former: Choices) -> Choices:
         """These, and of the former ones what these say nothing of."""
@@ -57,7 +58,11 @@ class Choices:
             namespace=namespace,
             operator_image=self.image,
             gateway_image=self.gateway_image or self.image,
-            pods=ReplicaPods(image=self.replica_image or self.image, pull_secrets=self.pull_secrets or ()),
+            pods=ReplicaPods(
+                image=self.replica_image or self.image,
+                pull_secrets=self.pull_secrets or (),
+                cache_claim=self.cache_claim or None,
+            ),
             keys=keys,
             **said,
         )

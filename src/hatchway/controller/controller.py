@@ -154,6 +154,12 @@ class Controller:
             await self._carry_out(decision, by)
         return self._result(decision)
 
+    async def find_earlier(self, name: str, to: str | None) -> Decision:
+        """What `rollback` would do, without doing it. Raises NotFound, Conflict, NoCapacity."""
+        decision = self._rollbacks.decide(self._verbs.find(name), to)
+        await self._deploys.check_room(decision)
+        return decision
+
     async def restart(self, name: str, by: str = "") -> DeployResult:
         """Replace all replicas by others of the same revision. Raises NotFound, Conflict, NoCapacity."""
         record = await self._verbs.restart(name, by)

@@ -25,7 +25,7 @@ from hatchway.spec.status import Condition
 from hatchway.store.blobs import BlobStore
 from hatchway.store.sqlite import ApiRecord, Event, Outcome, Scaled, Store
 from hatchway.store.trees import NoTrees, Trees
-from hatchway.store.variables import NoVariables, Variables
+from hatchway.store.variables import VariableStore
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class World:
     store: Store
     blobs: BlobStore
     trees: Trees | NoTrees
-    variables: Variables | NoVariables
+    variables: VariableStore
     backend: Backend
     gateway: Gateway
     changes: Changes

@@ -7,7 +7,7 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,10 +93,16 @@ def from_declaration(project: Path, file: str, tree: str | None = None) -> Insta
     return Install(content, ("pip", "install", "--python", PYTHON, "-r", file), project)
 
 
-def from_pins(project: Path, pins: Path, tree: str | None = None) -> Install:
-    """A requirements file in which everything is pinned, its paths relative to the project."""
-    content = f"pinned {requirements.digest(pins.parent, pins.name, tree)}"
+def from_pins(project: Path, pins: Path) -> Install:
+    """A requirements file that names all there is to install, one "name==version" a line."""
+    content = f"pinned {requirements.digest(pins.parent, pins.name)}"
     return Install(content, ("pip", "install", "--python", PYTHON, "--no-deps", "-r", str(pins)), project)
+
+
+def within(pins: Path, install: Install) -> Install:
+    """With versions as they are pinned, one "name==version" a line."""
+    content = f"{install.content}, pinned {requirements.digest(pins.parent, pins.name)}"
+    return replace(install, content=content, arguments=(*install.arguments, "-c", str(pins)))
 
 
 def asked_for(pyproject: Path) -> dict[str, object]:

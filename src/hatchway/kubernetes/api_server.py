@@ -105,20 +105,24 @@ class ApiServer:
                 return
             query["continue"] = metadata["continue"]
 
-    async def apply(self, obj: Json, *, sub: str = "", force: bool = False) -> Json:
+    async def apply(
+        self, obj: Json, *, sub: str = "", force: bool = False, manager: str = FIELD_MANAGER, dry_run: bool = False
+    ) -> Json:
         """Create the object, or change of it what we own. Conflict: somebody else owns a field that differs.
 
-        Unknown fields are an error, not a surprise later.
+        Unknown fields are an error, not a surprise later. `dry_run`: only say what would become of it.
         """
         resource, metadata = resource_of(obj), obj["metadata"]
         path = resource.path(metadata.get("namespace", self.namespace), metadata["name"], sub)
-        query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict", **({"force": "true"} if force else {})}
-        return await self._ask("PATCH", path, query, obj, _APPLY)
+        query = {"fieldManager": manager, "fieldValidation": "Strict", **({"force": "true"} if force else {})}
+        return await self._ask("PATCH", path, query | ({"dryRun": "All"} if dry_run else {}), obj, _APPLY)
 
-    async def merge(self, resource: Resource, name: str, patch: Json, *, sub: str = "") -> Json:
+    async def merge(
+        self, resource: Resource, name: str, patch: Json, *, sub: str = "", manager: str = FIELD_MANAGER
+    ) -> Json:
         """Change some fields of an object that is there. With metadata.resourceVersion, only if that is current."""
         path = resource.path(self.namespace, name, sub)
-        return await self._ask("PATCH", path, {"fieldManager": FIELD_MANAGER}, patch, _MERGE)
+        return await self._ask("PATCH", path, {"fieldManager": manager}, patch, _MERGE)
 
     async def create(self, obj: Json) -> Json:
         """AlreadyExists: there is one of this name, perhaps made by a try of ours whose answer was lost."""

@@ -95,7 +95,23 @@ def _spec_schema() -> Json:
         "x-kubernetes-preserve-unknown-fields": True,
     }
     required = [name for name in schema.get("required", ()) if name not in _NOT_IN_SPEC]
-    return {**schema, "properties": properties, "required": required}
+    return {**schema, "properties": {**properties, **_VERBS}, "required": required}
+
+
+# What commands ask of an API beside its YAML.
+_VERBS: Json = {
+    "stopped": {"type": "boolean", "description": "Whether it runs no replicas, as `hatchway stop` asks for."},
+    "restarted_at": {
+        "type": "string",
+        "description": "Another moment than before (ISO 8601): all replicas are replaced, as by `hatchway restart`.",
+    },
+    "scaled": {
+        "type": "object",
+        "description": "So many replicas until a moment (ISO 8601), whatever the load, as by `hatchway scale`.",
+        "required": ["replicas", "until"],
+        "properties": {"replicas": {"type": "integer"}, "until": {"type": "string"}},
+    },
+}
 
 
 def schema_of(model: type[BaseModel]) -> Json:
@@ -167,6 +183,7 @@ def _status_schema() -> Json:
             "replicas": count,
             "readyReplicas": count,
             "selector": text,
+            "restartedAt": text,
             "conditions": {
                 "type": "array",
                 "x-kubernetes-list-type": "map",

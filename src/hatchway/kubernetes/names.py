@@ -17,6 +17,12 @@ DATA_PORT = 8080  # of a replica: requests from the gateway
 CONTROL_PORT = 8081  # likewise: probes and the operator
 FILES_PORT = 8486  # of the operator: projects' files, for replicas that start
 GATEWAY_PORT = 8484  # of Envoy: requests of clients
+CONTROL_API_PORT = 8487  # of the operator: the control API
+
+# How clients reach what runs in a cluster: a Service, and the name of its port.
+CONTROL_SERVICE, CONTROL_SERVICE_PORT = "hatchway-control", "control"
+GATEWAY_SERVICE, GATEWAY_SERVICE_PORT = "hatchway-gateway", "http"
+TOKEN_SECRET, TOKEN_SECRET_KEY = "hatchway-token", "token"  # for those who may read it
 
 
 def common_labels(component: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from hatchway.errors import HatchwayError, InvalidSpec
 from hatchway.kubernetes.names import API
 from hatchway.kubernetes.resources import REALTIME_APIS, Json
+from hatchway.operator.wishes import VERB_FIELDS
 from hatchway.spec.deploy import ApiDocument
 from hatchway.spec.revision import Source
 from hatchway.spec.status import ApiStatus, Condition
@@ -22,7 +23,8 @@ def to_document(resource: Json) -> ApiDocument:
 
     Raises InvalidSpec when it does not say which project runs.
     """
-    name, spec = resource["metadata"]["name"], dict(resource["spec"])
+    name = resource["metadata"]["name"]
+    spec = {each: value for each, value in resource["spec"].items() if each not in VERB_FIELDS}
     source = spec.pop("source", None)
     where = f"{REALTIME_APIS.kind} {name}"
     if source is None:

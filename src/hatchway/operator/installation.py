@@ -20,10 +20,13 @@ class Keys:
     """By what the parts of an installation know each other and its users; kept in Secrets, made once.
 
     files_token:  what pods and uploads show to the operator.
+    control_token, session_key:  what commands show to it, and what it signs sessions of browsers with.
     authority:    issued the certificates of `operator` and `gateway`, with which these two meet.
     """
 
     files_token: str = field(repr=False)
+    control_token: str = field(repr=False)
+    session_key: str = field(repr=False)
     authority: Certified
     operator: Certified
     gateway: Certified

@@ -23,15 +23,17 @@ from hatchway.gateway.gateway import Gateway
 from hatchway.kubernetes.api_server import ApiServer, Refused, Unreachable
 from hatchway.kubernetes.resources import Json
 from hatchway.operator.announcements import Announcements
+from hatchway.operator.cluster_plane import ClusterPlane
+from hatchway.operator.edits import Edits
 from hatchway.operator.lease import NotLeading
 from hatchway.operator.memory import ClusterMemory, TakenOver
 from hatchway.operator.sync import Sync
 from hatchway.operator.tidying import ClaimedBlobs, tidy_forever
+from hatchway.operator.variables import SecretVariables
 from hatchway.settings import Settings
 from hatchway.store.blobs import BlobStore
 from hatchway.store.sqlite import Store
 from hatchway.store.trees import NoTrees
-from hatchway.store.variables import NoVariables
 
 log = logging.getLogger(__name__)
 
@@ -51,9 +53,12 @@ class AllChanges(Changes):
 
 
 class Leader:
-    """`server` refuses to write when the lease may be over. `on_ready` is called when everything has been adopted."""
+    """`server` refuses to write when the lease may be over. `on_ready` is called when everything has been adopted.
 
-    def __init__(
+    `link` makes an address of the dashboard that lets one browser in.
+    """
+
+    def __init__(  # noqa: PLR0913 (the parts it is put together from)
         self,
         settings: Settings,
         store: Store,
@@ -61,8 +66,11 @@ class Leader:
         pods: PodSettings,
         blobs: BlobStore,
         on_ready: Callable[[], None],
+        link: Callable[[], str] = str,
     ) -> None:
         self._on_ready = on_ready
+        self._store = store
+        self._variables = SecretVariables(server, pods.files_token)
         self._announcements = Announcements(settings.replica_sockets_dir)
         self._changes = AllChanges(self._publish)
         self.backend = KubernetesBackend(server, pods, self._on_change, owner=self._owner, record=self._record)
@@ -72,7 +80,7 @@ class Leader:
                 store=store,
                 blobs=ClaimedBlobs(blobs, self._resources),
                 trees=NoTrees(),
-                variables=NoVariables(),
+                variables=self._variables,
                 backend=self.backend,
                 gateway=self.gateway,
                 changes=self._changes,
@@ -80,7 +88,16 @@ class Leader:
                 wall_clock=time.time,
             )
         )
-        self._sync = Sync(server, self.controller, time.time, self._record)
+        self._sync = Sync(server, self.controller, time.time, self._record, self._variables.read)
+        self.plane = ClusterPlane(
+            Edits(server, self.controller, self._sync, self._variables),
+            self.controller,
+            self.backend,
+            self.gateway,
+            blobs,
+            link,
+            time.time,
+        )
         self._memory = ClusterMemory(server, store, self._owner, self.controller.save)
 
     def _on_change(self, api: str) -> None:
@@ -136,6 +153,8 @@ class Leader:
             group.create_task(self._sync.adopt(), name="adopt RealtimeAPIs")
             group.create_task(self.backend.adopt(), name="adopt replicas")
             group.create_task(self.gateway.start(), name="adopt Envoy")
+        for api in self._store.apis():
+            await self._variables.recall(self._store.revisions(api.name))
         self.controller.prime()
 
     async def _write_last(self) -> None:

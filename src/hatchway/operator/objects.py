@@ -15,6 +15,15 @@ from hatchway.kubernetes.names import (
     common_labels,
 )
 from hatchway.kubernetes.resources import REALTIME_APIS, Json
+from hatchway.operator.control_objects import (
+    CONTAINER_PORT,
+    INGRESS,
+    RULE,
+    TOKENS_MOUNT,
+    TOKENS_VOLUME,
+    VARIABLES,
+    make_control_objects,
+)
 from hatchway.operator.installation import PODS_VARIABLE, Installation, write_pods
 from hatchway.operator.leadership import NAME as LEASE
 from hatchway.operator.secrets import (
@@ -43,6 +52,7 @@ def make_objects(installation: Installation) -> list[Json]:
                 _role(),
                 _role_binding(installation.namespace),
                 *make_secrets(installation.keys),
+                *make_control_objects(installation.keys.control_token, installation.keys.session_key),
                 *([] if installation.bucket else [_claim(installation)]),
                 _service(OPERATOR, "files", FILES_PORT, FILES_PORT, "ClusterIP"),
                 _service(GATEWAY, "http", 80, GATEWAY_PORT, installation.service_type),
@@ -96,11 +106,13 @@ def _role() -> Json:
         "rules": [
             rule(REALTIME_APIS.group, [REALTIME_APIS.plural], "list watch patch"),
             rule(REALTIME_APIS.group, [f"{REALTIME_APIS.plural}/status"], "patch"),
+            RULE,
             rule("apps", ["deployments"], "get list watch create patch delete"),
             rule("policy", ["poddisruptionbudgets"], "create patch delete"),
             rule("", ["pods"], "get list watch patch delete"),
             rule("", ["pods/log"], "get"),
-            rule("", ["secrets"], "create patch delete"),  # it never reads any
+            # It reads those with values of variables, which deploys name; rights cannot tell them from others.
+            rule("", ["secrets"], "get create patch delete"),
             rule("", ["configmaps"], "get list create update delete"),
             rule("apps", ["controllerrevisions"], "get list create delete"),
             rule("coordination.k8s.io", ["leases"], "create"),
@@ -155,6 +167,7 @@ def _operator_policy() -> Json:
         _OPERATOR_PODS,
         [
             {"ports": [{"protocol": "TCP", "port": GATEWAY_PORT}]},
+            INGRESS,
             {"from": [_pods(_REPLICA_PODS)], "ports": [{"protocol": "TCP", "port": FILES_PORT}]},
         ],
     )
@@ -225,6 +238,7 @@ def _deployment(installation: Installation) -> Json:
                         {"name": "runtime", "emptyDir": {"medium": "Memory"}},
                         {"name": "tmp", "emptyDir": {}},
                         tls_volume(OPERATOR_TLS),
+                        TOKENS_VOLUME,
                     ],
                 },
             },
@@ -241,6 +255,7 @@ def _operator_container(installation: Installation) -> Json:
         "HATCHWAY_FILES_URL": files_url(installation.namespace),
         PODS_VARIABLE: write_pods(installation.pods),
         "HATCHWAY_BLOBS": installation.bucket or BLOBS,
+        **VARIABLES,
     }
     token = {"secretKeyRef": {"name": OPERATOR_SECRET, "key": FILES_TOKEN}}
     return {
@@ -256,6 +271,7 @@ def _operator_container(installation: Installation) -> Json:
         "ports": [
             {"name": "http", "containerPort": GATEWAY_PORT, "protocol": "TCP"},
             {"name": "files", "containerPort": FILES_PORT, "protocol": "TCP"},
+            CONTAINER_PORT,
         ],
         "startupProbe": _probe("/alive", failures=120),
         # When it has adopted what there is: until then the gateway may know less than the one before it.
@@ -273,6 +289,7 @@ def _operator_container(installation: Installation) -> Json:
             {"name": "runtime", "mountPath": RUNTIME},
             {"name": "tmp", "mountPath": "/tmp"},
             TLS_MOUNT,
+            TOKENS_MOUNT,
         ],
     }
 

@@ -21,11 +21,15 @@ from starlette.routing import Mount, Route
 
 from hatchway.backends.kubernetes.files import ProjectFiles
 from hatchway.backends.kubernetes.manifests import PodSettings
+from hatchway.control_api.plane import ControlPlane
 from hatchway.kubernetes.api_server import ApiServer
 from hatchway.kubernetes.connection import Connection
+from hatchway.kubernetes.names import CONTROL_API_PORT
+from hatchway.operator.control import Control, Entrance
 from hatchway.operator.leader import Leader
 from hatchway.operator.leadership import Timing
 from hatchway.operator.lease import Leadership
+from hatchway.operator.relay import LeaderAddress, Relay
 from hatchway.operator.uploads import Uploads
 from hatchway.settings import Settings
 from hatchway.store.bucket import Bucket
@@ -37,7 +41,7 @@ LAST_ANSWERS_S = 1
 class Operator:
     """Everything built from everything else, once. `listener` is where pods and uploads come for files, from `blobs`.
 
-    `name` is that of the pod, for people who look at the Lease.
+    `name` is that of the pod, for people who look at the Lease. `entrance` is where the control API is.
     """
 
     def __init__(  # noqa: PLR0913 (the parts it is put together from)
@@ -50,6 +54,7 @@ class Operator:
         *,
         name: str,
         timing: Timing | None = None,
+        entrance: Entrance | None = None,
     ) -> None:
         self._settings = settings
         self._connection = connection
@@ -62,6 +67,8 @@ class Operator:
         identity = f"{name}_{uuid.uuid4().hex[:8]}"
         self.leadership = Leadership(ApiServer(connection), identity, timing or Timing())
         self.leader: Leader | None = None  # while we lead, and the last one after that
+        relay = Relay(LeaderAddress(ApiServer(connection), CONTROL_API_PORT))
+        self._control = None if entrance is None else Control(entrance, self._plane, relay)
 
     async def run(self) -> None:
         """Live until cancelled; Envoy and replicas live on."""
@@ -74,17 +81,24 @@ class Operator:
         """What every operator does, whether or not it leads."""
         return {
             "files": self._serve(),
+            **({} if self._control is None else {"control API": self._control.serve()}),
         }
 
     async def _lead(self) -> None:
         """One term."""
         server = ApiServer(self._connection, may_write=self.leadership.check)
         with Store(IN_MEMORY) as store:
-            self.leader = Leader(self._settings, store, server, self._pods, self._blobs, self._is_ready.set)
+            self.leader = Leader(self._settings, store, server, self._pods, self._blobs, self._is_ready.set, self._link)
             try:
                 await self.leader.run()
             finally:
                 self._is_ready.clear()
+
+    def _link(self) -> str:
+        return "" if self._control is None else self._control.link()
+
+    def _plane(self) -> ControlPlane | None:
+        return self.leader.plane if self.leader is not None and self._is_ready.is_set() else None
 
     async def close(self, drain_s: float) -> None:
         """After `run`: Envoy, which goes with this pod, finishes the requests in flight."""

@@ -31,6 +31,7 @@ from hatchway.installing.uv_words import explain
 from hatchway.pod.decide import Build
 from hatchway.pod.locks import locked
 from hatchway.pod.order import Packages
+from hatchway.pod.runtime import Runtime
 
 PATIENCE_S = 3600.0  # for somebody else who builds the same
 _PINS = "pins.txt"
@@ -47,16 +48,6 @@ class Base:
     executable: str
     version: str
     abi: str
-
-
-@dataclass(frozen=True)
-class Runtime:
-    """What a replica is launched with."""
-
-    python: str
-    server_packages: str = ""  # "" and None: it shares the image's Python, which has them
-    asgi_packages: str | None = None
-    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -98,17 +89,17 @@ def build(decided: Build, packages: Packages, site: Site) -> Runtime:
 
 def _install(decided: Build, packages: Packages, site: Site) -> Install:
     """What is asked for, by which file."""
-    if decided.pinned is not None:
-        pins = site.run / _PINS
-        pins.write_text(decided.pinned, encoding="utf-8")
-        return installs.from_pins(site.project, pins, site.tree)
+    pins = site.run / _PINS
+    pins.write_text(decided.frozen or decided.lock or "", encoding="utf-8")
+    if decided.frozen is not None:
+        return installs.from_pins(site.project, pins)
     if packages.pip is not None:
-        return installs.from_requirements(site.project, packages.pip, site.tree)
+        return installs.within(pins, installs.from_requirements(site.project, packages.pip, site.tree))
     assert packages.pyproject is not None
     lock = installs.find_lock(site.project, packages.pyproject)
     if lock is not None:
         return installs.from_lock(site.project, packages.pyproject, lock, site.tree)
-    return installs.from_declaration(site.project, packages.pyproject, site.tree)
+    return installs.within(pins, installs.from_declaration(site.project, packages.pyproject, site.tree))
 
 
 def _server_packages(base: Base, uv: _Uv, site: Site) -> Path:

@@ -34,22 +34,21 @@ class AsItIs:
 class Build:
     """In an environment of its own.
 
-    `python`: a version for uv to find or download; None: the image's. `pinned`: a requirements file that names all
-    there is to install; None: what the project's own files say.
+    `python`: a version for uv to find or download; None: the image's. `frozen`: a requirements file that names all
+    there is to install; None: the project's own files do, within `lock` if there is one.
     """
 
     python: str | None
-    pinned: str | None = None
+    frozen: str | None = None
+    lock: str | None = None
     notes: Sequence[Note] = ()
 
 
 def decide(packages: Packages, image: Image) -> AsItIs | Build:
     python = None if _minor(packages.python) == _minor(image.version) else _minor(packages.python)
     notes = _note_python(packages.python, image.version) if python is None else []
-    if packages.lock is not None:
-        return Build(python, packages.lock, notes)
     if packages.pip is not None or packages.pyproject is not None:
-        return Build(python, None, notes)
+        return Build(python, lock=packages.lock, notes=notes)
     wanted, left = _wanted(packages)
     differences = [
         f"{name} {version} (the image has {image.packages.get(name, 'none')})"
@@ -65,7 +64,7 @@ def decide(packages: Packages, image: Image) -> AsItIs | Build:
         return AsItIs(notes)
     if differences:
         notes.append(("INFO", f"installed as they were where it was deployed: {_enumerate(differences)}"))
-    return Build(python, "".join(f"{name}=={version}\n" for name, version in sorted(wanted.items())), notes)
+    return Build(python, "".join(f"{name}=={version}\n" for name, version in sorted(wanted.items())), notes=notes)
 
 
 def normalise(name: str) -> str:

@@ -31,8 +31,7 @@ class Packages:
     """What the replica's Python is to have: what `pip` or `pyproject` names, else what there was at deploy time.
 
     `frozen` is "name==version" each, of the environment that the project was deployed from; `local` names those of
-    them that no index has. `lock` is a requirements file in which everything is pinned; it stands for `pip` or
-    `pyproject` where there is one.
+    them that no index has. `lock` pins, one "name==version" a line, what `pip` or `pyproject` leave open.
     """
 
     python: str  # the version at deploy time, "3.11.7"

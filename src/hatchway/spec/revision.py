@@ -49,8 +49,9 @@ class Source(Frozen):
     files: tuple[ProjectFile, ...]
     interpreter: Interpreter
     git_commit: str | None = None
-    lock: str | None = None  # a requirements file that pins what handler.dependencies asks for, where there is one
+    lock: str | None = None  # "name==version" lines that pin what handler.dependencies leaves open; for clusters
     trusted_models: tuple[str, ...] = ()  # sha256s of models that may run code while they load, since the user said so
+    variables_secret: str | None = None  # in a cluster: an immutable Secret with the values of `${VAR}` references
 
 
 def revision_id(spec: RealtimeApi, document: dict[str, Any], source: Source, environment_digest: str) -> str:

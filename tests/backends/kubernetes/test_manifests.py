@@ -143,7 +143,7 @@ def test_packages_and_the_project_are_in_a_cache_that_only_the_preparing_contain
         mounts = [next(each for each in of["volumeMounts"] if each["name"] == "cache") for of in (prepare, replica)]
         assert [each.get("readOnly", False) for each in mounts] == [False, True]
     # Where packages come from is known to what installs them alone.
-    assert prepare["envFrom"] == [{"secretRef": {"name": "index"}}]
+    assert prepare["envFrom"] == [{"secretRef": {"name": "index", "optional": True}}]
     assert "envFrom" not in replica
     assert "told" not in [each["name"] for each in replica["volumeMounts"]]
 

@@ -370,8 +370,11 @@ class PodRun:
         if self._spec.get("automountServiceAccountToken", True):
             found["KUBECONFIG"] = str(self._folder / "kubeconfig")
         for each in container.get("envFrom", ()):
-            secret = await self._secret(each["secretRef"]["name"])
-            found |= {name: b64decode(value).decode() for name, value in secret["data"].items()}
+            secret = self._api.objects.get(("", "secrets"), (self.namespace, each["secretRef"]["name"]))
+            if secret is None and not each["secretRef"].get("optional"):
+                secret = await self._secret(each["secretRef"]["name"])
+            data = {} if secret is None else secret["data"]
+            found |= {name: b64decode(value).decode() for name, value in data.items()}
         for each in container.get("env", ()):
             source = each.get("valueFrom", {})
             if "fieldRef" in source:

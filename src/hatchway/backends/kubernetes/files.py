@@ -22,11 +22,19 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from hatchway.errors import HatchwayError
-from hatchway.store.bucket import Content
 
 MAX_IN_BUNDLE = 10_000
 _BYTES = "application/octet-stream"
 _RANGE = re.compile(r"bytes=(\d+)-")
+
+
+class Content(Protocol):
+    """`size_bytes` is of all of it, wherever `chunks` begin."""
+
+    @property
+    def size_bytes(self) -> int: ...
+    @property
+    def chunks(self) -> AsyncIterator[bytes]: ...
 
 
 class Contents(Protocol):

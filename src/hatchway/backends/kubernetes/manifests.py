@@ -47,7 +47,8 @@ class ReplicaPods:
     spot:             a label of spot nodes, beside those that clouds give them.
     cache_claim:      a volume that all replicas can mount, to keep contents and Python environments in; None: each
                       pod has its own.
-    index_secret:     a Secret whose keys are variables for uv: where packages come from, with credentials.
+    index_secret:     a Secret, if there is one of that name, whose keys are variables for uv: where packages come from,
+                      with credentials.
     """
 
     image: str
@@ -61,7 +62,7 @@ class ReplicaPods:
     tolerations: tuple[Mapping[str, Any], ...] = ()
     spot: tuple[str, str] | None = None
     cache_claim: str | None = None
-    index_secret: str | None = None
+    index_secret: str = "hatchway-index"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,7 +223,7 @@ _TOLD: Json = {"name": "told", "mountPath": TOLD_DIR, "readOnly": True}
 
 def _prepare_container(settings: PodSettings) -> Json:
     """Fetches the project, and sees to the Python that runs it."""
-    container: Json = {
+    return {
         "name": "prepare",
         "image": settings.image,
         "imagePullPolicy": settings.pull_policy,
@@ -233,15 +234,13 @@ def _prepare_container(settings: PodSettings) -> Json:
             _from_field("HATCHWAY_POD_IP", "status.podIP"),
             {"name": "HOME", "value": "/tmp"},  # for what builds packages
         ],
+        "envFrom": [{"secretRef": {"name": settings.index_secret, "optional": True}}],
         "terminationMessagePath": TERMINATION_LOG,
         "securityContext": _READ_ONLY,
         "volumeMounts": [_RUN, _TMP, _CACHE, _TOLD],
         # As the replica's requests are the pod's, this only has to be something: quotas ask for it.
         "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}},
     }
-    if settings.index_secret is not None:
-        container["envFrom"] = [{"secretRef": {"name": settings.index_secret}}]
-    return container
 
 
 def _replica_container(workload: Workload, settings: PodSettings) -> Json:

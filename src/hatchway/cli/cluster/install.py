@@ -10,6 +10,7 @@ from hatchway.cli.cluster.connecting import NAMESPACE, ContextOption, NamespaceO
 from hatchway.cli.cluster.options import (
     BucketOption,
     BucketSecretOption,
+    CacheClaimOption,
     ForceOption,
     GatewayImageOption,
     ImageOption,
@@ -47,6 +48,7 @@ def install(  # noqa: PLR0913 (an option each)
     bucket_secret: BucketSecretOption = None,
     storage: StorageOption = None,
     storage_class: StorageClassOption = None,
+    cache_claim: CacheClaimOption = None,
     timeout: TimeoutOption = TIMEOUT_S,
     force: ForceOption = False,
     dry_run: Annotated[
@@ -69,6 +71,7 @@ def install(  # noqa: PLR0913 (an option each)
         bucket_secret=bucket_secret,
         storage=storage,
         storage_class=storage_class,
+        cache_claim=cache_claim,
     )
     if dry_run:
         print_objects(out, choices, namespace)

@@ -34,6 +34,13 @@ StorageOption = Annotated[
     str | None, typer.Option(metavar="SIZE", help="Of the volume for projects' files. Default: 20Gi.")
 ]
 StorageClassOption = Annotated[str | None, typer.Option(metavar="NAME", help="Of that volume. Default: the cluster's.")]
+CacheClaimOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="A volume claim that replicas share for files and Python environments. Default: each its own.",
+    ),
+]
 ForceOption = Annotated[bool, typer.Option("--force", help="Set back what others have changed of it.")]
 
 

@@ -7,6 +7,7 @@ from hatchway.cli.cluster.install import TIMEOUT_S, carry_out
 from hatchway.cli.cluster.options import (
     BucketOption,
     BucketSecretOption,
+    CacheClaimOption,
     ForceOption,
     GatewayImageOption,
     ImageOption,
@@ -37,6 +38,7 @@ def upgrade(  # noqa: PLR0913 (an option each)
     bucket_secret: BucketSecretOption = None,
     storage: StorageOption = None,
     storage_class: StorageClassOption = None,
+    cache_claim: CacheClaimOption = None,
     timeout: TimeoutOption = TIMEOUT_S,
     force: ForceOption = False,
     output: FormatOption = Format.table,
@@ -55,6 +57,7 @@ def upgrade(  # noqa: PLR0913 (an option each)
         bucket_secret=bucket_secret,
         storage=storage,
         storage_class=storage_class,
+        cache_claim=cache_claim,
     )
     out = Output.open(output)
     carry_out(out, cluster_at(context, namespace), choices, timeout_s=timeout, force=force, is_upgrade=True)

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from hatchway.client.calls import Call, Stream
-from hatchway.client.unix_http import UnixHttp
+from hatchway.client.http import Http
+from hatchway.client.ways import HomeWay
 from hatchway.errors import EngineUnavailable, NotFound, TimedOut
 
 PLAIN = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 
-Answering = Callable[[bytes], UnixHttp]
+Answering = Callable[[bytes], Http]
 
 
 @pytest.fixture
@@ -35,10 +36,10 @@ def answering() -> Iterator[Answering]:
                 stream.recv(65536)
                 stream.sendall(answer)
 
-        def begin(answer: bytes) -> UnixHttp:
+        def begin(answer: bytes) -> Http:
             threads.append(threading.Thread(target=serve, args=(answer,)))
             threads[-1].start()
-            return UnixHttp(path, {"x-who": "ada"})
+            return Http(HomeWay(path))
 
         yield begin
         for thread in threads:
@@ -84,7 +85,7 @@ def test_what_is_no_answer_is_an_engine_that_is_unavailable(answering: Answering
 
 
 @pytest.mark.parametrize("asks", [lambda http: http.send(a_call()), lambda http: next(http.items(a_stream()))])
-def test_the_error_in_an_answer_is_raised(answering: Answering, asks: Callable[[UnixHttp], object]) -> None:
+def test_the_error_in_an_answer_is_raised(answering: Answering, asks: Callable[[Http], object]) -> None:
     body = b'{"error": {"kind": "not_found", "message": "there is no API named iris"}}'
     head = b"HTTP/1.1 404 Not Found\r\ncontent-length: %d\r\n\r\n" % len(body)
     with pytest.raises(NotFound, match="no API named iris"):
@@ -93,7 +94,7 @@ def test_the_error_in_an_answer_is_raised(answering: Answering, asks: Callable[[
 
 def test_nobody_there_is_an_engine_that_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(EngineUnavailable, match="not running"):
-        UnixHttp(tmp_path / "engine.sock", {}).send(a_call())
+        Http(HomeWay(tmp_path / "engine.sock")).send(a_call())
 
 
 def test_an_engine_that_takes_too_long_is_said_to(tmp_path: Path) -> None:
@@ -102,4 +103,4 @@ def test_an_engine_that_takes_too_long_is_said_to(tmp_path: Path) -> None:
         listener.bind(str(path))
         listener.listen()  # takes the connection and never answers
         with pytest.raises(TimedOut):
-            UnixHttp(path, {}).send(a_call(timeout_s=0.05))
+            Http(HomeWay(path)).send(a_call(timeout_s=0.05))
