@@ -254,8 +254,8 @@ def _operator_container(installation: Installation) -> Json:
         "HATCHWAY_GATEWAY_PORT": str(GATEWAY_PORT),
         "HATCHWAY_FILES_URL": files_url(installation.namespace),
         PODS_VARIABLE: write_pods(installation.pods),
-        "HATCHWAY_BLOBS": installation.bucket or BLOBS,
         **VARIABLES,
+        "HATCHWAY_BLOBS": installation.bucket or BLOBS,
     }
     token = {"secretKeyRef": {"name": OPERATOR_SECRET, "key": FILES_TOKEN}}
     return {
