@@ -9,8 +9,7 @@ import pytest
 from hatchway.errors import InvalidSpec, NotFound
 from hatchway.kubernetes.api_server import ApiServer
 from hatchway.kubernetes.connection import connect_to
-from hatchway.operator.variables import SecretVariables, make_variables_secret, set_apart, variables_key
-from hatchway.spec.deploy import ApiDocument
+from hatchway.operator.variables import SecretVariables, make_variables_secret, variables_key
 from hatchway.spec.revision import Source
 from hatchway.store.sqlite import RevisionRecord
 from tests.backends.builders import this_interpreter
@@ -78,14 +77,3 @@ def test_what_is_forgotten_is_forgotten(server: ApiServer) -> None:
     assert variables.load("iris", "r1") == {}
     variables.remove("iris")
     assert [variables.load("iris", "r2"), variables.load("other", "r1")] == [{}, {"A": "other"}]
-
-
-def test_a_deploy_names_what_its_values_are_kept_in_but_for_secrets() -> None:
-    document = {"name": "iris", "handler": {"path": "handler.py", "secrets": {"TOKEN": "a/b"}, "env": {"A": "${A}"}}}
-    source = Source(files=(), interpreter=this_interpreter())
-    sent = ApiDocument(document=document, variables={"A": "1", "TOKEN": "of the shell"}, source=source)
-    named, secret = set_apart(sent, KEY)
-    assert secret is not None
-    assert (named.source.variables_secret, named.variables) == (secret["metadata"]["name"], {"A": "1"})
-    assert secret["data"] == {"A": "MQ=="}
-    assert set_apart(sent.model_copy(update={"variables": {"TOKEN": "x"}}), KEY)[1] is None

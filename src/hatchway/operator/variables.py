@@ -17,7 +17,6 @@ from hatchway.errors import InvalidSpec, NotFound
 from hatchway.kubernetes.api_server import ApiServer
 from hatchway.kubernetes.names import API, common_labels
 from hatchway.kubernetes.resources import SECRETS, Json
-from hatchway.spec.deploy import ApiDocument
 from hatchway.store.sqlite import RevisionRecord
 
 log = logging.getLogger(__name__)
@@ -76,20 +75,6 @@ class SecretVariables:
 def variables_key(secret: str) -> bytes:
     """Of digests that tell nobody anything of what they are made of."""
     return hmac.new(secret.encode(), b"values of variables", hashlib.sha256).digest()
-
-
-def set_apart(document: ApiDocument, key: bytes) -> tuple[ApiDocument, Json | None]:
-    """What a deploy sent, naming the Secret that has the values that it came with; None: there are none.
-
-    Without those of `handler.secrets`, which are read where they are kept.
-    """
-    own = document.document.get("handler", {}).get("secrets") or {}
-    values = {name: value for name, value in document.variables.items() if name not in own}
-    if not values:
-        return document.model_copy(update={"variables": {}}), None
-    made = make_variables_secret(str(document.document["name"]), values, key)
-    source = document.source.model_copy(update={"variables_secret": made["metadata"]["name"]})
-    return document.model_copy(update={"source": source, "variables": values}), made
 
 
 def make_variables_secret(api: str, values: Mapping[str, str], key: bytes, owner: Json | None = None) -> Json:
