@@ -28,6 +28,7 @@ from hatchway.kubernetes.certificates import (
     Certified,
     service_names,
 )
+from hatchway.kubernetes.names import TOKEN_SECRET, TOKEN_SECRET_KEY
 from hatchway.kubernetes.resources import Json
 from hatchway.operator.installation import PODS_VARIABLE, Installation, Keys
 from hatchway.operator.objects import make_objects
@@ -40,6 +41,7 @@ from hatchway.operator.secrets import (
     OPERATOR_TLS,
     told_of,
 )
+from hatchway.operator.tokens import HASHES_SECRET, SESSION_KEY, hash_of
 
 CHART = Path(__file__).resolve().parent / "hatchway"
 MADE = "Made by scripts/chart from the code: edit the code."
@@ -62,6 +64,8 @@ OPTIONAL = {"helm-storage-class": "storage.className"}  # a mark whose whole lin
 BLOCKS = {"operator.resources": "operator", "gateway.resources": "gateway"}  # values that are taken as they are
 SECRETS = {  # what keys are made of -> variables of the template
     "helm-files-token": "$filesToken",
+    "helm-control-token": "$controlToken",
+    "helm-session-key": "$sessionKey",
     "helm-authority-crt": "$authority.Cert",
     "helm-authority-key": "$authority.Key",
     "helm-operator-crt": "$operator.Cert",
@@ -86,7 +90,14 @@ def marked(*, bucket: bool) -> Installation:
             pull_policy="helm-pull-policy",
             pull_secrets=("helm-pull-secret",),
         ),
-        keys=Keys("helm-files-token", certified("authority"), certified("operator"), certified("gateway")),
+        keys=Keys(
+            files_token="helm-files-token",
+            control_token="helm-control-token",
+            session_key="helm-session-key",
+            authority=certified("authority"),
+            operator=certified("operator"),
+            gateway=certified("gateway"),
+        ),
         service_type="helm-service-type",
         storage="helm-storage",
         storage_class="helm-storage-class",
@@ -136,6 +147,8 @@ def document(obj: Json) -> str:
         text = re.sub(rf"^( *)(\w+): {mark}\n", line, text, flags=re.M)
     for mark, variable in SECRETS.items():
         text = text.replace(b64encode(mark.encode()).decode(), f"{{{{ {variable} | b64enc | quote }}}}")
+    hashed = b64encode(hash_of("helm-control-token").encode()).decode()
+    text = text.replace(hashed, "{{ $controlToken | sha256sum | b64enc | quote }}")
     for issued in ("operator", "gateway"):
         shown = told_of(Certified(f"helm-{issued}-crt", ""))[CERTIFICATE]
         text = re.sub(rf"'?{shown}'?", f"{{{{ ${issued}.Cert | sha256sum | trunc 16 | quote }}}}", text)
@@ -188,6 +201,10 @@ def keys_template() -> str:
         "{{- $namespace := .Release.Namespace }}",
         f'{{{{- $secret := lookup "v1" "Secret" $namespace "{OPERATOR_SECRET}" }}}}',
         f'{{{{- $filesToken := dig "data" "{FILES_TOKEN}" "" $secret | b64dec | default (randAlphaNum 32) }}}}',
+        f'{{{{- $secret = lookup "v1" "Secret" $namespace "{TOKEN_SECRET}" }}}}',
+        f'{{{{- $controlToken := dig "data" "{TOKEN_SECRET_KEY}" "" $secret | b64dec | default (randAlphaNum 43) }}}}',
+        f'{{{{- $secret = lookup "v1" "Secret" $namespace "{HASHES_SECRET}" }}}}',
+        f'{{{{- $sessionKey := dig "data" "{SESSION_KEY}" "" $secret | b64dec | default (randAlphaNum 43) }}}}',
         f'{{{{- $secret = lookup "v1" "Secret" $namespace "{AUTHORITY_SECRET}" }}}}',
         '{{- $authority := dict "Cert" "" "Key" "" }}',
         '{{- if dig "data" "ca.key" "" $secret }}',

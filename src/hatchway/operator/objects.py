@@ -37,7 +37,7 @@ from hatchway.operator.secrets import (
 )
 
 OPERATOR, GATEWAY = "hatchway-operator", "hatchway-gateway"
-HOME, RUNTIME = "/hatchway/home", "/hatchway/runtime"
+HOME, RUNTIME, BLOBS = "/hatchway/home", "/hatchway/runtime", "/hatchway/blobs"
 GRACE_S = 60  # for requests in flight when the operator's pod, and Envoy in it, is replaced
 
 
@@ -188,8 +188,9 @@ def _claim(installation: Installation) -> Json:
     return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": _metadata(OPERATOR), "spec": spec}
 
 
-def _home(installation: Installation) -> Json:
-    return {"emptyDir": {}} if installation.bucket else {"persistentVolumeClaim": {"claimName": OPERATOR}}
+def _blob_volumes(installation: Installation) -> list[Json]:
+    """Of the operator's own home nothing has to be kept."""
+    return [] if installation.bucket else [{"name": "blobs", "persistentVolumeClaim": {"claimName": OPERATOR}}]
 
 
 def _disruption_budget() -> Json:
@@ -207,7 +208,7 @@ def _disruption_budget() -> Json:
 
 
 def _deployment(installation: Installation) -> Json:
-    """One pod: its volume can be held by one alone, and so can the gateway's configuration for now."""
+    """One pod: its Envoy is the gateway, and only a leader's knows of everything."""
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -232,7 +233,8 @@ def _deployment(installation: Installation) -> Json:
                     },
                     "containers": [_operator_container(installation)],
                     "volumes": [
-                        {"name": "home", **_home(installation)},
+                        *_blob_volumes(installation),
+                        {"name": "home", "emptyDir": {}},
                         {"name": "runtime", "emptyDir": {"medium": "Memory"}},
                         {"name": "tmp", "emptyDir": {}},
                         tls_volume(OPERATOR_TLS),
@@ -253,7 +255,7 @@ def _operator_container(installation: Installation) -> Json:
         "HATCHWAY_FILES_URL": files_url(installation.namespace),
         PODS_VARIABLE: write_pods(installation.pods),
         **VARIABLES,
-        **({"HATCHWAY_BLOBS": installation.bucket} if installation.bucket else {}),
+        "HATCHWAY_BLOBS": installation.bucket or BLOBS,
     }
     token = {"secretKeyRef": {"name": OPERATOR_SECRET, "key": FILES_TOKEN}}
     return {
@@ -282,6 +284,7 @@ def _operator_container(installation: Installation) -> Json:
             "capabilities": {"drop": ["ALL"]},
         },
         "volumeMounts": [
+            *([] if installation.bucket else [{"name": "blobs", "mountPath": BLOBS}]),
             {"name": "home", "mountPath": HOME},
             {"name": "runtime", "mountPath": RUNTIME},
             {"name": "tmp", "mountPath": "/tmp"},

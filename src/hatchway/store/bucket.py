@@ -4,7 +4,7 @@ A blob is the object `ab/abcdef...`, as on the disk of one machine. It appears w
 only handed over once its hash is known to be right. Damage is found by whoever reads it, since its name is its hash.
 
     s3://BUCKET/PREFIX   anything that speaks S3; address and keys from AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, ...
-    file:///PATH         a volume that every operator mounts
+    /PATH, file:///PATH  a volume that every operator mounts
 """
 
 from __future__ import annotations
@@ -95,11 +95,11 @@ class Bucket:
 def open_bucket(url: str) -> Bucket:
     """Raises UsageError for an address that names neither."""
     parts = urlsplit(url)
-    if parts.scheme == "file" and parts.path:
+    if parts.scheme in ("", "file") and parts.path.startswith("/"):
         return Bucket(LocalStore(Path(parts.path), mkdir=True))
     if parts.scheme == "s3" and parts.netloc:
         return Bucket(S3Store(parts.netloc, prefix=parts.path.strip("/") or None))
-    raise UsageError(f"{url!r} is no place for blobs", hint="s3://BUCKET/PREFIX or file:///PATH")
+    raise UsageError(f"{url!r} is no place for blobs", hint="s3://BUCKET/PREFIX or the path of a folder")
 
 
 def _key(sha256: str) -> str:

@@ -85,8 +85,6 @@ class Kubelet:
         await asyncio.gather(*tasks, return_exceptions=True)
         for pod in self._pods.values():
             await pod.kill()
-        for claim in (self._folder / "claims").glob("*"):
-            _end_all_of(claim)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def pid(self, pod: str) -> int:
@@ -220,6 +218,14 @@ class PodRun:
             _signal(each, signal.SIGKILL)
             await each.process.wait()
             each.reader.cancel()
+        self._end_what_they_left()
+
+    def _end_what_they_left(self) -> None:
+        """As in a namespace of its own: here, all processes of a home."""
+        for container in self._spec["containers"]:
+            for each in container.get("env", ()):
+                if each["name"] == "HATCHWAY_HOME":
+                    end_all(home_hash(Path(self._here(each["value"]))), grace_s=0)
 
     # --- its life ------------------------------------------------------------------------------------------
     async def _live(self) -> None:
@@ -436,9 +442,6 @@ class PodRun:
         life.cancel()
         await asyncio.gather(life, return_exceptions=True)
         await self.kill()
-        for volume in self._spec.get("volumes", ()):
-            if "persistentVolumeClaim" in volume:
-                _end_all_of(self._claims / volume["persistentVolumeClaim"]["claimName"])
         pod = self._current()
         if pod is not None:
             self._api.remove(self._api.kind("", "v1", "pods"), (self.namespace, self.name))
@@ -475,11 +478,6 @@ class PodRun:
 
 def _real(path: Path) -> str:
     return os.path.realpath(path)
-
-
-def _end_all_of(claim: Path) -> None:
-    """What a container left running ends with it, as in a namespace of its own: here, all processes of a home."""
-    end_all(home_hash(Path(_real(claim))), grace_s=0)
 
 
 async def _read(process: asyncio.subprocess.Process, log: Log) -> None:
