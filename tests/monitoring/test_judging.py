@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -245,3 +246,12 @@ def test_memory_survives_as_json() -> None:
         rules=Rules(false_alarm_rate=0.1),
     )
     assert Memory.from_json(memory.to_json()) == memory
+
+
+def test_what_the_release_before_remembered_can_be_read() -> None:
+    kept = json.loads(Memory(standings={"f": Standing(True, 1)}, unclean_s=frozenset({1.0})).to_json())
+    del kept["rules"], kept["standings"]["f"]["since_s"]
+    for learnt_of, expected in ((["data", 3], {"data": 3}), (None, {})):
+        found = Memory.from_json(json.dumps({**kept, "learnt_of": learnt_of}))
+        assert (found.learnt_of, found.rules, found.standings) == (expected, Rules(), {"f": Standing(True, 1)})
+    assert Memory.read("{}") == Memory()

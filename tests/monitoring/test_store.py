@@ -193,6 +193,15 @@ def test_a_damaged_file_is_moved_aside(tmp_path: Path, content: bytes) -> None:
     assert (tmp_path / "m.db.damaged").exists() == bool(content)
 
 
+def test_a_file_of_the_release_before_is_taken_over(tmp_path: Path) -> None:
+    with PaneStore(tmp_path / "m.db") as store:
+        save(store, HOUR, 1)
+        store._db.execute("DROP TABLE accepted")
+    with PaneStore(tmp_path / "m.db") as store:
+        assert store.accepted("iris", "r1") == []
+        assert store.apis() == {"iris"}
+
+
 def test_a_damaged_sketch_costs_one_field(store: PaneStore) -> None:
     save(store, HOUR, 1)
     store._db.execute("UPDATE sketches SET sketch = x'00'")

@@ -162,6 +162,7 @@ class Life:
             except (OSError, ValueError) as exc:
                 why = str(exc)
             self._monitor.take_data(api, watched, fields, why)
+            self._may_judge.set()
             self._questions.tell()
 
     def _roll_up(self) -> None:
