@@ -265,6 +265,12 @@ async def test_what_redaction_cannot_read_is_not_told(bench: Bench) -> None:
     assert (await listener.frame())["log"][0]["input"] is None
 
 
+async def test_what_is_nested_too_deeply_to_be_redacted_is_not_told(bench: Bench) -> None:
+    listener = await bench.listen(log=True, redact=["email"])
+    bench.request(b"", body=b"[" * 1000 + b"]" * 1000)
+    assert (await listener.frame())["log"][0]["input"] is None
+
+
 async def test_what_the_log_has_no_room_for_is_counted(bench: Bench) -> None:
     listener = await bench.listen(log=True)
     listener.reads.clear()

@@ -276,7 +276,7 @@ class Sampler:
             # What is no JSON has no fields that could be left out.
             if media_type.startswith("text/") and not terms.redact and terms.log_fields is None:
                 return body.decode(charset_of(content_type))
-        except (ValueError, LookupError):
+        except (ValueError, LookupError, RecursionError):  # the last: a thousand lists within each other
             return None
         return None
 
