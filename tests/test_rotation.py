@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -92,3 +93,18 @@ def test_deleting_removes_all_files(stream: LogStream, tmp_path: Path) -> None:
 
 def test_a_log_that_does_not_exist_is_empty(stream: LogStream) -> None:
     assert (stream.pieces(), stream.end(), stream.read(0, 10), stream.rotate()) == ([], 0, (b"", 0), False)
+
+
+def test_without_room_for_an_archive_the_log_stays_as_it_is(stream: LogStream, tmp_path: Path) -> None:
+    stream.append("x" * 70_000)
+    before = everything(stream)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limit[1]))  # writing beyond fails, as it does on a full disk
+    try:
+        assert not stream.rotate()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert everything(stream) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["a.log"]
+    assert stream.rotate()
+    assert everything(stream) == before

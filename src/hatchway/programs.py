@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import importlib.util
+import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -18,8 +19,10 @@ from pathlib import Path
 from hatchway.companion import Companion, end
 from hatchway.contract import PROCESS_VARIABLE
 from hatchway.ends import wait_gone
-from hatchway.errors import HatchwayError
+from hatchway.errors import HatchwayError, StorageError
 from hatchway.processes import Command, Identity, Mark, reap, spawn
+
+log = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 20.0
 _POLL_S = 0.01
@@ -61,13 +64,16 @@ def adopt(companion: Companion, program: Program) -> bool:
 async def start(
     companion: Companion, program: Program, is_listening: Callable[[], bool], failure: type[HatchwayError]
 ) -> None:
-    """Start it and return when it listens. Raises `failure` with the end of its log, StorageError."""
+    """Start it and return when it listens. Raises `failure` with the end of its log."""
     companion.log.rotate()
     try:
         identity = spawn(program.command(companion.log.live))
     except OSError as exc:
         raise failure(f"cannot run {sys.executable}: {exc.strerror}") from exc
-    companion.record(identity, code=program.code_hash())
+    try:
+        companion.record(identity, code=program.code_hash())
+    except StorageError as exc:  # it runs all the same; the next engine ends it, and starts its own
+        log.warning("%s is not remembered: %s", companion.title, exc.message)
     try:
         async with asyncio.timeout(START_TIMEOUT_S):
             is_gone = not await _wait_listening(identity, is_listening)

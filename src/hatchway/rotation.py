@@ -72,7 +72,9 @@ class LogStream:
             os.close(descriptor)
 
     def rotate(self) -> bool:
-        """Move the head of a live file that has grown too large into an archive. Returns whether it did.
+        """Move the head of a live file that has grown too large into an archive.
+
+        Returns whether it did: not where there is no room for an archive, which is no reason for anybody to end.
 
         Nothing may read the stream meanwhile (between the two steps bytes are there twice), so readers live in the
         process that rotates, and this does not yield.
@@ -83,6 +85,13 @@ class LogStream:
             return False
         if size < self._max_file_bytes:
             return False
+        try:
+            self._rotate(size)
+        except OSError:
+            return False
+        return True
+
+    def _rotate(self, size: int) -> None:
         archives = self._archived()  # not from the live file's end: it grows while we look
         base = archives[-1].start + archives[-1].size if archives else 0
         with self.live.open("r+b") as live:
@@ -95,7 +104,6 @@ class LogStream:
                 _move_tail(live.fileno(), archive, cut)
         for old in self._archives()[: -self._kept_archives]:
             old.unlink(missing_ok=True)
-        return True
 
     def delete(self) -> int:
         """Remove the live file and its archives. Returns the bytes freed."""
@@ -120,9 +128,13 @@ class LogStream:
     def _archive(self, live: int, start: int, offset: int, length: int) -> Path:
         final = self.live.parent / f"{self.live.name}.{start:0{_DIGITS}d}"
         unfinished = self.live.parent / f"{self.live.name}.unfinished"
-        with unfinished.open("wb") as file:
-            _copy(live, file.fileno(), offset, length)
-        unfinished.replace(final)
+        try:
+            with unfinished.open("wb") as file:
+                _copy(live, file.fileno(), offset, length)
+            unfinished.replace(final)
+        except OSError:  # what was written of it takes the room that others need
+            unfinished.unlink(missing_ok=True)
+            raise
         return final
 
 
@@ -143,8 +155,8 @@ def _copy(source: int, target: int, offset: int, length: int) -> None:
         data = os.pread(source, min(length, 1 << 20), offset)
         if not data:
             return
-        os.write(target, data)
-        offset, length = offset + len(data), length - len(data)
+        written = os.write(target, data)  # less than all of it just before the disk is full
+        offset, length = offset + written, length - written
 
 
 def _collapse(descriptor: int, length: int) -> bool:

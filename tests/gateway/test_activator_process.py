@@ -40,6 +40,17 @@ async def test_a_new_engine_adopts_it(settings: Settings) -> None:
     assert activators(settings) == [former.pid]
 
 
+async def test_one_that_cannot_be_written_down_serves_and_is_replaced_by_the_next_engine(settings: Settings) -> None:
+    (settings.gateway_dir / "activator.json").mkdir()  # no file takes its place
+    process = ActivatorProcess(settings)
+    await process.start()
+    assert activators(settings) == [process.pid]
+    assert not ActivatorProcess(settings).adopt()
+    (settings.gateway_dir / "activator.json").rmdir()
+    await process.stop()
+    assert activators(settings) == []
+
+
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"pid": 1, "start_time": 1, "code": "x"}'])
 def test_a_damaged_or_stale_record_is_not_adopted(settings: Settings, text: str) -> None:
     (settings.gateway_dir / "activator.json").write_text(text)

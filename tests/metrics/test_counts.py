@@ -132,6 +132,13 @@ async def test_only_changes_are_saved_and_a_full_disk_is_tried_again() -> None:
     assert home.disk.writes == 1
 
 
+def test_retries_that_begin_anew_with_the_cluster_of_an_api_do_not_count_its_answers_twice() -> None:
+    account = Account().seen("1", tally(5))
+    account = account.seen("1", Tally({("r1", 200): 6}, held=1, retries=0, microseconds=60, buckets=(6, 6)))
+    assert account.total() == Tally({("r1", 200): 6}, held=1, retries=2, microseconds=60, buckets=(6, 6))
+    assert account.seen("1", tally(7)).total().retries == 4
+
+
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 50)), max_size=20))
 def test_counts_never_go_backwards(looks: list[tuple[bool, int]]) -> None:
     account, n_envoys, count, served = Account(), 0, 0, 0

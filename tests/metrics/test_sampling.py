@@ -10,6 +10,7 @@ from hatchway.backends import Replica
 from hatchway.errors import GatewayError
 from hatchway.gateway.served import BOUNDS_S, Served, Tally
 from hatchway.gateway.stats import Load, Requests
+from hatchway.metrics.account import Account
 from hatchway.metrics.counts import Counts
 from hatchway.metrics.sampling import Sampler
 from hatchway.spec.timeline import Timeline
@@ -27,6 +28,7 @@ class Street:
         self.replicas: list[Replica] = []
         self.is_silent = False
         self.looks = 0
+        self.kept: dict[str, str] = {}
         counts = Counts(self._served, self)
         self.sampler = Sampler(
             counts, self, lambda: self.replicas, lambda: self.wish, lambda: self.now, lambda: self.now + 5000
@@ -35,7 +37,7 @@ class Street:
     def remember_all(self, facts: Mapping[str, str]) -> None: ...
 
     def recall(self, key: str) -> str | None:
-        return None
+        return self.kept.get(key)
 
     def load(self) -> Load | None:
         if self.is_silent:
@@ -52,7 +54,7 @@ class Street:
             raise GatewayError("Envoy does not answer")
         buckets = tuple(self.merged * count for count in BELOW_A_SECOND)
         answers = {("r1", 200): self.answers, ("", 503): self.errors}
-        return Served("1", {"iris": Tally(answers, buckets=buckets)})
+        return Served("1", {"iris": Tally(answers, buckets=buckets)} if self.answers or self.errors else {})
 
     async def tick(self, *, answers: int = 0, errors: int = 0, merged: int = 0) -> Timeline:
         self.answers, self.errors, self.merged = self.answers + answers, self.errors + errors, self.merged + merged
@@ -69,6 +71,14 @@ def street() -> Street:
 async def test_what_was_answered_before_the_first_look_is_of_no_step(street: Street) -> None:
     found = await street.tick(answers=1000)
     assert found.requests_per_s == (0.0,)
+
+
+async def test_what_was_counted_before_an_api_was_deleted_is_of_no_step_when_it_comes_back(street: Street) -> None:
+    former = Tally({("r1", 200): 5000, ("", 503): 4000})
+    street.kept["served:iris"] = Account("gone", last=former).to_json()
+    await street.tick()
+    found = await street.tick(answers=4)
+    assert (found.requests_per_s[-1], found.errors_per_s[-1]) == (2.0, 0.0)
 
 
 async def test_rates_are_per_second_and_errors_are_of_them(street: Street) -> None:

@@ -77,3 +77,10 @@ def test_replicas_merged_are_one_replica(parts: list[tuple[int, list[Any]]]) -> 
             assert abs(other.numeric.mean - sketch.numeric.mean) <= 1e-9 * max(1.0, abs(sketch.numeric.mean)) + 1e-6
             if sketch.numeric.count <= 200:  # exact up to there
                 assert other.numeric.points()[0].tolist() == sketch.numeric.points()[0].tolist()
+
+
+def test_places_without_end_are_not_all_remembered() -> None:
+    known = Known()
+    for number in range(2 * MAX_FIELDS):
+        Pane().add(Frame(1, 1, {f"input.list{number}": Table(1, {"a": [1]})}), known)
+    assert len(known.places()) == MAX_FIELDS

@@ -123,3 +123,11 @@ def test_without_pyarrow_it_is_said_what_to_install(tmp_path: Path) -> None:
     logs.write("iris", "r1", a_frame(an_entry(1)), NOW_S)
     assert logs.problem("iris") == module.NO_PYARROW
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_gone_when_it_is_looked_at_ends_nothing(tmp_path: Path) -> None:
+    logs = logged(tmp_path)
+    logs.write("iris", "r1", a_frame(an_entry(1)), NOW_S)
+    (tmp_path / "iris" / "moved.parquet").symlink_to(tmp_path / "elsewhere")
+    logs.roll(NOW_S + ROLL_AFTER_S)
+    assert logs.report("iris") is not None

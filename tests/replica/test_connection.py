@@ -25,6 +25,9 @@ class Handler:
     async def handle_get(self, request):
         return request.path
 
+    async def handle_patch(self, headers):
+        return ",".join(headers)
+
     async def handle_put(self):
         for n in range(3):
             yield str(n)
@@ -51,6 +54,11 @@ def test_a_connection_serves_many_requests(replica: Running) -> None:
 def test_a_chunked_body_arrives_whole(replica: Running) -> None:
     head = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
     assert replica.raw(head + b"3\r\nabc\r\n2;ext=1\r\nde\r\n0\r\n\r\n").endswith(b"\r\n\r\nabcde")
+
+
+def test_a_trailer_is_no_header(replica: Running) -> None:
+    head = b"PATCH / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+    assert replica.raw(head + b"0\r\nx-user: admin\r\n\r\n").endswith(b"\r\n\r\nhost,transfer-encoding")
 
 
 def test_the_gateway_says_how_large_a_body_may_be_now(replica: Running) -> None:

@@ -128,6 +128,12 @@ def test_what_has_none_is_named_with_its_place(value: Any, where: str, type_name
     assert (caught.value.where, caught.value.type_name) == (where, type_name)
 
 
+@pytest.mark.parametrize("value", [iter([1]), map(str, [1]), {"items": zip([1], [2], strict=True)}])
+def test_of_an_iterator_it_is_said_how_it_is_streamed(value: Any) -> None:
+    with pytest.raises(NotSerialisable, match="be a generator that yields its items"):
+        to_json(value)
+
+
 def test_a_value_that_contains_itself_is_an_error() -> None:
     with pytest.raises(NotSerialisable, match="contains itself"):
         to_json(looped())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hatchway.gateway.served import Tally
@@ -25,10 +25,14 @@ class Account:
     last: Tally = NOTHING
 
     def seen(self, envoy: str, tally: Tally) -> Account:
-        """After another look. Less than before, from the same Envoy, is a statistic that it began anew."""
-        if envoy == self.envoy and tally.is_after(self.last):
-            return Account(envoy, self.base, tally)
-        return Account(envoy, self.base.plus(self.last), tally)
+        """After another look. Less than before, from the same Envoy, is a statistic that it began anew.
+
+        Retries are the cluster's, which goes when its API is deleted; the others stay.
+        """
+        if envoy != self.envoy or not tally.is_after(self.last):
+            return Account(envoy, self.base.plus(self.last), tally)
+        carried = self.last.retries if tally.retries < self.last.retries else 0
+        return Account(envoy, replace(self.base, retries=self.base.retries + carried), tally)
 
     def total(self) -> Tally:
         return self.base.plus(self.last)

@@ -32,6 +32,7 @@ class Counts:
         self._facts = facts
         self._accounts: dict[str, Account] = {}
         self._totals: dict[str, Tally] = {}
+        self._taken_up: dict[str, Tally] = {}
         self._unsaved: set[str] = set()
 
     def restore(self, apis: Iterable[str]) -> None:
@@ -56,6 +57,10 @@ class Counts:
         """As of the last look."""
         return self._totals
 
+    def taken_up(self, api: str) -> Tally:
+        """What a former engine had kept of it: the total before there was one."""
+        return self._taken_up.get(api, NOTHING)
+
     def save(self) -> None:
         """What changed since the last time."""
         try:
@@ -71,6 +76,7 @@ class Counts:
             with suppress(ValueError, KeyError, TypeError):  # written by another release
                 kept = Account.from_json(self._facts.recall(_key(api)) or "")
             self._put(api, kept)
+            self._taken_up[api] = kept.total()
         return self._accounts[api]
 
     def _put(self, api: str, account: Account) -> None:

@@ -15,7 +15,6 @@ from hatchway.backends import Replica
 from hatchway.errors import GatewayError
 from hatchway.gateway.served import BOUNDS_S, Tally
 from hatchway.gateway.stats import Load, Requests
-from hatchway.metrics.account import NOTHING
 from hatchway.metrics.counts import Counts
 from hatchway.metrics.percentiles import percentile
 from hatchway.metrics.timelines import QUIET, STEP_S, Standing, Timelines, Traffic
@@ -102,7 +101,10 @@ class Sampler:
             found = {}
         else:
             changed = (api for api, total in totals.items() if api and before.get(api) is not total)
-            found = {api: self._traffic_of(api, before.get(api, NOTHING), totals[api], elapsed_s) for api in changed}
+            found = {
+                api: self._traffic_of(api, before.get(api) or self._counts.taken_up(api), totals[api], elapsed_s)
+                for api in changed
+            }
         self._before, self._latest = dict(totals), found
         return found
 

@@ -36,10 +36,11 @@ class Known:
 
     def learn(self, place: str, names: Iterable[str]) -> Mapping[str, str]:
         """The same after these have been seen; fields beyond MAX_FIELDS are not taken up."""
-        known = self._places.setdefault(place, {})
+        known = self._places.get(place, {})
         for name in names:
             if name not in known and self._count < MAX_FIELDS:
                 known[name] = f"{place}.{name}" if name else place
+                self._places[place] = known
                 self._count += 1
         return known
 

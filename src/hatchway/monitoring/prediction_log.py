@@ -107,11 +107,11 @@ class PredictionLogs:
         if api not in self._retention_s:
             return None
         folder = self._folder / api
-        files = [*folder.glob("*.parquet")] if folder.is_dir() else []
+        files = _finished(folder)
         return LogReport(
             folder=str(folder),
             files=len(files),
-            bytes=sum(file.stat().st_size for file in files),
+            bytes=sum(found.st_size for found in files.values()),
             waiting_bytes=self._spools[api].size if api in self._spools else 0,
             dropped=self._dropped.get(api, 0),
             problem=self._problems.get(api, ""),
@@ -162,17 +162,25 @@ class PredictionLogs:
         self._problems[api] = message
 
     def _expire(self, folder: Path, oldest_s: float) -> None:
-        files = sorted(folder.glob("*.parquet"), key=lambda file: file.name)
-        total = sum(file.stat().st_size for file in files)
-        for file in files:
-            found = file.stat()
+        files = _finished(folder)
+        total = sum(found.st_size for found in files.values())
+        for file, found in files.items():
             if found.st_mtime >= oldest_s and total <= self._max_bytes:
                 return
-            file.unlink()
+            file.unlink(missing_ok=True)
             total -= found.st_size
 
     def _folders(self) -> list[Path]:
         return [path for path in self._folder.glob("*") if path.is_dir()] if self._folder.is_dir() else []
+
+
+def _finished(folder: Path) -> dict[Path, os.stat_result]:
+    """The oldest first. Without what somebody moves away just now, as anybody may."""
+    found = {}
+    for file in sorted(folder.glob("*.parquet")):
+        with suppress(FileNotFoundError):
+            found[file] = file.stat()
+    return found
 
 
 def _row(entry: Mapping[str, Any], revision: str) -> dict[str, Any]:

@@ -372,7 +372,8 @@ class Connection(asyncio.Protocol, Sink):
         self._target.append(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name.lower(), value))
+        if self._receiving is None:  # not a trailer: who checked the headers did not see that
+            self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         if self._refused:

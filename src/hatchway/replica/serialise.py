@@ -13,7 +13,7 @@ import dataclasses
 import json
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence, Set, ValuesView
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence, Set, ValuesView
 from datetime import date, datetime, timedelta
 from datetime import time as time_of_day
 from decimal import Decimal
@@ -150,9 +150,16 @@ def _plain(value: Any, where: str, depth: int) -> Any:
     try:
         simpler = _simpler(value)
     except _NoSimplerForm:
-        is_bytes = isinstance(value, (bytes, bytearray, memoryview))
-        raise NotSerialisable(value, where, "; decode it, or return it alone" if is_bytes else "") from None
+        raise NotSerialisable(value, where, _advice(value)) from None
     return _plain(simpler, where, depth + 1)
+
+
+def _advice(value: Any) -> str:
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return "; decode it, or return it alone"
+    if isinstance(value, (Iterator, AsyncIterator)):  # generators are streamed; others may hold anything
+        return "; to stream it, be a generator that yields its items, else return a list of them"
+    return ""
 
 
 def _key(key: Any, where: str) -> str:

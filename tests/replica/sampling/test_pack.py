@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hatchway.replica.sampling.look import Shape, Values, look
-from hatchway.replica.sampling.pack import MAX_NAMES, Packer, encode
+from hatchway.replica.sampling.pack import MAX_NAMES, MAX_TEXTS, Packer, encode
 
 
 def grouped(*payloads: Any, side: str = "input") -> dict[Shape, list[Values]]:
@@ -44,6 +44,14 @@ def test_a_field_of_long_texts_is_the_field_of_their_lengths_from_then_on() -> N
     assert packed({"text": "short"}, packer=packer)["input"]["columns"] == {"text.length": [5]}
     assert packed({"text": None}, packer=packer)["input"]["columns"] == {"text.length": [None]}
     assert packed("y" * 100, packer=packer)["input"]["columns"] == {"length": [100]}
+
+
+def test_names_of_long_texts_without_end_are_not_all_remembered() -> None:
+    packer = Packer()
+    for number in range(MAX_TEXTS + 10):
+        columns = packed({f"text{number}": "x" * 100}, packer=packer)["input"]["columns"]
+        assert columns == {f"text{number}.length": [100]}
+    assert len(packer._texts) == MAX_TEXTS
 
 
 def test_only_the_fields_that_are_watched() -> None:

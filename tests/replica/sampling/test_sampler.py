@@ -250,6 +250,16 @@ async def test_new_shapes_without_end_are_bounded_too(bench: Bench) -> None:
     assert len(bench.sampler._groups) <= MAX_VALUES / 16
 
 
+async def test_long_names_do_not_fill_the_memory(bench: Bench) -> None:
+    for number in range(100):
+        long = f"{number}" + "x" * 100_000
+        bench.request({long: number, "a": 1})
+        bench.request({long: [{"a": 1}], "b": {long: 1}})
+    kept = sum(len(where) + sum(map(len, names)) for where, names, _ in bench.sampler._groups)
+    assert kept < 100_000
+    assert (await (await bench.listen()).frame())["tables"]["input"]["columns"] == {"a": [1] * 100}
+
+
 async def test_a_value_that_cannot_be_looked_at_harms_nobody(bench: Bench) -> None:
     class Hostile(dict[str, Any]):
         def items(self) -> Any:
@@ -281,6 +291,12 @@ async def test_the_log_tells_of_each_request_without_what_is_redacted(bench: Ben
 async def test_what_redaction_cannot_read_is_not_told(bench: Bench) -> None:
     listener = await bench.listen(log=True, redact=["email"])
     bench.request(b"", body=b"email=a@b")
+    assert (await listener.frame())["log"][0]["input"] is None
+
+
+async def test_what_is_nested_too_deeply_to_be_redacted_is_not_told(bench: Bench) -> None:
+    listener = await bench.listen(log=True, redact=["email"])
+    bench.request(b"", body=b"[" * 1000 + b"]" * 1000)
     assert (await listener.frame())["log"][0]["input"] is None
 
 

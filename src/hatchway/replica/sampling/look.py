@@ -155,7 +155,8 @@ class _Walk:
             elif (rows := _as_rows(item)) is not None:
                 places = _positions(rows)
                 if places is None:
-                    self._see_list(rows, f"{where}.{name}", depth + 1)
+                    if len(name) <= MAX_NAME_CHARS:
+                        self._see_list(rows, f"{where}.{name}", depth + 1)
                 else:
                     names += [f"{name}.{place}" for place in _PLACES[len(places)]]
                     values += places

@@ -15,6 +15,7 @@ from hatchway.replica.sampling.look import MAX_NAME_CHARS, WHOLE, Shape, TextLen
 from hatchway.replica.sampling.redact import covers
 
 MAX_NAMES = 512  # fields that one frame tells of
+MAX_TEXTS = 4096  # fields of long texts that are remembered: a caller may name its fields anew in each request
 _MADE_OF = {"prediction": "label", "probabilities": "confidence"}  # see look.py
 
 
@@ -60,9 +61,12 @@ class Packer:
     def _named(self, where: str, name: str, column: tuple[Any, ...], *, has_texts: bool) -> tuple[str, list[Any]]:
         """The column as it is told, under the name that it has there."""
         full = f"{where}.{name}"
-        if has_texts and full not in self._texts and any(type(value) is TextLength for value in column):
-            self._texts.add(full)
-        if full not in self._texts:
+        is_long = full in self._texts
+        if has_texts and not is_long and any(type(value) is TextLength for value in column):
+            is_long = True
+            if len(self._texts) < MAX_TEXTS:
+                self._texts.add(full)
+        if not is_long:
             return name, list(column)
         lengths = [len(value) if type(value) is str else value for value in column]
         return ("length" if name == WHOLE else f"{name}.length"), lengths

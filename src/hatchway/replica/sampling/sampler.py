@@ -19,7 +19,7 @@ import orjson
 from hatchway.contract import SampleTerms
 from hatchway.replica.connection import Exchange
 from hatchway.replica.payloads import charset_of, is_json, media_type_of
-from hatchway.replica.sampling.look import Records, Shape, Values, look
+from hatchway.replica.sampling.look import MAX_NAME_CHARS, Records, Shape, Values, look
 from hatchway.replica.sampling.pack import Packer, encode
 from hatchway.replica.sampling.redact import only, without
 
@@ -133,15 +133,22 @@ class Sampler:
         for shape, values in call.looks:
             rows = groups.get(shape)
             if rows is None:
-                groups[shape] = [values]
-                self._n_values += _COST_OF_SHAPE
-            else:
-                rows.append(values)
+                rows = self._rows_of_new(shape)
+            rows.append(values)
             self._n_values += len(values)
         if self._n_values >= FLUSH_VALUES:
             self._due.set()
             if self._n_values >= MAX_VALUES:
                 self._thin()
+
+    def _rows_of_new(self, shape: Shape) -> list[Values]:
+        """Of names that are too long to be told only so much is kept that this is known: they may be megabytes."""
+        where, names, has_texts = shape
+        bounded = where, tuple([name[: MAX_NAME_CHARS + 1] if type(name) is str else name for name in names]), has_texts
+        if bounded not in self._groups:
+            self._groups[bounded] = []
+            self._n_values += _COST_OF_SHAPE
+        return self._groups[bounded]
 
     def _wake_up(self) -> None:
         """Within a second; until then requests are counted."""
@@ -283,7 +290,7 @@ class Sampler:
             # What is no JSON has no fields that could be left out.
             if media_type.startswith("text/") and not terms.redact and terms.log_fields is None:
                 return body.decode(charset_of(content_type))
-        except (ValueError, LookupError):
+        except (ValueError, LookupError, RecursionError):  # the last: a thousand lists within each other
             return None
         return None
 
