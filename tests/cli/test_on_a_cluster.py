@@ -17,6 +17,7 @@ import yaml
 
 from hatchway.kubernetes.api_server import ApiServer
 from hatchway.kubernetes.connection import connect_to
+from hatchway.kubernetes.names import COMPONENT
 from hatchway.kubernetes.resources import REALTIME_APIS, Json
 from hatchway.operator.objects import make_objects
 from tests.cli.conftest import CommandLine
@@ -189,10 +190,24 @@ def verbs(prod: Prod) -> None:
                 break
 
 
+def replace_operator(cluster: Cluster) -> None:
+    """Its pod goes, and its Deployment makes another one."""
+    path = "/api/v1/namespaces/default/pods"
+    with httpx.Client(base_url=cluster.url, headers={"authorization": f"Bearer {cluster.token}"}) as api:
+        for pod in api.get(path, params={"labelSelector": f"{COMPONENT}=operator"}).json()["items"]:
+            api.delete(f"{path}/{pod['metadata']['name']}").raise_for_status()
+
+
 def followed(prod: Prod) -> None:
     """`logs -f` goes on with the next operator; the dashboard is carried by its command."""
     with terminal(prod.cli, "logs", "iris", "-f", "--env", "prod", COLUMNS="200") as screen:
         screen.read_until("asked for 1")
+        replace_operator(prod.cluster)
+        with in_time() as looks:
+            for _ in looks:  # its gateway is away with it, as long as they are in one pod
+                if prod.cli.run("predict", "iris", "7", "--env", "prod").code == 0:
+                    break
+        screen.read_until("asked for 7")
     with terminal(prod.cli, "dashboard", "--no-browser", "--env", "prod", COLUMNS="200") as screen:
         screen.read_until("until Ctrl-C")
         link = next(word for word in screen.seen.split() if "/enter?code=" in word)
