@@ -135,6 +135,7 @@ def test_an_api_is_deployed_asked_edited_rolled_back_and_deleted_by_the_commands
     assert prod.predict() == "1"
     (listed,) = prod.run("get")
     assert (listed["name"], listed["status"], listed["replicas"]["ready"]) == ("iris", "live", 1)
+    assert "hatchway predict iris '{}' --env prod" in prod.cli.run("get", "iris", "--env", "prod").stdout
     assert prod.run("why", "iris")["status"] == "live"
     assert "asked for 1" in prod.cli.run("logs", "iris", "--env", "prod").stdout
     (same,) = prod.run("deploy")
@@ -195,7 +196,7 @@ def replace_operator(cluster: Cluster) -> None:
     path = "/api/v1/namespaces/default/pods"
     with httpx.Client(base_url=cluster.url, headers={"authorization": f"Bearer {cluster.token}"}) as api:
         for pod in api.get(path, params={"labelSelector": f"{COMPONENT}=operator"}).json()["items"]:
-            api.delete(f"{path}/{pod['metadata']['name']}").raise_for_status()
+            api.delete(f"{path}/{pod['metadata']['name']}", params={"gracePeriodSeconds": "4"}).raise_for_status()
 
 
 def followed(prod: Prod) -> None:
