@@ -7,8 +7,15 @@ from base64 import b64encode
 from hatchway.kubernetes.certificates import CERTIFICATE_DAYS, ends_at_s, names_of
 from hatchway.kubernetes.resources import Json
 from hatchway.operator.installation import Keys
-from hatchway.operator.keys import SECRET_NAMES, keep_or_make
-from hatchway.operator.secrets import AUTHORITY_SECRET, GATEWAY_TLS, OPERATOR_SECRET, make_secrets, told_of
+from hatchway.operator.keys import keep_or_make
+from hatchway.operator.secrets import (
+    AUTHORITY_SECRET,
+    GATEWAY_TLS,
+    KEPT_SECRETS,
+    OPERATOR_SECRET,
+    make_secrets,
+    told_of,
+)
 from hatchway.operator.tokens import make_token_secrets
 from tests.operator.builders import some_keys
 
@@ -22,7 +29,7 @@ def kept(keys: Keys) -> dict[str, Json]:
 
 
 def test_all_of_them_are_looked_for() -> None:
-    assert set(kept(some_keys())) == set(SECRET_NAMES)
+    assert set(kept(some_keys())) == set(KEPT_SECRETS)
 
 
 def test_the_first_ones_are_made_for_the_namespace() -> None:

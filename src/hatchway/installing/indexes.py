@@ -20,6 +20,7 @@ _UVS = frozenset(
         "NETRC",
     }
 )
+_NO_PLACES = ("_USERNAME", "_PASSWORD", "_STRATEGY", "_HOST", "_PROVIDER", "_NO_INDEX")
 _UVS_PREFIX = "UV_INDEX"  # UV_INDEX, UV_INDEX_URL, UV_INDEX_STRATEGY, UV_INDEX_<NAME>_PASSWORD
 # pip's variable -> uv's, unless one of the others says it already.
 _PIPS = {
@@ -43,6 +44,20 @@ def index_variables(environ: Mapping[str, str], requirements: str = "") -> dict[
             found[translated] = environ[name]
     referred = {name for name in _REFERENCE.findall(requirements) if name in environ}
     return {**found, **{name: environ[name] for name in referred}}
+
+
+def elsewhere(variables: Mapping[str, str]) -> dict[str, str]:
+    """Those that mean something on another machine: not what names its files."""
+    return {name: value for name, value in variables.items() if not _names_files(name, value)}
+
+
+def _names_files(name: str, value: str) -> bool:
+    if name == "NETRC":
+        return True
+    is_place = is_index_variable(name) and not name.endswith(
+        ("_USERNAME", "_PASSWORD", "_STRATEGY", "_HOST", "_PROVIDER")
+    )
+    return is_place and name != "UV_NO_INDEX" and ("://" not in value or "file://" in value)
 
 
 def uv_environment(ours: Mapping[str, str], theirs: Mapping[str, str]) -> dict[str, str]:

@@ -20,12 +20,9 @@ from hatchway.operator.secrets import (
 )
 from hatchway.operator.tokens import HASHES_SECRET, SESSION_KEY, new_token
 
-# Where keys are kept.
-SECRET_NAMES = (AUTHORITY_SECRET, GATEWAY_TLS, OPERATOR_SECRET, OPERATOR_TLS, TOKEN_SECRET, HASHES_SECRET)
-
 
 def keep_or_make(found: Mapping[str, Json], namespace: str, now_s: float) -> tuple[Keys, list[str]]:
-    """`found` are those of SECRET_NAMES that are there. Also says what is made anew although there was one, and why."""
+    """`found` are those of KEPT_SECRETS that are there. Also says what is made anew although there was one, and why."""
     news: list[str] = []
     authority = read_certified(read_secret(found.get(AUTHORITY_SECRET)), "ca")
     if authority is not None and _is_bad(authority, (), now_s):

@@ -31,6 +31,7 @@ from hatchway.installing.uv_words import explain
 from hatchway.pod.decide import Build
 from hatchway.pod.locks import locked
 from hatchway.pod.order import Packages
+from hatchway.pod.runtime import Runtime
 
 PATIENCE_S = 3600.0  # for somebody else who builds the same
 _PINS = "pins.txt"
@@ -47,16 +48,6 @@ class Base:
     executable: str
     version: str
     abi: str
-
-
-@dataclass(frozen=True)
-class Runtime:
-    """What a replica is launched with."""
-
-    python: str
-    server_packages: str = ""  # "" and None: it shares the image's Python, which has them
-    asgi_packages: str | None = None
-    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,13 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import distributions
 from pathlib import Path
 
 from hatchway.errors import EnvironmentFailed
-from hatchway.pod.building import Runtime, Site, build
 from hatchway.pod.decide import AsItIs, Image, Note, decide, normalise
 from hatchway.pod.fetching import Contents, Operator, Unavailable
-from hatchway.pod.order import EXIT_ENVIRONMENT, EXIT_FILES, FILES_KEY, LAUNCH_KEY, ORDER_KEY, File, Order
+from hatchway.pod.order import EXIT_ENVIRONMENT, EXIT_FILES, FILES_KEY, LAUNCH_KEY, ORDER_KEY, File, Order, Packages
+from hatchway.pod.runtime import Runtime
 from hatchway.pod.start import START_FILE
 
 PATIENCE_S = 600.0  # for the operator
@@ -71,18 +70,25 @@ def lay_out(files: Sequence[File], contents: Contents, project: Path) -> None:
 
 
 def _runtime(order: Order, places: Places, project: Path, environ: Mapping[str, str]) -> tuple[Runtime, Sequence[Note]]:
-    decided = decide(order.packages, _image())
+    decided = decide(order.packages, _image(order.packages))
     if isinstance(decided, AsItIs):
         return Runtime(sys.executable), decided.notes
+    from hatchway.pod.building import Site, build  # most of what there is to import, and not for every pod
+
     tree = hashlib.sha256(json.dumps([[each.path, each.sha256] for each in order.files]).encode()).hexdigest()
     site = Site(Path(places.cache), Path(places.run), project, tree, environ, _say)
     return build(decided, order.packages, site), decided.notes
 
 
-def _image() -> Image:
-    """The Python that runs this is the image's."""
+def _image(packages: Packages) -> Image:
+    """The Python that runs this is the image's. What it has is looked up if it matters: that takes a while."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    if not packages.frozen:
+        return Image(version, {})
+    from importlib.metadata import distributions
+
     found = {normalise(one.metadata["Name"]): one.version for one in distributions() if one.metadata["Name"]}
-    return Image(".".join(map(str, sys.version_info[:3])), found)
+    return Image(version, found)
 
 
 def _write_start(
