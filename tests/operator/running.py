@@ -20,7 +20,6 @@ from hatchway.kubernetes.resources import REALTIME_APIS, Json
 from hatchway.operator.operator import Operator
 from hatchway.settings import Settings
 from hatchway.spec.revision import Interpreter
-from hatchway.store.sqlite import Store
 from tests.backends.builders import this_interpreter
 from tests.backends.kubernetes.builders import pod_settings
 from tests.kubernetes.double import Cluster
@@ -90,36 +89,36 @@ async def running(cluster: Cluster, settings: Settings, *, pre_stop_s: int = 0) 
     (settings.home / "port").write_text(str(port))  # as a Service has one for ever
     url = f"http://127.0.0.1:{port}"
     pods = pod_settings(files_url=f"{url}/projects", files_token=TOKEN, pre_stop_s=pre_stop_s)
-    own = ApiServer(connect_to(cluster.url, cluster.token))
+    own = connect_to(cluster.url, cluster.token)
     users = ApiServer(connect_to(cluster.url, cluster.token))
-    with Store(settings.database) as store:
-        operator = Operator(settings, store, own, pods, listener)
-        task = asyncio.create_task(operator.run())
-        headers = {"authorization": f"Bearer {TOKEN}"}
-        try:
-            await _answers(url, task)
-            async with (
-                httpx.AsyncClient(base_url=url, headers=headers, timeout=PATIENCE_S) as files,
-                httpx.AsyncClient(base_url=operator.gateway.url, timeout=PATIENCE_S) as gateway,
-            ):
-                yield Running(operator, users, files, gateway)
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-            await own.close()
-            await users.close()
+    operator = Operator(settings, own, pods, listener, name="operator")
+    task = asyncio.create_task(operator.run())
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    try:
+        await _is_ready(url, task)
+        assert operator.leader is not None
+        async with (
+            httpx.AsyncClient(base_url=url, headers=headers, timeout=PATIENCE_S) as files,
+            httpx.AsyncClient(base_url=operator.leader.gateway.url, timeout=PATIENCE_S) as gateway,
+        ):
+            yield Running(operator, users, files, gateway)
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        await own.http.aclose()
+        await users.close()
 
 
-async def _answers(url: str, operator: asyncio.Task[None]) -> None:
-    """Until it serves files: by then it has adopted everything."""
+async def _is_ready(url: str, operator: asyncio.Task[None]) -> None:
+    """It leads, and has adopted everything."""
     async with asyncio.timeout(PATIENCE_S), httpx.AsyncClient() as client:
         while True:
             if operator.done():
                 operator.result()
             with contextlib.suppress(httpx.ConnectError):
-                await client.get(f"{url}/projects/none/none/manifest", timeout=1)
-                return
+                if (await client.get(f"{url}/ready", timeout=1)).is_success:
+                    return
             await asyncio.sleep(0.02)
 
 

@@ -48,6 +48,8 @@ class Unreachable(Exception):
 class ApiServer:
     """Every call raises Refused, and Unreachable when all tries met no answer.
 
+    `may_write` is called before each write goes out, also before a repeated one, and raises when it must not.
+
     Seams: `chance` draws from 0 to 1 for pauses; `sleep` passes the time; `page` objects come in one answer of a list.
     """
 
@@ -55,6 +57,7 @@ class ApiServer:
         self,
         connection: Connection,
         *,
+        may_write: Callable[[], None] = lambda: None,
         chance: Callable[[], float] = random.random,
         sleep: Callable[[float], Any] = asyncio.sleep,
         page: int = PAGE,
@@ -63,6 +66,7 @@ class ApiServer:
         self.chance = chance
         self.sleep = sleep
         self._http = connection.http
+        self._may_write = may_write
         self._page = page
         self._allowance = Allowance(REQUESTS_PER_S, BURST)
 
@@ -107,6 +111,12 @@ class ApiServer:
         """Change some fields of an object that is there. With metadata.resourceVersion, only if that is current."""
         path = resource.path(self.namespace, name, sub)
         return await self._ask("PATCH", path, {"fieldManager": FIELD_MANAGER}, patch, _MERGE)
+
+    async def create(self, obj: Json) -> Json:
+        """AlreadyExists: there is one of this name, perhaps made by a try of ours whose answer was lost."""
+        resource, metadata = resource_of(obj), obj["metadata"]
+        path = resource.path(metadata.get("namespace", self.namespace))
+        return await self._ask("POST", path, {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}, obj)
 
     async def replace(self, obj: Json) -> Json:
         """Conflict: the object has changed since we read it."""
@@ -189,6 +199,8 @@ class ApiServer:
         for attempt in range(1, TRIES + 1):
             await self._await_turn()
             pause_s = pauses.next_s(self.chance())
+            if method != "GET":
+                self._may_write()
             try:
                 return await self._ask_once(method, path, query, body, content_type)
             except Refused as refused:

@@ -21,13 +21,11 @@ import yaml
 
 from hatchway.backends.kubernetes.manifests import PodSettings
 from hatchway.errors import HatchwayError, UsageError
-from hatchway.kubernetes.api_server import ApiServer
 from hatchway.kubernetes.connection import connect
 from hatchway.kubernetes.names import FILES_PORT
 from hatchway.operator.objects import Installation, make_objects
 from hatchway.operator.operator import Operator
 from hatchway.settings import Settings
-from hatchway.store.sqlite import Store
 
 log = logging.getLogger(__name__)
 
@@ -88,21 +86,20 @@ async def live(environ: Mapping[str, str]) -> None:
     """Until SIGTERM; then Envoy finishes the requests in flight, for it goes with this pod."""
     settings, pods = Settings.from_environment(environ), read_pod_settings(environ)
     settings.prepare()
-    server = ApiServer(connect())
+    connection = connect()
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((settings.host, int(environ.get("HATCHWAY_FILES_PORT", FILES_PORT))))
-    with Store(settings.database) as store:
-        operator = Operator(settings, store, server, pods, listener)
-        running = asyncio.create_task(operator.run(), name="operator")
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, running.cancel)
-        try:
-            with contextlib.suppress(asyncio.CancelledError):
-                await running
-        finally:
-            await operator.gateway.stop(DRAIN_S)
-            await server.close()
+    operator = Operator(settings, connection, pods, listener, name=socket.gethostname())
+    running = asyncio.create_task(operator.run(), name="operator")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, running.cancel)
+    try:
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+    finally:
+        await operator.close(DRAIN_S)
+        await connection.http.aclose()
 
 
 if __name__ == "__main__":

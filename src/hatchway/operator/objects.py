@@ -18,6 +18,7 @@ from hatchway.kubernetes.names import (
     common_labels,
 )
 from hatchway.kubernetes.resources import REALTIME_APIS, Json
+from hatchway.operator.leadership import NAME as LEASE
 
 OPERATOR, GATEWAY = "hatchway-operator", "hatchway-gateway"
 HOME, RUNTIME = "/hatchway/home", "/hatchway/runtime"
@@ -108,6 +109,8 @@ def _role() -> Json:
             rule("", ["pods"], "get list watch patch delete"),
             rule("", ["pods/log"], "get"),
             rule("", ["secrets"], "create patch delete"),  # it never reads any
+            rule("coordination.k8s.io", ["leases"], "create"),
+            {**rule("coordination.k8s.io", ["leases"], "get update"), "resourceNames": [LEASE]},
         ],
     }
 
@@ -246,10 +249,10 @@ def _operator_container(installation: Installation) -> Json:
             {"name": "http", "containerPort": GATEWAY_PORT, "protocol": "TCP"},
             {"name": "files", "containerPort": FILES_PORT, "protocol": "TCP"},
         ],
-        # It listens once it has adopted what there is: until then the gateway may know less than the one before it.
-        "startupProbe": _probe(failures=120),
-        "readinessProbe": _probe(failures=3),
-        "livenessProbe": _probe(failures=30),
+        "startupProbe": _probe("/alive", failures=120),
+        # When it has adopted what there is: until then the gateway may know less than the one before it.
+        "readinessProbe": _probe("/ready", failures=3),
+        "livenessProbe": _probe("/alive", failures=30),
         "resources": {"requests": {"cpu": "250m", "memory": "512Mi"}},
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -264,9 +267,9 @@ def _operator_container(installation: Installation) -> Json:
     }
 
 
-def _probe(*, failures: int) -> Json:
+def _probe(path: str, *, failures: int) -> Json:
     return {
-        "httpGet": {"path": "/alive", "port": "files"},
+        "httpGet": {"path": path, "port": "files"},
         "periodSeconds": 2,
         "timeoutSeconds": 2,
         "failureThreshold": failures,

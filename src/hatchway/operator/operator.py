@@ -1,18 +1,16 @@
 """The operator: the composition root of the control plane in a cluster.
 
-    connect -> adopt pods and Envoy -> tell the gateway of everything -> follow custom resources, reconcile
-
-One operator at a time, with Envoy beside it. When it is told to end, Envoy and all replicas go on; the next operator
-adopts them.
+Every operator runs the common parts, beside each other, for as long as it lives: they read, serve and decide nothing.
+One of them, the holder of the Lease, also leads (`leader.py`): a new leader is made for each term, so that nothing of a
+former one acts in it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
-import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Coroutine, Mapping
 from contextlib import nullcontext
 
 import uvicorn
@@ -21,107 +19,98 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
-from hatchway.backends.kubernetes.backend import KubernetesBackend
 from hatchway.backends.kubernetes.files import ProjectFiles
 from hatchway.backends.kubernetes.manifests import PodSettings
-from hatchway.controller.changes import Changes
-from hatchway.controller.controller import Controller
-from hatchway.controller.reconcile import World
-from hatchway.gateway.gateway import Gateway
 from hatchway.kubernetes.api_server import ApiServer
-from hatchway.kubernetes.resources import Json
-from hatchway.operator.announcements import Announcements
-from hatchway.operator.sync import Sync
+from hatchway.kubernetes.connection import Connection
+from hatchway.operator.leader import Leader
+from hatchway.operator.leadership import Timing
+from hatchway.operator.lease import Leadership
 from hatchway.operator.uploads import Uploads
 from hatchway.settings import Settings
 from hatchway.store.blobs import Blobs
 from hatchway.store.sqlite import Store
-from hatchway.store.trees import Trees
-from hatchway.store.variables import Variables
-
-log = logging.getLogger(__name__)
 
 LAST_ANSWERS_S = 1
 
 
-class AllChanges(Changes):
-    """Also tells one listener of every API that changed."""
-
-    def __init__(self, on_change: Callable[[str], None]) -> None:
-        super().__init__()
-        self._on_change = on_change
-
-    def publish(self, api: str) -> None:
-        super().publish(api)
-        self._on_change(api)
-
-
 class Operator:
-    """Everything built from everything else, once. `listener` is where pods and uploads come for files."""
+    """Everything built from everything else, once. `listener` is where pods and uploads come for files.
+
+    `name` is that of the pod, for people who look at the Lease.
+    """
 
     def __init__(
-        self, settings: Settings, store: Store, server: ApiServer, pods: PodSettings, listener: socket.socket
+        self,
+        settings: Settings,
+        connection: Connection,
+        pods: PodSettings,
+        listener: socket.socket,
+        *,
+        name: str,
+        timing: Timing | None = None,
     ) -> None:
+        self._settings = settings
+        self._connection = connection
+        self._pods = pods
         self._listener = listener
-        blobs = Blobs(settings.blobs_dir)
-        files = ProjectFiles(pods.files_token)
-        uploads = Uploads(blobs, pods.files_token)
-        self._app = Starlette(routes=[Route("/alive", _say_alive), *uploads.routes(), Mount("/projects", files.app())])
-        self._announcements = Announcements(settings.replica_sockets_dir)
-        self._changes = AllChanges(self._publish)
-        self.backend = KubernetesBackend(server, pods, files, self._on_change, owner=self._owner)
-        self.gateway = Gateway(settings, self._on_change, self._on_wanted)
-        self.controller = Controller(
-            World(
-                store=store,
-                blobs=blobs,
-                trees=Trees(settings.revisions_dir, blobs),
-                variables=Variables(settings.variables_dir),
-                backend=self.backend,
-                gateway=self.gateway,
-                changes=self._changes,
-                monotonic=time.monotonic,
-                wall_clock=time.time,
-            )
-        )
-        self._sync = Sync(server, self.controller, time.time)
-
-    def _on_change(self, api: str) -> None:
-        """A replica or the gateway's view of an API changed."""
-        self._announcements.set(api, self.backend.observe(api))
-        self.controller.nudge(api)
-        self._changes.publish(api)
-
-    def _publish(self, api: str) -> None:
-        self._sync.told(api)
-
-    def _owner(self, api: str) -> Json | None:
-        return self._sync.resource(api)
-
-    def _on_wanted(self, api: str) -> None:
-        """Requests wait for an API that has no replica."""
-        self.controller.wake(api)
+        self._is_ready = asyncio.Event()
+        self._blobs = Blobs(settings.blobs_dir)
+        self._files = ProjectFiles(pods.files_token)
+        # A process that is started again in the same pod is another one.
+        identity = f"{name}_{uuid.uuid4().hex[:8]}"
+        self.leadership = Leadership(ApiServer(connection), identity, timing or Timing())
+        self.leader: Leader | None = None  # while we lead, and the last one after that
 
     async def run(self) -> None:
         """Live until cancelled; Envoy and replicas live on."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.backend.adopt(), name="adopt replicas")
-            group.create_task(self.gateway.start(), name="adopt Envoy")
-        self.controller.prime()
-        log.info("the operator serves at %s", self.gateway.url)
-        async with asyncio.TaskGroup() as group:
-            for name, part in {
-                "backend": self.backend.run(),
-                "gateway": self.gateway.run(),
-                "controller": self.controller.run(),
-                "custom resources": self._sync.run(),
-                "files": self._serve(),
-            }.items():
+            for name, part in self._common_parts().items():
                 group.create_task(part, name=name)
+            group.create_task(self.leadership.run(self._lead), name="leadership")
+
+    def _common_parts(self) -> Mapping[str, Coroutine[object, object, None]]:
+        """What every operator does, whether or not it leads."""
+        return {
+            "files": self._serve(),
+        }
+
+    async def _lead(self) -> None:
+        """One term."""
+        server = ApiServer(self._connection, may_write=self.leadership.check)
+        with Store(self._settings.database) as store:
+            self.leader = Leader(
+                self._settings, store, server, self._pods, self._blobs, self._files, self._is_ready.set
+            )
+            try:
+                await self.leader.run()
+            finally:
+                self._is_ready.clear()
+
+    async def close(self, drain_s: float) -> None:
+        """After `run`: Envoy, which goes with this pod, finishes the requests in flight."""
+        if self.leader is not None:
+            await self.leader.gateway.stop(drain_s)
+
+    # --- HTTP ----------------------------------------------------------------------------------------------
+    def _app(self) -> Starlette:
+        uploads = Uploads(self._blobs, self._pods.files_token)
+        return Starlette(
+            routes=[
+                Route("/alive", _say_alive),
+                Route("/ready", self._say_ready),
+                *uploads.routes(),
+                Mount("/projects", self._files.app()),
+            ]
+        )
+
+    async def _say_ready(self, request: Request) -> Response:
+        """Only a leader has an Envoy that knows of everything."""
+        return Response("ready\n") if self._is_ready.is_set() else Response("not ready\n", 503)
 
     async def _serve(self) -> None:
         config = uvicorn.Config(
-            self._app,
+            self._app(),
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -139,7 +128,7 @@ class Operator:
 
 
 async def _say_alive(request: Request) -> Response:
-    """The loop turns, and everything was adopted before we listened."""
+    """The loop turns."""
     return Response("alive\n")
 
 

@@ -23,7 +23,7 @@ from collections.abc import AsyncIterator, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from io import BufferedRandom
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from hatchway.errors import Conflict, UsageError
 from hatchway.store.disk import CHUNK_BYTES, clone, require_free, storage_errors, sync_folder
@@ -31,6 +31,28 @@ from hatchway.store.disk import CHUNK_BYTES, clone, require_free, storage_errors
 LARGE_FILE_BYTES = 16 * 1024 * 1024  # files below are copied into a revision, larger ones share their blocks
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class BlobStore(Protocol):
+    """Blobs, wherever they are kept. `missing` and `prune` wait for a disk or a network: call them in a thread."""
+
+    def missing(self, hashes: Iterable[str]) -> list[str]:
+        """Those that must be uploaded, each once."""
+        ...
+
+    async def add_async_stream(self, sha256: str, chunks: AsyncIterator[bytes]) -> None:
+        """Raises Conflict when the content is not what its name says, StorageError when it cannot be kept."""
+        ...
+
+    def prune(self, keep: Collection[str]) -> int:
+        """Remove others; returns the bytes freed."""
+        ...
+
+
+def require_sha256(sha256: str) -> None:
+    """Raises UsageError for what is not a SHA-256 in lower case."""
+    if not _SHA256.fullmatch(sha256):
+        raise UsageError(f"{sha256[:80]!r} is not a SHA-256", hint="send 64 lower-case hexadecimal digits")
 
 
 class Blobs:
@@ -48,8 +70,7 @@ class Blobs:
     # --- asking ------------------------------------------------------------------------------------------
     def path(self, sha256: str) -> Path:
         """Where a blob is, or would be. Raises UsageError for what is not a SHA-256 in lower case."""
-        if not _SHA256.fullmatch(sha256):
-            raise UsageError(f"{sha256[:80]!r} is not a SHA-256", hint="send 64 lower-case hexadecimal digits")
+        require_sha256(sha256)
         return self.folder / sha256[:2] / sha256
 
     def missing(self, hashes: Iterable[str]) -> list[str]:

@@ -86,9 +86,10 @@ class KubernetesBackend:
                 await asyncio.gather(*(self._ask(pod) for pod in draining))
                 await asyncio.sleep(DRAIN_LOOK_S)
         finally:
-            await self._end_watches()
+            await self.close()
 
-    async def _end_watches(self) -> None:
+    async def close(self) -> None:
+        """Follow the cluster no more; pods run on."""
         tasks = [*self._tasks, *self._asking.values()]
         for task in tasks:
             task.cancel()
