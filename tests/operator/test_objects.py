@@ -17,22 +17,27 @@ from hatchway.kubernetes.connection import connect_to
 from hatchway.kubernetes.names import COMPONENT, FILES_PORT, GATEWAY_PORT
 from hatchway.kubernetes.resources import PODS, REALTIME_APIS, Json, resource_of
 from hatchway.operator.__main__ import main
-from hatchway.operator.objects import OPERATOR, Installation, make_objects
+from hatchway.operator.installation import Installation
+from hatchway.operator.objects import OPERATOR, make_objects
 from tests.backends.builders import this_interpreter
 from tests.kubernetes.double import Cluster, a_cluster
 from tests.kubernetes.published import validate
+from tests.operator.builders import an_installation
 from tests.operator.running import PATIENCE_S, condition, project_of
 
 T = TypeVar("T")
 
 SRC = Path(__file__).resolve().parents[2] / "src"
-INSTALLATION = Installation(namespace="default", image="registry/hatchway:1", files_token="key")
-IMAGE = {INSTALLATION.python: sys.executable, INSTALLATION.package_dir: str(SRC)}
+INSTALLATION = an_installation()
+IMAGE = {INSTALLATION.pods.python: sys.executable, INSTALLATION.pods.package_dir: str(SRC)}
 
 
 @pytest.mark.parametrize(
     "installation",
-    [INSTALLATION, Installation("models", "x:1", "key", storage_class="fast", service_type="LoadBalancer")],
+    [
+        INSTALLATION,
+        an_installation("models", storage_class="fast", service_type="LoadBalancer", pods={"pull_secrets": ("r",)}),
+    ],
 )
 def test_every_published_kubernetes_takes_them(installation: Installation) -> None:
     for obj in make_objects(installation):
@@ -88,7 +93,7 @@ async def test_an_operator_runs_from_them_alone_with_the_rights_that_they_give()
 
 async def serve_iris(server: ApiServer, ip: str) -> None:
     files = {"handler.py": "def predict(payload): return payload + 1\n"}
-    key = {"authorization": f"Bearer {INSTALLATION.files_token}"}
+    key = {"authorization": f"Bearer {INSTALLATION.keys.files_token}"}
     async with httpx.AsyncClient(base_url=f"http://{ip}:{FILES_PORT}", headers=key) as uploads:
         source = await project_of(files, uploads, this_interpreter())
     body = {"apiVersion": REALTIME_APIS.api_version, "kind": "RealtimeAPI", "metadata": {"name": "iris"}}

@@ -10,20 +10,22 @@ import asyncio
 import contextlib
 import logging
 import os
-import secrets
 import signal
 import socket
 import sys
+import time
 from collections.abc import Mapping, Sequence
 
 import uvloop
 import yaml
 
-from hatchway.backends.kubernetes.manifests import PodSettings
+from hatchway.backends.kubernetes.manifests import PodSettings, ReplicaPods
 from hatchway.errors import HatchwayError, UsageError
 from hatchway.kubernetes.connection import connect
 from hatchway.kubernetes.names import FILES_PORT
-from hatchway.operator.objects import Installation, make_objects
+from hatchway.operator.installation import Installation, read_pods
+from hatchway.operator.keys import keep_or_make
+from hatchway.operator.objects import make_objects
 from hatchway.operator.operator import Operator
 from hatchway.settings import Settings
 
@@ -61,8 +63,10 @@ def print_objects(chosen: argparse.Namespace) -> None:
         raise UsageError("--image is missing", hint="one with Python and hatchway[kubernetes] in it")
     installation = Installation(
         namespace=chosen.namespace,
-        image=chosen.image,
-        files_token=secrets.token_urlsafe(24),
+        operator_image=chosen.image,
+        gateway_image=chosen.image,
+        pods=ReplicaPods(image=chosen.image),
+        keys=keep_or_make({}, chosen.namespace, time.time())[0],
         service_type=chosen.service_type,
     )
     yaml.safe_dump_all(make_objects(installation), sys.stdout, sort_keys=False)
@@ -72,11 +76,9 @@ def read_pod_settings(environ: Mapping[str, str]) -> PodSettings:
     """Raises UsageError when one is missing."""
     try:
         return PodSettings(
-            image=environ["HATCHWAY_REPLICA_IMAGE"],
+            **read_pods(environ),
             files_url=f"{environ['HATCHWAY_FILES_URL']}/projects",
             files_token=environ["HATCHWAY_FILES_TOKEN"],
-            python=environ["HATCHWAY_REPLICA_PYTHON"],
-            package_dir=environ["HATCHWAY_REPLICA_PACKAGES"],
         )
     except KeyError as exc:
         raise UsageError(f"{exc.args[0]} is not set", hint="see `python -m hatchway.operator --objects`") from None

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
-from dataclasses import dataclass, field
-
 from hatchway.backends.kubernetes.manifests import USER_ID
 from hatchway.kubernetes.definition import realtime_api_definition
 from hatchway.kubernetes.names import (
@@ -18,33 +15,21 @@ from hatchway.kubernetes.names import (
     common_labels,
 )
 from hatchway.kubernetes.resources import REALTIME_APIS, Json
+from hatchway.operator.installation import PODS_VARIABLE, Installation, write_pods
 from hatchway.operator.leadership import NAME as LEASE
+from hatchway.operator.secrets import (
+    FILES_TOKEN,
+    OPERATOR_SECRET,
+    OPERATOR_TLS,
+    TLS_MOUNT,
+    make_secrets,
+    tls_volume,
+    told_of,
+)
 
 OPERATOR, GATEWAY = "hatchway-operator", "hatchway-gateway"
 HOME, RUNTIME = "/hatchway/home", "/hatchway/runtime"
-TOKEN_KEY = "files-token"
 GRACE_S = 60  # for requests in flight when the operator's pod, and Envoy in it, is replaced
-
-
-@dataclass(frozen=True)
-class Installation:
-    """What differs between clusters.
-
-    image:         with Python, `hatchway[kubernetes]` and its packages; for the operator and for replicas.
-    python:        the interpreter in it, with hatchway among its packages; package_dir is where those are.
-    files_token:   what pods and uploads show to the operator.
-    storage:       size of the volume for projects' files and the operator's memory; storage_class None: the default.
-    service_type:  of the gateway: ClusterIP, NodePort or LoadBalancer.
-    """
-
-    namespace: str
-    image: str
-    files_token: str = field(repr=False)
-    python: str = "/usr/local/bin/python3"
-    package_dir: str = "/usr/local/lib/python3.11/site-packages"
-    storage: str = "20Gi"
-    storage_class: str | None = None
-    service_type: str = "ClusterIP"
 
 
 def make_objects(installation: Installation) -> list[Json]:
@@ -57,7 +42,7 @@ def make_objects(installation: Installation) -> list[Json]:
                 _service_account(),
                 _role(),
                 _role_binding(installation.namespace),
-                _secret(installation),
+                *make_secrets(installation.keys),
                 _claim(installation),
                 _service(OPERATOR, "files", FILES_PORT, FILES_PORT, "ClusterIP"),
                 _service(GATEWAY, "http", 80, GATEWAY_PORT, installation.service_type),
@@ -72,6 +57,12 @@ def make_objects(installation: Installation) -> list[Json]:
 def files_url(namespace: str) -> str:
     """Where replicas find the operator."""
     return f"http://{OPERATOR}.{namespace}.svc:{FILES_PORT}"
+
+
+def pull_secrets(installation: Installation) -> Json:
+    """Of a pod's spec."""
+    names = installation.pods.pull_secrets
+    return {"imagePullSecrets": [{"name": name} for name in names]} if names else {}
 
 
 def _in_namespace(obj: Json, namespace: str) -> Json:
@@ -122,15 +113,6 @@ def _role_binding(namespace: str) -> Json:
         "metadata": _metadata(OPERATOR),
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": OPERATOR},
         "subjects": [{"kind": "ServiceAccount", "name": OPERATOR, "namespace": namespace}],
-    }
-
-
-def _secret(installation: Installation) -> Json:
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": _metadata(OPERATOR),
-        "data": {TOKEN_KEY: b64encode(installation.files_token.encode()).decode()},
     }
 
 
@@ -185,7 +167,7 @@ def _claim(installation: Installation) -> Json:
         "accessModes": ["ReadWriteOnce"],
         "resources": {"requests": {"storage": installation.storage}},
     }
-    if installation.storage_class is not None:
+    if installation.storage_class:
         spec["storageClassName"] = installation.storage_class
     return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": _metadata(OPERATOR), "spec": spec}
 
@@ -201,9 +183,10 @@ def _deployment(installation: Installation) -> Json:
             "strategy": {"type": "Recreate"},
             "selector": {"matchLabels": _OPERATOR_PODS},
             "template": {
-                "metadata": {"labels": common_labels("operator")},
+                "metadata": {"labels": common_labels("operator"), "annotations": told_of(installation.keys.operator)},
                 "spec": {
                     "serviceAccountName": OPERATOR,
+                    **pull_secrets(installation),
                     "enableServiceLinks": False,
                     "terminationGracePeriodSeconds": GRACE_S,
                     "securityContext": {
@@ -218,6 +201,7 @@ def _deployment(installation: Installation) -> Json:
                         {"name": "home", "persistentVolumeClaim": {"claimName": OPERATOR}},
                         {"name": "runtime", "emptyDir": {"medium": "Memory"}},
                         {"name": "tmp", "emptyDir": {}},
+                        tls_volume(OPERATOR_TLS),
                     ],
                 },
             },
@@ -232,15 +216,14 @@ def _operator_container(installation: Installation) -> Json:
         "HATCHWAY_HOST": "0.0.0.0",
         "HATCHWAY_GATEWAY_PORT": str(GATEWAY_PORT),
         "HATCHWAY_FILES_URL": files_url(installation.namespace),
-        "HATCHWAY_REPLICA_IMAGE": installation.image,
-        "HATCHWAY_REPLICA_PYTHON": installation.python,
-        "HATCHWAY_REPLICA_PACKAGES": installation.package_dir,
+        PODS_VARIABLE: write_pods(installation.pods),
     }
-    token = {"secretKeyRef": {"name": OPERATOR, "key": TOKEN_KEY}}
+    token = {"secretKeyRef": {"name": OPERATOR_SECRET, "key": FILES_TOKEN}}
     return {
         "name": "operator",
-        "image": installation.image,
-        "command": [installation.python, "-m", "hatchway.operator"],
+        "image": installation.operator_image,
+        "imagePullPolicy": installation.pods.pull_policy,
+        "command": [installation.pods.python, "-m", "hatchway.operator"],
         "env": [
             *({"name": name, "value": value} for name, value in variables.items()),
             {"name": "HATCHWAY_FILES_TOKEN", "valueFrom": token},
@@ -253,7 +236,7 @@ def _operator_container(installation: Installation) -> Json:
         # When it has adopted what there is: until then the gateway may know less than the one before it.
         "readinessProbe": _probe("/ready", failures=3),
         "livenessProbe": _probe("/alive", failures=30),
-        "resources": {"requests": {"cpu": "250m", "memory": "512Mi"}},
+        "resources": dict(installation.operator_resources),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -263,6 +246,7 @@ def _operator_container(installation: Installation) -> Json:
             {"name": "home", "mountPath": HOME},
             {"name": "runtime", "mountPath": RUNTIME},
             {"name": "tmp", "mountPath": "/tmp"},
+            TLS_MOUNT,
         ],
     }
 

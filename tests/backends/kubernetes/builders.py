@@ -11,7 +11,13 @@ from tests.backends.builders import this_interpreter
 
 
 def pod_settings(**fields: object) -> PodSettings:
-    made: dict[str, object] = {"image": "hatchway/replica:1", "files_url": "http://operator:8486", "files_token": "key"}
+    made: dict[str, object] = {
+        "image": "hatchway/replica:1",
+        "python": "/usr/bin/python3",
+        "package_dir": "/hatchway/lib",
+        "files_url": "http://operator:8486",
+        "files_token": "key",
+    }
     return PodSettings(**{**made, **fields})  # type: ignore[arg-type]  # passed on as they are
 
 

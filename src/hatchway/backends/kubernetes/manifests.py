@@ -33,22 +33,19 @@ PARTING_S = 5.0
 GONE_NODE_S = 30  # how long a replica counts as running on a node that does not answer; the default is 5 minutes
 
 
-@dataclass(frozen=True)
-class PodSettings:
-    """What the operator of a cluster sets for all replicas.
+@dataclass(frozen=True, kw_only=True)
+class ReplicaPods:
+    """What an installation says of all replicas.
 
     image:            with Python, our packages and `hatchway.replica`; see `python` and `package_dir`.
-    files_url:        where pods get projects' files, "http://HOST:PORT"; files_token opens it.
     pre_stop_s:       how long a pod that is deleted serves on, until all gateways know. Counts into the grace period.
     gpu_resource:     what `compute.gpu` asks for.
     spot:             a label of cheap nodes, which are preferred; where there are none, others are taken.
     """
 
     image: str
-    files_url: str
-    files_token: str = field(repr=False)
-    python: str = "/usr/bin/python3"
-    package_dir: str = "/hatchway/lib"
+    python: str = "/usr/local/bin/python3"
+    package_dir: str = "/usr/local/lib/python3.11/site-packages"
     pull_policy: str = "IfNotPresent"
     pull_secrets: tuple[str, ...] = ()
     pre_stop_s: int = 5
@@ -56,6 +53,14 @@ class PodSettings:
     node_selector: Mapping[str, str] = field(default_factory=dict)
     tolerations: tuple[Mapping[str, Any], ...] = ()
     spot: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PodSettings(ReplicaPods):
+    """With where pods get projects' files: files_url, "http://HOST:PORT", which files_token opens."""
+
+    files_url: str
+    files_token: str = field(repr=False)
 
 
 def make_secret(workload: Workload, settings: PodSettings, *, owner: Json | None = None) -> Json:
