@@ -18,9 +18,9 @@ import grpc.aio
 from envoy.service.discovery.v3 import ads_pb2_grpc
 
 from hatchway.errors import GatewayError
+from hatchway.gateway.bootstrap import HOST
 from hatchway.gateway.envoy import ApiResources, Json, Resources, listener_at
 from hatchway.gateway.session import Session, Table, Wanted
-from hatchway.gateway.bootstrap import HOST
 from hatchway.gateway.wire import Codec, Encoded, EncodedApi
 
 _GRPC_OPTIONS = (

@@ -145,6 +145,7 @@ def _operators_cluster(operators: Operators) -> Json:
                 "@type": _TLS + "UpstreamTlsContext",
                 "sni": operators.name,
                 "common_tls_context": {
+                    "tls_params": {"tls_maximum_protocol_version": "TLSv1_3"},  # the default of a client is 1.2
                     "tls_certificate_sds_secret_configs": [_from_file(_CERTIFICATE, operators.certificate)],
                     "combined_validation_context": {
                         "default_validation_context": {

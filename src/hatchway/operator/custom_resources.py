@@ -50,8 +50,13 @@ def _refuse_what_images_decide(where: str, spec: Json) -> None:
         )
 
 
-def to_status(resource: Json, seen: ApiStatus | None, problem: HatchwayError | None, now: str) -> Json:
-    """`seen` is None while nothing runs; `problem` is why the newest edit was not taken over; `now` is ISO 8601."""
+def to_status(
+    resource: Json, seen: ApiStatus | None, problem: HatchwayError | None, now: str, routing: Json | None = None
+) -> Json:
+    """`seen` is None while nothing runs; `problem` is why the newest edit was not taken over; `now` is ISO 8601.
+
+    `routing` is what gateways are told of the API; None: it is not to be routed.
+    """
     generation = resource["metadata"]["generation"]
     accepted = Condition(
         type=ACCEPTED,
@@ -75,6 +80,8 @@ def to_status(resource: Json, seen: ApiStatus | None, problem: HatchwayError | N
     }
     if seen is not None:
         status |= {"revision": seen.revision, "endpoint": seen.endpoint}
+    if routing is not None:
+        status["routing"] = routing
     return status
 
 

@@ -19,6 +19,7 @@ from hatchway.kubernetes.api_server import ApiServer, Refused
 from hatchway.kubernetes.resources import REALTIME_APIS, Json
 from hatchway.kubernetes.watching import Watch
 from hatchway.operator.custom_resources import FINALIZER, to_document, to_status
+from hatchway.operator.routing import routing_of
 from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.status import ApiStatus
 
@@ -37,12 +38,22 @@ class Taken:
 
 
 class Sync:
-    """`told` is to be called whenever the controller knows something new of an API."""
+    """`told` is to be called whenever the controller knows something new of an API.
 
-    def __init__(self, server: ApiServer, controller: Controller, wall_clock: Callable[[], float]) -> None:
+    `routing(resource)` gives what gateways are to be told of an API, for its status.
+    """
+
+    def __init__(
+        self,
+        server: ApiServer,
+        controller: Controller,
+        wall_clock: Callable[[], float],
+        routing: Callable[[Json], Json | None] = routing_of,
+    ) -> None:
         self._server = server
         self._controller = controller
         self._wall_clock = wall_clock
+        self._routing = routing
         self._taken: dict[str, Taken] = {}
         self._loop = Loop(self._look, resync_s=RESYNC_S)
         self._watch = Watch(server, REALTIME_APIS, self._changed)
@@ -159,7 +170,7 @@ class Sync:
     async def _report(self, resource: Json, seen: ApiStatus | None, problem: HatchwayError | None) -> None:
         """Write the status, if anything is new."""
         now = datetime.fromtimestamp(self._wall_clock(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        status = to_status(resource, seen, problem, now)
+        status = to_status(resource, seen, problem, now, self._routing(resource))
         if status == resource.get("status"):
             return
         metadata = {"name": resource["metadata"]["name"]}
