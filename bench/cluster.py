@@ -88,7 +88,6 @@ def put(cluster, api: str, name: str, *, is_ready: bool) -> None:  # type: ignor
 
 async def follow(url: str, token: str, expected: str) -> None:
     from hatchway.backends.kubernetes.backend import KubernetesBackend
-    from hatchway.backends.kubernetes.files import ProjectFiles
     from hatchway.backends.kubernetes.manifests import PodSettings
     from hatchway.kubernetes.api_server import ApiServer
     from hatchway.kubernetes.connection import connect_to
@@ -110,7 +109,7 @@ async def follow(url: str, token: str, expected: str) -> None:
     server = ApiServer(connect_to(url, token))
     pods = PodSettings(image="hatchway/replica:1", files_url="http://nowhere", files_token="none")
     before_mb, cpu_before, began = process.memory_info().rss / 1e6, sum(process.cpu_times()[:2]), time.monotonic()
-    backend = KubernetesBackend(server, pods, ProjectFiles("none"), tell)
+    backend = KubernetesBackend(server, pods, tell)
     await backend.adopt()
     took_s = time.monotonic() - began
     assert len(backend.observe()) == int(expected)

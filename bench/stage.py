@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from hatchway.backends.local.launch import ALLOCATOR_VARIABLES
+from hatchway.backends.launches import ALLOCATOR_VARIABLES
 from hatchway.contract import CONTROL_READY, PROCESS_VARIABLE, Launch
 from hatchway.settings import home_hash
 

@@ -6,7 +6,7 @@
     ├── NotFound                  not_found        404    3    no such API, replica, file or template
     ├── Conflict                  conflict         409    1    it contradicts what is deployed or running
     ├── NoCapacity                no_capacity      409    1    the machine has not enough memory, cores or GPUs
-    ├── AccessDenied              access           401    1    the engine's TCP port was asked without its token
+    ├── AccessDenied              access           401    1    a token or a right is missing
     ├── TimedOut                  timed_out        504    4    it was not done in the time given
     ├── EngineUnavailable         engine           503    1    the engine does not run, or could not start
     ├── GatewayError              gateway          503    1    Envoy could not start or refused a configuration
@@ -93,7 +93,7 @@ class NoCapacity(HatchwayError):
 
 
 class AccessDenied(HatchwayError):
-    """The engine's TCP port was asked without its token, or by a page of another origin (403)."""
+    """A port was asked without its token, or by a page of another origin (403); or a cluster refuses you a right."""
 
     kind = "access"
     http_status = 401

@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from hatchway import __version__
 from hatchway.alerts.watch import Alerter
@@ -17,6 +17,7 @@ from hatchway.control_api.plane import ShutdownMode
 from hatchway.control_api.trials import Trials
 from hatchway.controller.controller import Controller
 from hatchway.gateway.gateway import Gateway
+from hatchway.gateway.journal import Entry
 from hatchway.metrics.metrics import Metrics
 from hatchway.monitoring.watch import Watch
 from hatchway.settings import Settings
@@ -41,14 +42,75 @@ from hatchway.spec.story import RequestStory
 from hatchway.spec.summary import Summaries
 from hatchway.spec.timeline import Sparkline, Timeline
 from hatchway.spec.trial import TrialAnswer, TrialRequest
-from hatchway.store.blobs import Blobs
+from hatchway.store.blobs import Blobs, BlobStore
 from hatchway.stories import MAX_LINES, apis_of, tell
 
 if TYPE_CHECKING:
     from hatchway.tracing.exporter import Exporter
 
 
-class Plane:
+class Sightings(Protocol):
+    """What gateways noted of requests."""
+
+    async def find_request(self, request_id: str) -> Sequence[Entry]: ...
+
+
+class Reads:
+    """What is the same on one machine and in a cluster: reading, trying out, and files by their hash."""
+
+    def __init__(self, controller: Controller, backend: Backend, gateway: Sightings, blobs: BlobStore) -> None:
+        self._controller = controller
+        self._backend = backend
+        self._sightings = gateway
+        self._blobs = blobs
+        self._trials = Trials()
+
+    def list(self) -> list[ApiStatus]:
+        return [*self._controller.list()]
+
+    def get(self, name: str) -> ApiStatus:
+        return self._controller.get(name)
+
+    def history(self, name: str) -> Sequence[HistoryEntry]:
+        return self._controller.history(name)
+
+    def scaling(self, name: str) -> Sequence[ScalingStep]:
+        return self._controller.scaling(name)
+
+    def watch(self, name: str) -> AsyncIterator[ApiStatus]:
+        return self._controller.watch(name)
+
+    def watch_all(self) -> AsyncIterator[Summaries]:
+        return self._controller.watch_all()
+
+    async def try_out(self, name: str, trial: TrialRequest) -> TrialAnswer:
+        return await self._trials.send(self._controller.get(name).endpoint, trial)
+
+    def logs(self, name: str, query: LogQuery, *, follow: bool) -> AsyncIterator[LogLine]:
+        self._controller.get(name)
+        return self._backend.logs(name, query, follow=follow)
+
+    async def request(self, request_id: str) -> RequestStory:
+        sightings, entries = await asyncio.gather(
+            self._backend.find_request(request_id), self._sightings.find_request(request_id)
+        )
+        apis = apis_of(sightings, entries) or {status.name for status in self._controller.list()}
+        lines: list[LogLine] = []
+        for api in sorted(apis):
+            async for line in self._backend.logs(api, LogQuery(request_id=request_id)):
+                lines.append(line)
+                if len(lines) >= MAX_LINES:
+                    break
+        return tell(request_id, sightings, entries, lines)
+
+    async def missing_blobs(self, hashes: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(await asyncio.to_thread(self._blobs.missing, hashes))
+
+    async def add_blob(self, sha256: str, chunks: AsyncIterator[bytes]) -> None:
+        await self._blobs.add_async_stream(sha256, chunks)
+
+
+class Plane(Reads):
     """Implements `control_api.plane.ControlPlane`."""
 
     def __init__(  # noqa: PLR0913 (the parts it is put together from)
@@ -64,33 +126,19 @@ class Plane:
         predictions: Watch,
         listener: Listener,
     ) -> None:
+        super().__init__(controller, backend, gateway, blobs)
         self._settings = settings
-        self._controller = controller
-        self._backend = backend
         self._gateway = gateway
-        self._blobs = blobs
+        self._own_blobs = blobs
         self._alerts = alerts
         self._metrics = metrics
         self._request_shutdown = request_shutdown
         self._predictions = predictions
         self._listener = listener
-        self._trials = Trials()
         self.exporter: Exporter | None = None  # of traces, if there is one
 
     async def deploy(self, request: DeployRequest, by: str) -> list[DeployResult]:
         return list(await self._controller.deploy(request, by))
-
-    def list(self) -> list[ApiStatus]:
-        return [*self._controller.list()]
-
-    def get(self, name: str) -> ApiStatus:
-        return self._controller.get(name)
-
-    def history(self, name: str) -> Sequence[HistoryEntry]:
-        return self._controller.history(name)
-
-    def scaling(self, name: str) -> Sequence[ScalingStep]:
-        return self._controller.scaling(name)
 
     def alerts(self) -> Sequence[AlertStatus]:
         return self._alerts.list()
@@ -126,15 +174,6 @@ class Plane:
     async def delete(self, name: str) -> ApiStatus:
         return await self._controller.delete(name)
 
-    def watch(self, name: str) -> AsyncIterator[ApiStatus]:
-        return self._controller.watch(name)
-
-    def watch_all(self) -> AsyncIterator[Summaries]:
-        return self._controller.watch_all()
-
-    async def try_out(self, name: str, trial: TrialRequest) -> TrialAnswer:
-        return await self._trials.send(self._controller.get(name).endpoint, trial)
-
     async def status(self) -> Status:
         home = self._settings.home
         return Status(
@@ -157,23 +196,6 @@ class Plane:
     def dashboard_link(self) -> str:
         return self._listener.link()
 
-    def logs(self, name: str, query: LogQuery, *, follow: bool) -> AsyncIterator[LogLine]:
-        self._controller.get(name)
-        return self._backend.logs(name, query, follow=follow)
-
-    async def request(self, request_id: str) -> RequestStory:
-        sightings, entries = await asyncio.gather(
-            self._backend.find_request(request_id), self._gateway.find_request(request_id)
-        )
-        apis = apis_of(sightings, entries) or {status.name for status in self._controller.list()}
-        lines: list[LogLine] = []
-        for api in sorted(apis):
-            async for line in self._backend.logs(api, LogQuery(request_id=request_id)):
-                lines.append(line)
-                if len(lines) >= MAX_LINES:
-                    break
-        return tell(request_id, sightings, entries, lines)
-
     async def monitoring(self, name: str, window_s: float) -> MonitoringReport:
         self._controller.get(name)
         return await self._predictions.report(name, window_s)
@@ -181,16 +203,10 @@ class Plane:
     async def prune(self) -> dict[str, int]:
         return dict(await self._controller.prune())
 
-    async def missing_blobs(self, hashes: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(await asyncio.to_thread(self._blobs.missing, hashes))
-
-    async def add_blob(self, sha256: str, chunks: AsyncIterator[bytes]) -> None:
-        await self._blobs.add_async_stream(sha256, chunks)
-
     async def add_blobs_from_paths(self, paths: Mapping[str, Path]) -> None:
         def add() -> None:
             for sha256, path in paths.items():
-                self._blobs.add_path(sha256, path)
+                self._own_blobs.add_path(sha256, path)
 
         await asyncio.to_thread(add)
 

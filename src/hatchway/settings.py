@@ -87,6 +87,11 @@ class Settings:
         return self.home / "variables"
 
     @property
+    def secrets_dir(self) -> Path:
+        """What `handler.secrets` refers to: a folder for each secret, a file for each key. Only ever read."""
+        return self.home / "secrets"
+
+    @property
     def replicas_dir(self) -> Path:
         """One folder per replica: its launch file, process identity, last words, scratch space."""
         return self.home / "replicas"
@@ -134,6 +139,11 @@ class Settings:
     @property
     def exits_file(self) -> Path:
         return self.home / "exits.jsonl"
+
+    @property
+    def targets_file(self) -> Path:
+        """The clusters that commands can act on, and which one they do; it holds tokens."""
+        return self.home / "targets.json"
 
     # --- sockets -----------------------------------------------------------------------------------------
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import platform
 import sys
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ import httpx
 
 from hatchway.backends import Backend, Replica, Workload
 from hatchway.spec.api import RealtimeApi
-from hatchway.spec.revision import Interpreter
+from hatchway.spec.revision import Interpreter, ProjectFile
 
 PATIENCE_S = 30.0
 
@@ -78,9 +79,29 @@ def a_workload(
         spec=RealtimeApi.model_validate({"name": api, "handler": handler, **spec}),
         project_dir=project,
         interpreter=this_interpreter().model_copy(update={"executable": python}),
+        files=files_of(project),
         env=env or {},
         build_env=build_env or {},
     )
+
+
+def files_of(project: Path) -> tuple[ProjectFile, ...]:
+    """As they would be sent with a deploy."""
+    return tuple(
+        ProjectFile(
+            path=path.relative_to(project).as_posix(),
+            mode=path.stat().st_mode & 0o777,
+            size=path.stat().st_size,
+            sha256=digest_of(path),
+        )
+        for path in sorted(project.rglob("*"))
+        if path.is_file()
+    )
+
+
+def digest_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def this_interpreter() -> Interpreter:

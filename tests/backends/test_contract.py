@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from hatchway.backends import Backend, Replica
-from hatchway.backends.local import LocalBackend, control
+from hatchway.backends import Backend, Replica, control
+from hatchway.backends.local import LocalBackend
 from hatchway.settings import Settings
 from hatchway.spec.logs import LogQuery
 from hatchway.spec.status import LogLine
@@ -30,9 +30,11 @@ class Place:
 
 
 @pytest.fixture(params=["local", "kubernetes"])
-async def place(request: pytest.FixtureRequest, settings: Settings, feed: ChangeFeed) -> AsyncIterator[Place]:
+async def place(
+    request: pytest.FixtureRequest, settings: Settings, feed: ChangeFeed, project: Path
+) -> AsyncIterator[Place]:
     if request.param == "kubernetes":
-        async with a_stand(feed) as stand:
+        async with a_stand(feed, project) as stand:
             yield Place(stand.backend, lambda replica: stand.crash(replica.id))
         return
     local = LocalBackend(settings, feed)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hatchway.backends.local.control import Unanswered, read_metrics
+from hatchway.backends.control import Unanswered, read_metrics
 from hatchway.contract import MetricSeries
 
 GOOD = {"name": "words", "kind": "counter", "tags": {"a": "b"}, "value": 1, "bounds": [], "buckets": []}

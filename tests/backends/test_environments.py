@@ -13,16 +13,16 @@ import pytest
 import uv
 
 from hatchway.backends.local import builds
-from hatchway.backends.local.environments import Environments, explain
+from hatchway.backends.local.environments import Environments
 from hatchway.backends.local.interpreters import Interpreters
 from hatchway.backends.local.logs import ReplicaLog
-from hatchway.backends.local.requirements import digest
-from hatchway.backends.local.server_packages import SERVER_PACKAGES, ServerPackages, own_abi
+from hatchway.backends.local.server_packages import ServerPackages
 from hatchway.contract import PROCESS_VARIABLE
 from hatchway.errors import EnvironmentFailed
+from hatchway.installing.distributions import SERVER_PACKAGES, own_abi
+from hatchway.installing.indexes import index_variables
 from hatchway.processes import Command, Mark, is_alive, spawn
 from hatchway.settings import Settings
-from hatchway.spec.indexes import index_variables
 from hatchway.spec.logs import LogQuery
 from tests.backends.builders import ChangeFeed, a_workload, in_state, tell
 from tests.backends.conftest import StartBackend
@@ -289,35 +289,6 @@ async def test_what_is_no_python_or_too_old_is_refused(tmp_path: Path, program: 
     fake.chmod(0o755)
     with pytest.raises(EnvironmentFailed, match=part):
         await Interpreters().probe(str(fake))
-
-
-# --- requirements ---------------------------------------------------------------------------------------------
-def test_an_environment_is_named_by_what_is_asked_for(tmp_path: Path) -> None:
-    def ask(text: str, included: str = "a==1", project: str = "one") -> str:
-        folder = tmp_path / project
-        folder.mkdir(exist_ok=True)
-        (folder / "requirements.txt").write_text(text)
-        (folder / "base.txt").write_text(included)
-        return digest(folder, "requirements.txt")
-
-    assert ask("a==1") == ask("# a comment\n\n  a==1   # pinned\n") == ask("a==1", project="two")
-    assert ask("a==1") != ask("a==2")
-    assert ask("-r base.txt") != ask("-r base.txt", included="a==2")
-    assert ask("-c base.txt") != ask("-r base.txt")
-    assert ask("-r base.txt\n-r requirements.txt") == ask("-r base.txt\n-r requirements.txt", project="two")
-    assert ask("./lib") != ask("./lib", project="two")  # what is in the project is the project's
-
-
-def test_a_file_that_is_referred_to_must_be_there(tmp_path: Path) -> None:
-    (tmp_path / "requirements.txt").write_text("-r nothing.txt\n")
-    with pytest.raises(EnvironmentFailed, match=r"cannot read nothing\.txt"):
-        digest(tmp_path, "requirements.txt")
-
-
-def test_an_explanation_is_freed_of_decoration() -> None:
-    said = "Using Python 3.11\n  × No solution found:\n  ╰─▶ Because there is no a,\n      it cannot be.\n"
-    assert explain(said) == "No solution found:\nBecause there is no a,\nit cannot be."
-    assert explain("Resolved 1\nerror: no such file\n") == "error: no such file"
 
 
 # --- the server's own packages --------------------------------------------------------------------------------

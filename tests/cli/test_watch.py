@@ -15,7 +15,7 @@ async def test_the_list_goes_on_with_the_next_engine(tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         socket = Path(folder) / "engine.sock"
         with Client(socket=socket) as client:
-            states = every_list(client, socket)
+            states = every_list(client)
             async with served_at(socket, plane):
                 assert [api.name for api in await asyncio.to_thread(next, states)] == ["iris"]
             following = asyncio.create_task(asyncio.to_thread(next, states))

@@ -125,3 +125,27 @@ async def test_who_is_not_known_is_told_so_at_once(cluster: Cluster) -> None:
         await lost.get(DEPLOYMENTS, "web")
     await lost.close()
     assert len(cluster.requests) == 1
+
+
+async def test_whether_a_write_may_go_out_is_asked_on_the_open_connection_at_each_try(cluster: Cluster) -> None:
+    asked: list[int] = []
+
+    def may_write() -> None:
+        asked.append(len(cluster.requests))
+        if len(asked) == 3:
+            raise PermissionError("not any more")
+
+    fenced = ApiServer(connect_to(cluster.url, cluster.token), may_write=may_write, sleep=Clock())
+    cluster.stop_server()
+    with pytest.raises(Unreachable):
+        await fenced.apply(a_secret())
+    assert asked == []  # nobody was there to send anything to
+    cluster.start_server()
+    cluster.fault(code=503, times=5)
+    with pytest.raises(PermissionError):
+        await fenced.apply(a_secret())
+    assert asked == [0, 1, 2]
+    assert len(cluster.requests) == 2
+    await fenced.find(SECRETS, "launch")
+    assert len(asked) == 3
+    await fenced.close()

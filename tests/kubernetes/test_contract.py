@@ -504,6 +504,13 @@ def test_a_lease_is_an_optimistic_lock(space: Space) -> None:
     assert reason(space.put(leases, "leader", theirs)) == (409, "Conflict")
 
 
+def test_the_data_of_a_controller_revision_never_changes(space: Space) -> None:
+    revisions = "apps/v1/controllerrevisions"
+    made = ok(space.create(revisions, {"metadata": {"name": "r1"}, "data": {"files": [{"path": "a"}]}, "revision": 1}))
+    assert space.put(revisions, "r1", {**made, "data": {"files": []}}).status_code == 422
+    assert ok(space.put(revisions, "r1", {**made, "revision": 2}))["data"] == {"files": [{"path": "a"}]}
+
+
 # --- custom resources ------------------------------------------------------------------------------------------
 @pytest.fixture
 def toys(space: Space) -> Iterator[str]:

@@ -50,6 +50,7 @@ def test_every_field_of_the_yaml_is_there_and_explained() -> None:
         section = spec
         for name in path:
             section = section["properties"][name]
+            section = section.get("items", section)  # of a list
         for name, field in model.model_fields.items():
             if path or name not in ("name", "kind"):
                 found = section["properties"][field.alias or name]
@@ -69,7 +70,12 @@ def written() -> Iterator[Json]:
         yield from documents if isinstance(documents, list) else [documents]
     yield {
         "handler": {"path": "handler.py", "timeout": "${T}", "max_concurrency": "${C}", "fast_start": "${F}"},
-        "compute": {"cpu": 0.5, "mem": "512Mi", "gpu": "${GPUS}"},
+        "compute": {
+            "cpu": 0.5,
+            "mem": "512Mi",
+            "gpu": "${GPUS}",
+            "tolerations": [{"key": "a", "operator": "Exists", "toleration_seconds": 3}],
+        },
         "autoscaling": {"min_replicas": 0, "target_in_flight": 2.5, "window": "30s"},
         "update_strategy": {"max_surge": "25%", "max_unavailable": 1},
         "networking": {"cors": {"allow_origins": ["*"], "max_age": 600}},

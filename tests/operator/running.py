@@ -16,16 +16,18 @@ import httpx
 
 from hatchway.kubernetes.api_server import ApiServer
 from hatchway.kubernetes.connection import connect_to
+from hatchway.kubernetes.definition import realtime_api_definition
 from hatchway.kubernetes.resources import REALTIME_APIS, Json
 from hatchway.operator.operator import Operator
 from hatchway.settings import Settings
 from hatchway.spec.revision import Interpreter
+from hatchway.store.bucket import open_bucket
 from tests.backends.builders import this_interpreter
 from tests.backends.kubernetes.builders import pod_settings
 from tests.kubernetes.double import Cluster
 
 TOKEN = "operator-token"
-PATIENCE_S = 40.0
+PATIENCE_S = 90.0
 
 
 @dataclass
@@ -80,7 +82,9 @@ def is_done(status: Json) -> bool:
 
 
 @asynccontextmanager
-async def running(cluster: Cluster, settings: Settings, *, pre_stop_s: int = 0) -> AsyncIterator[Running]:
+async def running(
+    cluster: Cluster, settings: Settings, *, pre_stop_s: int = 0, **pod: object
+) -> AsyncIterator[Running]:
     """Ends as an operator that is replaced: all else runs on."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -88,10 +92,12 @@ async def running(cluster: Cluster, settings: Settings, *, pre_stop_s: int = 0) 
     port = listener.getsockname()[1]
     (settings.home / "port").write_text(str(port))  # as a Service has one for ever
     url = f"http://127.0.0.1:{port}"
-    pods = pod_settings(files_url=f"{url}/projects", files_token=TOKEN, pre_stop_s=pre_stop_s)
+    pods = pod_settings(files_url=f"{url}/projects", files_token=TOKEN, pre_stop_s=pre_stop_s, **pod)
     own = connect_to(cluster.url, cluster.token)
     users = ApiServer(connect_to(cluster.url, cluster.token))
-    operator = Operator(settings, own, pods, listener, name="operator")
+    await users.apply(realtime_api_definition())  # as everything else that is installed before it
+    blobs = open_bucket(f"file://{settings.blobs_dir}")
+    operator = Operator(settings, own, pods, blobs, listener, name="operator")
     task = asyncio.create_task(operator.run())
     headers = {"authorization": f"Bearer {TOKEN}"}
     try:

@@ -60,8 +60,6 @@ def test_what_is_written_is_deployed_under_the_name_of_the_resource() -> None:
     [
         ({"source": None}, "no spec.source"),
         ({"source": {"files": [{"path": "a"}]}}, "damaged"),
-        ({"handler": {"path": "handler.py", "dependencies": {"pip": "requirements.txt"}}}, "handler.dependencies"),
-        ({"handler": {"path": "handler.py", "python": "3.12"}}, "handler.python"),
     ],
 )
 def test_what_cannot_be_run_is_refused_and_not_ignored(spec: Json, message: str) -> None:

@@ -63,7 +63,7 @@ def test_renewing_it_is_no_transition() -> None:
 
 def test_the_first_one_has_no_version_to_stand_on() -> None:
     first = claim(None, "us", NOON, TIMING)
-    assert (first["metadata"], first["spec"]["leaseTransitions"]) == ({"name": "hatchway-operator"}, 0)
+    assert (first["metadata"]["name"], first["spec"]["leaseTransitions"]) == ("hatchway-operator", 0)
     validate(first)
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from hatchway.kubernetes.definition import realtime_api_definition
 from hatchway.kubernetes.resources import REALTIME_APIS
 from hatchway.processes import end_all
 from hatchway.settings import Settings
@@ -54,7 +53,6 @@ async def test_an_api_is_applied_updated_edited_kept_over_operators_and_deleted_
     cluster: Cluster, settings: Settings
 ) -> None:
     async with running(cluster, settings) as first:
-        await first.server.apply(realtime_api_definition())
         await deploy(first, HANDLER.format(version=1))
         live = await first.until("iris", is_done)
         assert (live["replicas"], live["readyReplicas"]) == (1, 1)
@@ -88,7 +86,6 @@ async def test_an_api_is_applied_updated_edited_kept_over_operators_and_deleted_
 async def test_pods_that_are_evicted_lose_no_request(cluster: Cluster, settings: Settings) -> None:
     """As a node is drained: one after the other, for the budget holds the second until the first has been replaced."""
     async with running(cluster, settings, pre_stop_s=5) as on:
-        await on.server.apply(realtime_api_definition())
         await deploy(on, HANDLER.format(version=1), autoscaling={"min_replicas": 2})
         live = await on.until("iris", lambda status: is_done(status) and status["readyReplicas"] == 2)
         load = Load(live["endpoint"])

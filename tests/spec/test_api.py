@@ -97,6 +97,10 @@ HANDLER = [
     ({"env": {"HATCHWAY_HOME": "x"}}, "a variable name of letters, digits and underscores that does not begin with"),
     ({"env": {"A-B": "x"}}, "handler.env.A-B: must be a variable name"),
     ({"dependencies": {"pip": "/requirements.txt"}}, "handler.dependencies.pip: must be the path of a file"),
+    ({"secrets": {"A": "payments"}}, "handler.secrets.A: must be SECRET/KEY, the name of a secret and one of its keys"),
+    ({"secrets": {"A": "payments/.."}}, "handler.secrets.A: must be SECRET/KEY"),
+    ({"secrets": {"A": "../etc/passwd"}}, "handler.secrets.A: must be SECRET/KEY"),
+    ({"secrets": {"A": "a/b"}, "env": {"A": "x"}}, "handler.secrets: has A, which stands in env too; keep one"),
     ({"dependencies": "requirements.txt"}, "handler.dependencies: must be a map of fields, got 'requirements.txt'"),
     ({"python": 3.1}, "handler.python: must be text that is not empty, got 3.1; put it in quotes"),
     ({"python_path": "../src"}, "handler.python_path: must be the path of a folder in the project, got '../src'"),
@@ -127,6 +131,29 @@ SECTIONS = [
     ({"compute": {"mem": "512mb"}}, "got '512mb'; write 512M"),
     ({"compute": {"gpu": -1}}, "compute.gpu: must be a whole number of at least 0, got -1"),
     ({"compute": {"gpu": 0.5}}, "compute.gpu: must be a whole number of at least 0, got 0.5"),
+    ({"compute": {"gpu_resource": "nvidia.com/gpu"}}, "compute.gpu_resource: needs gpu: 1 or more"),
+    ({"compute": {"gpu": 1, "gpu_resource": "gpu"}}, "compute.gpu_resource: must be the name of a resource of nodes"),
+    ({"compute": {"node_selector": {"pool": 1}}}, "compute.node_selector.pool: must be a label's value"),
+    ({"compute": {"node_selector": {"a/b/c": "x"}}}, "compute.node_selector.a/b/c: must be the name of a label"),
+    ({"compute": {"tolerations": {"key": "a"}}}, "compute.tolerations: must be a list, got a map"),
+    (
+        {"compute": {"tolerations": [{"key": "a", "efect": "x"}]}},
+        "compute.tolerations[1].efect: is not a known field",
+    ),
+    (
+        {"compute": {"tolerations": [{"key": "a", "effect": "No"}]}},
+        "compute.tolerations[1].effect: must be one of",
+    ),
+    ({"compute": {"tolerations": [{"value": "x"}]}}, "compute.tolerations[1].key: is missing; operator: Exists"),
+    (
+        {"compute": {"tolerations": [{"operator": "Exists"}, {"key": "a", "operator": "Exists", "value": "x"}]}},
+        "compute.tolerations[2].value: cannot stand beside operator: Exists",
+    ),
+    (
+        {"compute": {"tolerations": [{"key": "a", "toleration_seconds": 3}]}},
+        "compute.tolerations[1].toleration_seconds: belongs to effect: NoExecute",
+    ),
+    ({"compute": {"spot": "yes"}}, "compute.spot: must be true or false, got 'yes'"),
     ({"compute": None}, "compute: must be a map of fields, got nothing; remove the line to keep the defaults"),
     ({"compute": [1]}, "compute: must be a map of fields, got a list"),
     ({"autoscaling": {"min_replicas": -3}}, "autoscaling.min_replicas: must be a whole number of at least 0, got -3"),
@@ -231,6 +258,13 @@ def test_rules_of_the_other_sections(sections: dict[str, Any], problem: str) -> 
         {"handler": {"warmup": 0, "example": [1, {"a": None}]}},
         {"compute": {"cpu": "20m", "mem": "20Mi", "gpu": 2}},
         {"compute": {"mem": None}},
+        {"compute": {"gpu": 1, "gpu_resource": "nvidia.com/mig-1g.5gb", "node_selector": {"a.b/pool": "x", "y": ""}}},
+        {
+            "compute": {
+                "tolerations": [{"operator": "Exists"}, {"key": "a", "effect": "NoExecute", "toleration_seconds": 0}]
+            }
+        },
+        {"handler": {"secrets": {"TOKEN": "payments.v1/api-token_2.txt"}}},
         {"autoscaling": {"min_replicas": 0, "max_replicas": 1, "init_replicas": 0}},
         {"autoscaling": {"target_in_flight": 500}},
         {"autoscaling": {"window": 1, "max_downscale_factor": 0, "upscale_tolerance": 3}},

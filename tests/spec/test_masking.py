@@ -10,7 +10,7 @@ def test_defaults_are_filled_in_and_quantities_are_readable() -> None:
     shown = masked(parse_document(document, {}), document)
     assert shown["handler"]["class"] == "Iris"
     assert shown["handler"]["timeout"] == "1m"
-    assert shown["compute"] == {"cpu": 0.2, "mem": "512Mi", "gpu": 0}
+    assert shown["compute"] | {"cpu": 0.2, "mem": "512Mi", "gpu": 0} == shown["compute"]
     assert shown["networking"]["max_body"] == "100Mi"
 
 

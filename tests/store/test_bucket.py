@@ -131,7 +131,8 @@ async def test_a_store_that_is_not_there_is_told(s3: str) -> None:
 
 
 async def test_an_address_names_a_bucket_or_a_volume(tmp_path: Path) -> None:
-    await open_bucket(f"file://{tmp_path}/blobs").add_async_stream(sha256_of(SMALL), parts_of(SMALL))
+    await open_bucket(f"{tmp_path}/blobs").add_async_stream(sha256_of(SMALL), parts_of(SMALL))
+    assert await read(open_bucket(f"file://{tmp_path}/blobs"), sha256_of(SMALL)) == SMALL
     assert (tmp_path / "blobs" / sha256_of(SMALL)[:2] / sha256_of(SMALL)).read_bytes() == SMALL
     open_bucket("s3://models/hatchway")
     for wrong in ("models", "ftp://models/x", "s3://", "file://"):

@@ -14,7 +14,7 @@ from typing import Protocol
 from hatchway.contract import MetricSeries, RequestRecord
 from hatchway.spec.api import Compute, RealtimeApi
 from hatchway.spec.logs import LogQuery
-from hatchway.spec.revision import Interpreter
+from hatchway.spec.revision import Interpreter, ProjectFile
 from hatchway.spec.status import LogLine, ReplicaState, StartKind
 
 
@@ -28,7 +28,10 @@ class Workload:
     project_dir: Path  # the revision's own tree
     interpreter: Interpreter
     env: Mapping[str, str] = field(default_factory=dict, repr=False)  # handler.env filled in; may hold secrets
-    build_env: Mapping[str, str] = field(default_factory=dict, repr=False)  # for `uv`: indexes, with credentials
+    # What came with the deploy, for `uv` (indexes, with credentials) and for handler.secrets on one machine.
+    build_env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    files: tuple[ProjectFile, ...] = ()  # of the project
+    lock: str | None = None  # "name==version" lines that pin what handler.dependencies leaves open
     trusted_models: tuple[str, ...] = ()  # sha256s of models that may run code while they load
 
 
@@ -36,9 +39,9 @@ class Workload:
 class Replica:
     """One replica as the backend sees it now.
 
-    `reason` is a stable word when something stands in the way: NoCapacity, NoStorage, BuildingEnvironment,
-    EnvironmentFailed, CrashLoop, OutOfMemory, Stuck, Unknown, or what the replica's last words say (ImportError,
-    HandlerNotFound, BadSignature, InitFailed, WarmupFailed, ...).
+    `reason` is a stable word when something stands in the way: NoCapacity, NoStorage, SecretMissing,
+    BuildingEnvironment, EnvironmentFailed, CrashLoop, OutOfMemory, Stuck, Unknown, or what the replica's last words
+    say (ImportError, HandlerNotFound, BadSignature, InitFailed, WarmupFailed, ...).
     """
 
     id: str

@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hatchway.backends import SeenRequest, Sightings
-from hatchway.backends.local import control
+from hatchway.backends import SeenRequest, Sightings, control
 from hatchway.contract import FoundRequests
 
 

@@ -1,4 +1,5 @@
-"""From a command to the engine: start it when needed, and replace an older one by ours in place.
+"""From a command to the control plane of its target; the engine of this machine is started when needed, and an older
+one replaced by ours in place.
 
 `engine` is for commands that need it; `engine_if_used` for those that only read, which do not start an engine on a
 home where nothing was ever deployed.
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from hatchway import __version__
 from hatchway.cli.output import Cell, Output
+from hatchway.cli.targets import target_here
 from hatchway.errors import EngineUnavailable, NotFound
 
 if TYPE_CHECKING:
@@ -31,10 +33,15 @@ def settings_here() -> Settings:
 
 
 def engine(out: Output, settings: Settings | None = None) -> Client:
-    """A client of the running engine, which is started first if need be. Raises EngineUnavailable."""
+    """A client of the target's control plane. Raises EngineUnavailable, NotFound for a target that is not known.
+
+    That of this machine, of the home in `settings` if they are given, is started first if need be.
+    """
     from hatchway import keeper
     from hatchway.client import Client
 
+    if settings is None and (elsewhere := client_elsewhere(out)) is not None:
+        return elsewhere
     settings = settings or settings_here()
     if keeper.has_lost_home(settings):
         raise EngineUnavailable(
@@ -50,6 +57,18 @@ def engine(out: Output, settings: Settings | None = None) -> Client:
     if not was_running:
         announce_port(client, settings, out)
     return client
+
+
+def client_elsewhere(out: Output) -> Client | None:
+    """A client of a target that is not this machine, and a line that names it; None when this machine is meant."""
+    from hatchway.client import Client
+    from hatchway.targets import Local
+
+    target = target_here()
+    if isinstance(target, Local):
+        return None
+    out.note(Cell(f"on {target.name} ({target.place})", "dim"))
+    return Client(env=target.name)
 
 
 def announce_port(client: Client, settings: Settings, out: Output) -> None:
@@ -70,6 +89,8 @@ def engine_if_used(out: Output) -> Client | None:
     """Like `engine`, but None when nothing was ever deployed in this home."""
     from hatchway import keeper
 
+    if (elsewhere := client_elsewhere(out)) is not None:
+        return elsewhere
     settings = settings_here()
     if not settings.database.exists() and not keeper.is_running(settings):
         return None

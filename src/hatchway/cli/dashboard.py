@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Mapping
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -24,11 +26,28 @@ def dashboard(
     """Open the dashboard in a browser.
 
     The link works once, for ten minutes, and the session it opens lasts 30 days. The engine serves the dashboard
-    itself: nothing has to keep running here.
+    itself: nothing has to keep running here, unless it is in a cluster without an address: then Ctrl-C ends it.
     """
     out = Output.open(output)
     with engine(out) as client:
         link = client.dashboard_link()
+        base = client.way.browser_url()
+        if base is None:
+            show_link(out, link, browser=browser)
+            return
+        show_link(out, at(link, base), browser=browser)
+        if client.way.is_carried:
+            out.note("carried by this command until Ctrl-C")
+            threading.Event().wait()
+
+
+def at(link: str, base: str) -> str:
+    """The link as it reads from here: the operator does not know what it is called outside of its cluster."""
+    parts = urlsplit(link)
+    return f"{base}{parts.path}?{parts.query}"
+
+
+def show_link(out: Output, link: str, *, browser: bool) -> None:
     if not out.is_table:
         out.data({"url": link})
         return

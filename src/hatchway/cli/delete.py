@@ -1,4 +1,4 @@
-"""`hatchway delete`: forget APIs. It asks on a terminal; with --yes or in a script it does not."""
+"""`hatchway delete`: forget APIs. It asks on a terminal; with --yes, or in a script on this machine, it does not."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ import typer
 from hatchway.cli.connect import engine_if_used
 from hatchway.cli.names import api_name, complete_api
 from hatchway.cli.output import Output
-from hatchway.errors import NotFound
+from hatchway.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
     from hatchway.client import Client
+    from hatchway.targets import Target
 
-EXAMPLES = ("hatchway delete iris", "hatchway delete iris support-topics --yes")
+EXAMPLES = (
+    "hatchway delete iris",
+    "hatchway delete iris support-topics --yes",
+    "hatchway delete iris --env prod",
+)
 
 
 def delete(
@@ -36,13 +41,25 @@ def delete(
         return
     with client:
         check_names(wanted, [api.name for api in client.list()])
-        if not yes and sys.stdin.isatty() and sys.stdout.isatty():
-            typer.confirm(f"delete {', '.join(wanted)}?", abort=True)
+        if not yes:
+            confirm(wanted, client.way.target)
         for name in wanted:
             client.delete(name)
         for name in wanted:
             wait_until_gone(client, name)
             out.line(f"{name} is deleted")
+
+
+def confirm(wanted: Sequence[str], target: Target) -> None:
+    """A script says --yes where others may depend on what it deletes. Raises UsageError, typer.Abort."""
+    from hatchway.targets import Local
+
+    is_here = isinstance(target, Local)
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        where = "" if is_here else f" on {target.name} ({target.place})"
+        typer.confirm(f"delete {', '.join(wanted)}{where}?", abort=True)
+    elif not is_here:
+        raise UsageError(f"nobody can be asked whether to delete on {target.name}", hint="say it with --yes")
 
 
 def check_names(wanted: Sequence[str], known: Collection[str]) -> None:

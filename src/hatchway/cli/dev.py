@@ -15,6 +15,7 @@ from hatchway.cli.models import asker, check_paths
 from hatchway.cli.names import api_name, complete_api
 from hatchway.cli.output import Output
 from hatchway.cli.progress import Silent
+from hatchway.cli.targets import check_local
 from hatchway.errors import UsageError
 
 EXAMPLES = (
@@ -62,6 +63,7 @@ def dev(
     from hatchway.dev.front import listen
     from hatchway.dev.session import Session
 
+    check_local("dev", "serves APIs on this machine", even_by_default=False)
     out = Output.open()
     found = read_targets(targets or [])
     if len(found.paths) > 1:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from hatchway.cli.connect import settings_here
 from hatchway.cli.output import Output
+from hatchway.cli.targets import check_local
 from hatchway.errors import EngineUnavailable, HatchwayError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def down() -> None:
     """
     from hatchway import keeper
 
+    check_local("down", "ends what runs on this machine")
     out = Output.open()
     settings = settings_here()
     if not keeper.is_running(settings) and not keeper.is_anything_left(settings):

@@ -72,7 +72,7 @@ def follow(
     from hatchway.client import AsyncClient
 
     async def wait_for_all() -> list[Finish]:
-        async with AsyncClient() as waiting:
+        async with AsyncClient(way=client.way) as waiting:
             return [*await asyncio.gather(*(_wait_for(waiting, one, progress, began, timeout_s) for one in results))]
 
     for result in results:

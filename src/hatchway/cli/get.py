@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hatchway.cli.board import board_lines
-from hatchway.cli.connect import engine_if_used, engine_of, settings_here
+from hatchway.cli.connect import engine_if_used, engine_of
 from hatchway.cli.curl import curl_line
 from hatchway.cli.example import example_of
 from hatchway.cli.looks import BoardLooks, PageLooks, again_and_again
@@ -89,11 +89,10 @@ def show_one(out: Output, name: str, *, watch: bool) -> None:
 
 
 def watch_list(out: Output, client: Client) -> None:
-    socket = settings_here().engine_socket
     if is_screen(out):
-        show(out, again_and_again(BoardLooks(client).look, socket), board_lines)
+        show(out, again_and_again(BoardLooks(client).look, client.way), board_lines)
     else:
-        print_changes(out, every_list(client, socket))
+        print_changes(out, every_list(client))
 
 
 def watch_one(out: Output, client: Client, name: str) -> None:
@@ -103,7 +102,7 @@ def watch_one(out: Output, client: Client, name: str) -> None:
     else:
         client.get(name)
         with suppress(NotFound):
-            show(out, again_and_again(PageLooks(client, name).look, settings_here().engine_socket), page_lines)
+            show(out, again_and_again(PageLooks(client, name).look, client.way), page_lines)
     out.note(f"{name} is deleted")
 
 

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, TypeVar
 from hatchway.errors import EngineUnavailable, HatchwayError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from hatchway.client import Client
+    from hatchway.client.ways import Way
     from hatchway.spec.alerts import AlertStatus
     from hatchway.spec.monitoring import MonitoringReport
     from hatchway.spec.status import ApiStatus, LogLine, ScalingStep
@@ -54,15 +53,14 @@ class Page:
     alerts: Sequence[AlertStatus] = ()
 
 
-def again_and_again(look: Callable[[], T], socket: Path) -> Iterator[T | None]:
+def again_and_again(look: Callable[[], T], way: Way) -> Iterator[T | None]:
     """What `look` sees, again and again; None for a moment without an engine.
 
     An engine that goes away is followed by another one. Raises EngineUnavailable.
     """
     from hatchway.client.absence import Absence
-    from hatchway.client.connection import is_listening
 
-    absence = Absence(socket)
+    absence = Absence(way)
     while True:
         try:
             seen = look()
@@ -70,7 +68,7 @@ def again_and_again(look: Callable[[], T], socket: Path) -> Iterator[T | None]:
             while True:
                 yield None
                 time.sleep(absence.pause_s(error, time.monotonic()))
-                if is_listening(socket):
+                if way.is_listening():
                     break
         else:
             absence.end()

@@ -21,11 +21,13 @@ import typer
 
 from hatchway.cli import (
     alerts,
+    cluster,
     dashboard,
     delete,
     deploy,
     dev,
     down,
+    env,
     get,
     history,
     init,
@@ -43,7 +45,10 @@ from hatchway.cli import (
     version,
     why,
 )
+from hatchway.cli.cluster import install, uninstall, upgrade
+from hatchway.cli.cluster import status as cluster_status
 from hatchway.cli.output import Output
+from hatchway.cli.targets import with_env
 from hatchway.errors import HatchwayError
 
 EXIT_INTERRUPTED = 130
@@ -83,11 +88,13 @@ def guarded(verb: Callable[P, None]) -> Callable[P, None]:
     return run
 
 
-def register(name: str, verb: Callable[..., None], examples: Sequence[str]) -> None:
+def register(name: str, verb: Callable[..., None], examples: Sequence[str], to: typer.Typer = app) -> None:
     # "\b" keeps the lines of a paragraph apart.
     lines = "".join(f"\n  {example}" for example in examples)
-    app.command(name, help=f"{inspect.getdoc(verb)}\n\n\b\nExamples:{lines}")(guarded(verb))
+    to.command(name, help=f"{inspect.getdoc(verb)}\n\n\b\nExamples:{lines}")(guarded(verb))
 
+
+WITHOUT_TARGET = (init, version)  # they ask nobody
 
 # The order is that of `hatchway --help`.
 for _name, _module in {
@@ -114,7 +121,26 @@ for _name, _module in {
     "prune": prune,
     "version": version,
 }.items():
-    register(_name, getattr(_module, _name), _module.EXAMPLES)
+    _verb = getattr(_module, _name)
+    register(_name, _verb if _module in WITHOUT_TARGET else with_env(_verb), _module.EXAMPLES)
+
+env_app = typer.Typer(help=env.HELP, no_args_is_help=True, rich_markup_mode="rich")
+register("add", env.add, env.ADD_EXAMPLES, to=env_app)
+register("list", env.list_targets, env.LIST_EXAMPLES, to=env_app)
+register("use", env.use, env.USE_EXAMPLES, to=env_app)
+register("remove", env.remove, env.REMOVE_EXAMPLES, to=env_app)
+app.add_typer(env_app, name="env")
+
+
+cluster_app = typer.Typer(help=inspect.getdoc(cluster), no_args_is_help=True)
+app.add_typer(cluster_app, name="cluster")
+for _name, _verb, _examples in (
+    ("install", install.install, install.EXAMPLES),
+    ("upgrade", upgrade.upgrade, upgrade.EXAMPLES),
+    ("status", cluster_status.status, cluster_status.EXAMPLES),
+    ("uninstall", uninstall.uninstall, uninstall.EXAMPLES),
+):
+    register(_name, _verb, _examples, to=cluster_app)
 
 
 def main() -> None:

@@ -24,9 +24,15 @@ def complete_api(incomplete: str) -> list[str]:
     """Names of the deployed APIs; nothing, quickly and silently, when the engine does not run."""
     from http.client import HTTPException
 
+    from hatchway import targets
     from hatchway.settings import Settings
 
     try:
+        if (
+            targets.read(Settings.from_environment(os.environ).targets_file).chosen(None, os.environ).name
+            != targets.LOCAL
+        ):
+            return []  # a cluster would take too long to answer, and the names of this machine would be wrong ones
         names = _names(Settings.from_environment(os.environ))
     except (HatchwayError, OSError, HTTPException, ValueError, LookupError, TypeError):
         return []  # a traceback in the middle of a command line helps nobody

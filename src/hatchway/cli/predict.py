@@ -11,7 +11,7 @@ import sys
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,9 @@ from hatchway.cli.logs import show_line
 from hatchway.cli.names import NameArgument, api_name
 from hatchway.cli.output import Output
 from hatchway.errors import GatewayError, NotFound, PredictionFailed, UsageError
+
+if TYPE_CHECKING:
+    from hatchway.client.ways import Door
 
 EXAMPLES = (
     """hatchway predict iris '{"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}'""",
@@ -57,9 +60,9 @@ def predict(
     wanted = api_name(name)
     request = read_payload(payload)
     with engine_of(wanted, out) as client:
-        endpoint = client.get(wanted).endpoint
+        door = client.way.gateway(client.get(wanted).endpoint)
         request_id = uuid.uuid4().hex
-        refused = send(wanted, endpoint, request, request_id, out)
+        refused = send(wanted, door, request, request_id, out)
         if refused is None:
             return
         for line in client.logs(wanted, request_id=request_id):
@@ -67,7 +70,7 @@ def predict(
     raise refused
 
 
-def send(name: str, endpoint: str, request: Payload, request_id: str, out: Output) -> PredictionFailed | None:
+def send(name: str, door: Door, request: Payload, request_id: str, out: Output) -> PredictionFailed | None:
     """Print the answer as it comes, streams too; an answer that is an error is returned instead.
 
     Raises GatewayError when nobody answers.
@@ -79,19 +82,19 @@ def send(name: str, endpoint: str, request: Payload, request_id: str, out: Outpu
     headers = {"content-type": request.content_type, HEADER_REQUEST_ID: request_id}
     try:
         # No limit on the answer: the API's own handler.timeout ends what takes too long.
-        with httpx.stream(
-            "POST",
-            endpoint,
-            content=request.body,
-            headers=headers,
-            timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT_S),
-            trust_env=False,
-        ) as response:
+        with (
+            httpx.Client(
+                transport=None if door.socket is None else httpx.HTTPTransport(uds=str(door.socket)),
+                timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT_S),
+                trust_env=False,
+            ) as http,
+            http.stream("POST", door.url, content=request.body, headers=headers) as response,
+        ):
             if response.is_error:
                 return PredictionFailed(f"{name} answered {response.status_code}: {_message_of(response.read())}")
             out.body(response.headers.get("content-type", ""), response.iter_bytes())
     except httpx.TransportError as exc:
-        raise GatewayError(f"{endpoint} did not answer: {exc}", hint="hatchway status shows the gateway") from exc
+        raise GatewayError(f"{door.url} did not answer: {exc}", hint="hatchway status shows the gateway") from exc
     return None
 
 

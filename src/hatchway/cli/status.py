@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hatchway.cli.connect import START_TIMEOUT_S, settings_here
+from hatchway.cli.connect import START_TIMEOUT_S, client_elsewhere, settings_here
 from hatchway.cli.output import Cell, Format, FormatOption, Output, format_bytes
 
 if TYPE_CHECKING:
@@ -20,6 +20,10 @@ def status(output: FormatOption = Format.table) -> None:
     from hatchway.spec.status import Status
 
     out = Output.open(output)
+    if (elsewhere := client_elsewhere(out)) is not None:
+        with elsewhere:
+            tell(out, elsewhere.status())
+        return
     settings = settings_here()
     if not keeper.is_running(settings):
         if out.is_table:
@@ -37,6 +41,10 @@ def status(output: FormatOption = Format.table) -> None:
         found = client.status()
     if has_lost_home:
         out.note(f"{settings.home} was removed; end what is left with: hatchway down")
+    tell(out, found)
+
+
+def tell(out: Output, found: Status) -> None:
     if out.is_table:
         show(out, found)
     else:

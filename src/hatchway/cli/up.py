@@ -9,6 +9,7 @@ import typer
 
 from hatchway.cli.connect import engine, settings_here
 from hatchway.cli.output import Cell, Output
+from hatchway.cli.targets import check_local
 from hatchway.errors import Conflict
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def up(
     """
     from hatchway import keeper
 
+    check_local("up", "starts the engine of this machine")
     settings = with_overrides(settings_here(), host, port)
     if foreground:
         raise typer.Exit(keeper.foreground(settings))

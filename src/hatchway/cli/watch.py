@@ -9,18 +9,16 @@ from hatchway.cli.looks import again_and_again
 from hatchway.cli.output import Output
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from hatchway.client import Client
     from hatchway.spec.status import ApiStatus
 
 
-def every_list(client: Client, socket: Path) -> Iterator[list[ApiStatus]]:
+def every_list(client: Client) -> Iterator[list[ApiStatus]]:
     """The list again and again: the engine tells of changes of one API, but not of APIs that come and go.
 
     An engine that goes away is followed by another one. Raises EngineUnavailable.
     """
-    return (apis for apis in again_and_again(client.list, socket) if apis is not None)
+    return (apis for apis in again_and_again(client.list, client.way) if apis is not None)
 
 
 def every_state(client: Client, name: str) -> Iterator[list[ApiStatus]]:

@@ -15,23 +15,15 @@ import httpx
 
 from hatchway.client import calls
 from hatchway.client.absence import PATIENCE_S, Absence
-from hatchway.client.calls import Call, LogFilters, Stream
-from hatchway.client.connection import (
-    ANSWER_TIMEOUT_S,
-    HOST,
-    gone,
-    identity,
-    is_listening,
-    locate,
-    raise_for,
-    too_late,
-)
+from hatchway.client.calls import Call, Content, LogFilters, Stream
+from hatchway.client.connection import ANSWER_TIMEOUT_S, raise_for
 from hatchway.client.deploying import Deploy, advance
 from hatchway.client.following import Feed, LogFeed, WatchFeed
 from hatchway.client.model_checks import MayTrust, may_trust
 from hatchway.client.predictions import Prediction, body_of, prediction
 from hatchway.client.progress import OnProgress, silent
 from hatchway.client.waiting import Waiting
+from hatchway.client.ways import Way, choose_way
 from hatchway.errors import DeployFailed, EngineUnavailable, HatchwayError, NotFound, PredictionFailed
 from hatchway.project import Project
 from hatchway.spec.alerts import AlertStatus, AlertTest
@@ -46,12 +38,13 @@ T = TypeVar("T")
 class AsyncClient:
     """`Client` for asyncio: the same methods, awaited."""
 
-    def __init__(self, *, socket: Path | None = None) -> None:
-        self._socket, self._cache_file = locate(socket)
-        transport = httpx.AsyncHTTPTransport(uds=str(self._socket))
-        self._http = httpx.AsyncClient(
-            transport=transport, base_url=f"http://{HOST}", headers=identity(), timeout=ANSWER_TIMEOUT_S
-        )
+    def __init__(self, *, env: str | None = None, socket: Path | None = None, way: Way | None = None) -> None:
+        """`way`: that of a `Client`, which also closes it."""
+        chosen, self._cache_file = choose_way(env, socket)
+        self._way = way or chosen
+        self._owns_way = way is None
+        self._opened: httpx.AsyncClient | None = None
+        self._opening = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         return self
@@ -62,7 +55,10 @@ class AsyncClient:
         await self.close()
 
     async def close(self) -> None:
-        await self._http.aclose()
+        if self._opened is not None:
+            await self._opened.aclose()
+        if self._owns_way:
+            await asyncio.to_thread(self._way.close)
 
     async def status(self) -> Status:
         """See `Client.status`."""
@@ -90,7 +86,16 @@ class AsyncClient:
     ) -> Sequence[DeployResult]:
         """See `Client.deploy`. While files are read and sent, `on_progress` is called in a thread."""
         steps = Deploy(
-            paths, names, name, may_trust(trust), dry_run, force, os.environ, self._cache_file, on_progress
+            paths,
+            names,
+            name,
+            may_trust(trust),
+            dry_run,
+            force,
+            os.environ,
+            self._cache_file,
+            on_progress,
+            accepts_paths=self._way.accepts_paths,
         ).steps()
         step = await asyncio.to_thread(advance, steps, None)  # a step may read gigabytes
         while isinstance(step, Call):
@@ -222,10 +227,13 @@ class AsyncClient:
 
     async def request(self, name: str, payload: Any, *, content_type: str | None = None) -> Prediction:
         """See `Client.request`."""
-        url = (await self.get(name)).endpoint
+        endpoint = (await self.get(name)).endpoint
+        door = await asyncio.to_thread(self._way.gateway, endpoint)
+        url = door.url
         body, kind = body_of(payload, content_type)
+        transport = None if door.socket is None else httpx.AsyncHTTPTransport(uds=str(door.socket))
         try:
-            async with httpx.AsyncClient(timeout=None, trust_env=False) as http:
+            async with httpx.AsyncClient(timeout=None, trust_env=False, transport=transport) as http:
                 return prediction(name, await http.post(url, content=body, headers={"content-type": kind}))
         except httpx.HTTPError as exc:
             raise PredictionFailed(f"{name} did not answer at {url}: {exc}") from exc
@@ -242,25 +250,54 @@ class AsyncClient:
         """See `Client.shut_down`."""
         await self._send(calls.shut_down(mode, python))
 
+    async def _http(self) -> httpx.AsyncClient:
+        async with self._opening:
+            if self._opened is None:
+                door = await asyncio.to_thread(self._way.door)
+                transport = None if door.socket is None else httpx.AsyncHTTPTransport(uds=str(door.socket))
+                self._opened = httpx.AsyncClient(
+                    transport=transport, base_url=door.url, headers=self._way.headers(), timeout=ANSWER_TIMEOUT_S
+                )
+            return self._opened
+
     async def _send(self, call: Call[T]) -> T:
-        async with _engine_errors():
-            answer = await self._http.request(
-                call.method, call.path, json=call.json, headers=call.headers, timeout=call.timeout_s
+        http = await self._http()
+        headers = dict(call.headers)
+        if call.content is not None:
+            headers["content-length"] = str(call.content.size_bytes)
+        async with self._errors():
+            answer = await http.request(
+                call.method,
+                call.path,
+                json=call.json,
+                content=None if call.content is None else _read(call.content),
+                headers=headers,
+                timeout=call.timeout_s,
             )
         return call.result(answer.status_code, answer.content)
 
     async def _items(self, stream: Stream[T]) -> AsyncGenerator[T | None, None]:
         timeout = httpx.Timeout(ANSWER_TIMEOUT_S, read=None if stream.is_endless else ANSWER_TIMEOUT_S)
-        asked = self._http.stream("GET", stream.path, params=stream.params, timeout=timeout)
-        async with _engine_errors(), asked as answer:
+        asked = (await self._http()).stream("GET", stream.path, params=stream.params, timeout=timeout)
+        async with self._errors(), asked as answer:
             if not answer.is_success:
                 raise_for(answer.status_code, await answer.aread())
             async for line in answer.aiter_lines():
                 yield stream.read(line)
 
+    @asynccontextmanager
+    async def _errors(self) -> AsyncIterator[None]:
+        """Turns what httpx raises into TimedOut or EngineUnavailable."""
+        try:
+            yield
+        except httpx.TimeoutException as exc:
+            raise self._way.too_late() from exc
+        except httpx.HTTPError as exc:
+            raise self._way.gone() from exc
+
     async def _follow(self, feed: Feed[T], patience_s: float = PATIENCE_S) -> AsyncGenerator[T | None, None]:
         """What is new, over the engines that come and go; None for a moment without news."""
-        absence = Absence(self._socket, patience_s)
+        absence = Absence(self._way, patience_s)
         while not feed.is_over:
             try:
                 async with aclosing(self._items(feed.stream(time.time()))) as items:
@@ -278,16 +315,12 @@ class AsyncClient:
                 while True:
                     yield None
                     await asyncio.sleep(absence.pause_s(error, time.monotonic()))
-                    if is_listening(self._socket):
+                    if self._way.is_listening():
                         break
 
 
-@asynccontextmanager
-async def _engine_errors() -> AsyncIterator[None]:
-    """Turns what httpx raises into TimedOut or EngineUnavailable."""
-    try:
-        yield
-    except httpx.TimeoutException as exc:
-        raise too_late() from exc
-    except httpx.HTTPError as exc:
-        raise gone() from exc
+async def _read(content: Content) -> AsyncIterator[bytes]:
+    """In threads: disks block."""
+    chunks = content.chunks()
+    while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
+        yield chunk

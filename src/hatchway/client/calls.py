@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote
@@ -27,8 +27,16 @@ LONG_TIMEOUT_S = 3600.0  # for what moves gigabytes
 
 
 @dataclass(frozen=True)
+class Content:
+    """A body that is read while it is sent."""
+
+    size_bytes: int
+    chunks: Callable[[], Iterator[bytes]]
+
+
+@dataclass(frozen=True)
 class Call(Generic[T]):
-    """One request that has one answer."""
+    """One request that has one answer. Its body is `json`, or `content`."""
 
     method: str
     path: str
@@ -36,6 +44,7 @@ class Call(Generic[T]):
     json: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
     timeout_s: float = ANSWER_TIMEOUT_S
+    content: Content | None = None
 
     def result(self, status: int, body: bytes) -> T:
         """Raises the error that the answer tells of."""

@@ -1,4 +1,4 @@
-"""The way to the engine: where its socket is, and what it means when the connection or the answer fails."""
+"""What every request to a control API has in common: who asks, and what an answer that is an error says."""
 
 from __future__ import annotations
 
@@ -9,18 +9,11 @@ import socket
 from pathlib import Path
 from urllib.parse import quote
 
-from hatchway.errors import EngineUnavailable, TimedOut, from_dict
-from hatchway.settings import Settings
+from hatchway.errors import EngineUnavailable, from_dict
 from hatchway.spec.requests import HEADER_BY
 
 HOST = "engine"  # a name for the Host header: the socket decides who is asked
 ANSWER_TIMEOUT_S = 60.0
-
-
-def locate(path: Path | None) -> tuple[Path, Path]:
-    """(the engine's socket, the cache of what was read before), by default those of the environment's home."""
-    settings = Settings.from_environment(os.environ)
-    return path or settings.engine_socket, settings.home / "project-cache.db"
 
 
 def is_listening(path: Path) -> bool:
@@ -50,14 +43,6 @@ def identity() -> dict[str, str]:
     return {HEADER_BY: quote(user_here(), safe="@")}
 
 
-def too_late() -> TimedOut:
-    return TimedOut("the engine did not answer in time")
-
-
-def gone() -> EngineUnavailable:
-    return EngineUnavailable("the engine is not running, or went away", hint="start it with: hatchway up")
-
-
 def raise_for(status: int, body: bytes) -> None:
     """Raises the error that a complete answer tells of."""
     if 200 <= status < 300:
@@ -66,5 +51,5 @@ def raise_for(status: int, body: bytes) -> None:
         error = json.loads(body)["error"]
     except (ValueError, KeyError, TypeError):
         text = body[:200].decode(errors="replace")
-        raise EngineUnavailable(f"the engine answered {status}: {text}") from None
+        raise EngineUnavailable(f"the control API answered {status}: {text}") from None
     raise from_dict(error)

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote_from_bytes
 
-from hatchway.client.calls import LONG_TIMEOUT_S, Call, many
+from hatchway.client.calls import LONG_TIMEOUT_S, Call, Content, many
 from hatchway.client.model_checks import MayTrust, ModelChecks
 from hatchway.client.progress import DownloadingPython, Hashing, LocalPackages, OnProgress, Uploading
 from hatchway.errors import Conflict, HatchwayError, NotFound, UsageError
+from hatchway.installing.indexes import elsewhere, index_variables
 from hatchway.project import (
     Cache,
     Collected,
@@ -26,14 +27,16 @@ from hatchway.project import (
     git_commit,
     interpreter,
     load_project,
+    lock_dependencies,
 )
 from hatchway.project.trust import TRUST_FILE
 from hatchway.spec.deploy import ApiDocument, DeployRequest
-from hatchway.spec.load import check_files
+from hatchway.spec.load import LoadedApi, check_files
 from hatchway.spec.revision import Source
 from hatchway.spec.status import DeployResult
 
 MAX_BATCH, MAX_BATCH_BYTES = 500, 64 * 1024 * 1024  # of files in one request, so that none takes long
+CHUNK_BYTES = 1024 * 1024
 MAX_REPEATS = 2  # of a deploy whose files were pruned between their upload and it
 
 
@@ -48,6 +51,7 @@ class Deploy:
     environ: Mapping[str, str]
     cache_file: Path
     on_progress: OnProgress
+    accepts_paths: bool = True  # whether the files are read where they are, or must be sent
 
     def steps(self) -> Generator[Call[Any], Any, list[DeployResult]]:
         """Yields what is to be sent, is given the answers and thrown the errors, returns the results."""
@@ -86,8 +90,13 @@ class Deploy:
         for batch in _batches([(sha256, contents[sha256]) for sha256 in missing]):
             for path, size_bytes in batch.values():
                 self.on_progress(Uploading(path.name, size_bytes))
-            named = {sha256: quote_from_bytes(os.fsencode(path.resolve())) for sha256, (path, _) in batch.items()}
-            yield Call("POST", "/v1/blobs", lambda _: None, json={"paths": named}, timeout_s=LONG_TIMEOUT_S)
+            if self.accepts_paths:
+                named = {sha256: quote_from_bytes(os.fsencode(path.resolve())) for sha256, (path, _) in batch.items()}
+                yield Call("POST", "/v1/blobs", lambda _: None, json={"paths": named}, timeout_s=LONG_TIMEOUT_S)
+            else:
+                yield Call(
+                    "POST", "/v1/blobs/contents", lambda _: None, content=in_one(batch), timeout_s=LONG_TIMEOUT_S
+                )
         return bool(missing)
 
     def _documents(self, project: Project) -> tuple[list[ApiDocument], Mapping[str, Path]]:
@@ -115,13 +124,22 @@ class Deploy:
                 )
                 if python.local:
                     self.on_progress(LocalPackages(api.spec.name, python.local))
-                variables = {**build_variables(project.root, handler.dependencies, self.environ), **api.variables}
                 trusted = checks.trusted(api, project.root, python)
                 source = Source(files=tree.files, interpreter=python, git_commit=commit, trusted_models=trusted)
+                variables = {**build_variables(project.root, handler.dependencies, self.environ), **api.variables}
+                if not self.accepts_paths:
+                    lock = lock_dependencies(project.root, handler.dependencies, python, self.environ, cache)
+                    source = source.model_copy(update={"lock": lock})
+                    variables = self._variables_elsewhere(api, variables)
                 found.append(
                     ApiDocument(document=api.document, variables=variables, source=source, location=api.location)
                 )
         return found, tree.paths
+
+    def _variables_elsewhere(self, api: LoadedApi, variables: Mapping[str, str]) -> dict[str, str]:
+        """What another machine needs to install packages, also those of this environment; secrets are kept there."""
+        needed = elsewhere({**index_variables(self.environ), **variables})
+        return {name: value for name, value in needed.items() if name not in api.spec.handler.secrets}
 
     def _tree(self, project: Project, cache: Cache) -> Collected:
         def on_progress(done: int, total: int) -> None:
@@ -148,6 +166,25 @@ class Deploy:
                     str(path.file if isinstance(path, Project) else path) for path in self.paths or (".",)
                 )
                 raise NotFound(f"no API named {name} in {where}")
+
+
+def in_one(batch: Mapping[str, tuple[Path, int]]) -> Content:
+    """Files as one body: before each a line with its SHA-256 and its size. Raises Conflict when one has changed."""
+    heads = {sha256: f"{sha256} {size_bytes}\n".encode() for sha256, (_, size_bytes) in batch.items()}
+
+    def chunks() -> Iterator[bytes]:
+        for sha256, (path, size_bytes) in batch.items():
+            yield heads[sha256]
+            left = size_bytes
+            with path.open("rb") as file:
+                while chunk := file.read(min(CHUNK_BYTES, left)):
+                    left -= len(chunk)
+                    yield chunk
+            if left:
+                raise Conflict(f"{path} changed while it was sent", hint="deploy again")
+
+    total_bytes = sum(map(len, heads.values())) + sum(size_bytes for _, size_bytes in batch.values())
+    return Content(total_bytes, chunks)
 
 
 def _batches(files: Sequence[tuple[str, Path]]) -> Iterator[dict[str, tuple[Path, int]]]:

@@ -12,13 +12,13 @@ from typing import Any, Literal, Self, TypeVar
 from hatchway.client import calls
 from hatchway.client.absence import PATIENCE_S, Absence
 from hatchway.client.calls import Call, LogFilters
-from hatchway.client.connection import identity, is_listening, locate
 from hatchway.client.following import Feed, LogFeed, WatchFeed
+from hatchway.client.http import Http
 from hatchway.client.model_checks import MayTrust, may_trust
 from hatchway.client.predictions import Prediction, body_of, prediction
 from hatchway.client.progress import OnProgress, silent
-from hatchway.client.unix_http import UnixHttp
 from hatchway.client.waiting import Waiting
+from hatchway.client.ways import Way, choose_way
 from hatchway.errors import DeployFailed, EngineUnavailable, HatchwayError, NotFound, PredictionFailed
 from hatchway.project import Project
 from hatchway.spec.alerts import AlertStatus, AlertTest
@@ -31,14 +31,15 @@ T = TypeVar("T")
 
 
 class Client:
-    """The control plane of a home on this machine. Every method may raise EngineUnavailable.
+    """The control plane of a home on this machine, or of a cluster. Every method may raise EngineUnavailable.
 
-    `socket`: the engine's socket; by default that of the home which the environment names.
+    `env`: the name of a target; by default where commands act: what HATCHWAY_ENV names, what `hatchway env use` chose,
+    this machine. `socket`: the socket of another engine. Raises NotFound for a target that is not there.
     """
 
-    def __init__(self, *, socket: Path | None = None) -> None:
-        self._socket, self._cache_file = locate(socket)
-        self._http = UnixHttp(self._socket, identity())
+    def __init__(self, *, env: str | None = None, socket: Path | None = None) -> None:
+        self._way, self._cache_file = choose_way(env, socket)
+        self._http = Http(self._way)
 
     def __enter__(self) -> Self:
         return self
@@ -47,7 +48,13 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Nothing is held open between questions; it is `AsyncClient` that has to be closed."""
+        """A connection to a cluster ends. Nothing else is held open between questions."""
+        self._way.close()
+
+    @property
+    def way(self) -> Way:
+        """Where requests go."""
+        return self._way
 
     def status(self) -> Status:
         """The engine, the gateway, and how many APIs are in which phase."""
@@ -83,7 +90,16 @@ class Client:
         from hatchway.client.deploying import Deploy, advance  # reads projects: most callers never do
 
         steps = Deploy(
-            paths, names, name, may_trust(trust), dry_run, force, os.environ, self._cache_file, on_progress
+            paths,
+            names,
+            name,
+            may_trust(trust),
+            dry_run,
+            force,
+            os.environ,
+            self._cache_file,
+            on_progress,
+            accepts_paths=self._way.accepts_paths,
         ).steps()
         step = advance(steps, None)
         while isinstance(step, Call):
@@ -226,11 +242,13 @@ class Client:
         """Like `predict`, with status, content type and request id."""
         import httpx  # for the gateway alone
 
-        url = self.get(name).endpoint
+        door = self._way.gateway(self.get(name).endpoint)
+        url = door.url
         body, kind = body_of(payload, content_type)
+        transport = None if door.socket is None else httpx.HTTPTransport(uds=str(door.socket))
         try:
-            # Not through a proxy of the environment: the gateway is on this machine.
-            with httpx.Client(timeout=None, trust_env=False) as http:
+            # Not through a proxy of the environment: the gateway is on this machine, or in a network of its own.
+            with httpx.Client(timeout=None, trust_env=False, transport=transport) as http:
                 return prediction(name, http.post(url, content=body, headers={"content-type": kind}))
         except httpx.HTTPError as exc:
             raise PredictionFailed(f"{name} did not answer at {url}: {exc}") from exc
@@ -249,7 +267,7 @@ class Client:
 
     def _follow(self, feed: Feed[T], patience_s: float = PATIENCE_S) -> Iterator[T | None]:
         """What is new, over the engines that come and go; None for a moment without news."""
-        absence = Absence(self._socket, patience_s)
+        absence = Absence(self._way, patience_s)
         while not feed.is_over:
             try:
                 for item in self._http.items(feed.stream(time.time())):
@@ -266,5 +284,5 @@ class Client:
                 while True:
                     yield None
                     time.sleep(absence.pause_s(error, time.monotonic()))
-                    if is_listening(self._socket):
+                    if self._way.is_listening():
                         break

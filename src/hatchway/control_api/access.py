@@ -11,6 +11,7 @@ import hmac
 import os
 import secrets
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from hatchway.errors import StorageError
@@ -22,14 +23,18 @@ SHORTEST_TOKEN = 32  # characters; 43 are what we write
 
 
 class Access:
-    """Decides by the token; `now` is in seconds since the epoch."""
+    """Decides by the token; `now` is in seconds since the epoch.
 
-    def __init__(self, token: str) -> None:
-        self._token = token
+    `secret` signs sessions. `is_token` tells tokens from others; by default the secret is the one token.
+    """
+
+    def __init__(self, secret: str, is_token: Callable[[str], bool] | None = None) -> None:
+        self._secret = secret
+        self.is_token = is_token or self._is_secret
         self._codes: dict[str, float] = {}  # until when each may be used
 
-    def is_token(self, given: str) -> bool:
-        return hmac.compare_digest(given.encode(), self._token.encode())
+    def _is_secret(self, given: str) -> bool:
+        return hmac.compare_digest(given.encode(), self._secret.encode())
 
     def new_code(self, now: float) -> str:
         """What makes one browser a session, once, within ten minutes."""
@@ -53,7 +58,7 @@ class Access:
         return hmac.compare_digest(signature.encode(), self._sign(until).encode()) and now < int(until)
 
     def _sign(self, until: str) -> str:
-        return hmac.new(self._token.encode(), f"dashboard session until {until}".encode(), hashlib.sha256).hexdigest()
+        return hmac.new(self._secret.encode(), f"dashboard session until {until}".encode(), hashlib.sha256).hexdigest()
 
 
 def read_or_make_token(path: Path) -> str:

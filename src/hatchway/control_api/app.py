@@ -23,6 +23,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from hatchway.control_api.contents import split
 from hatchway.control_api.operations import (
     METRICS_TYPE,
     OPERATIONS,
@@ -172,6 +173,11 @@ class Endpoints:
 
     async def add_blob(self, request: Request) -> Response:
         await self._plane.add_blob(request.path_params["sha256"], request.stream())
+        return _answer(Answer())
+
+    async def add_blob_contents(self, request: Request) -> Response:
+        async for sha256, chunks in split(request.stream()):
+            await self._plane.add_blob(sha256, chunks)
         return _answer(Answer())
 
     async def add_blobs(self, request: Request) -> Response:

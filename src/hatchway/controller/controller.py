@@ -62,6 +62,10 @@ class Controller:
         self.nudge(api)
         self._world.changes.publish(api)
 
+    def save(self, api: str) -> None:
+        """Have everything that is remembered of `api` in the store."""
+        self._scaler.save(api)
+
     async def run(self) -> None:
         """Reconcile and scale until cancelled. Everything goes on as it is after that."""
         async with asyncio.TaskGroup() as group:
@@ -149,6 +153,12 @@ class Controller:
             await self._deploys.check_room(decision)
             await self._carry_out(decision, by)
         return self._result(decision)
+
+    async def find_earlier(self, name: str, to: str | None) -> Decision:
+        """What `rollback` would do, without doing it. Raises NotFound, Conflict, NoCapacity."""
+        decision = self._rollbacks.decide(self._verbs.find(name), to)
+        await self._deploys.check_room(decision)
+        return decision
 
     async def restart(self, name: str, by: str = "") -> DeployResult:
         """Replace all replicas by others of the same revision. Raises NotFound, Conflict, NoCapacity."""

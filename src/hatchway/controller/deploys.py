@@ -59,7 +59,7 @@ class Deploys:
         specs = self._parse(request.apis)
         self._check_endpoints(specs)
         if not request.dry_run:
-            self._check_files(request.apis)
+            await self._check_files(request.apis)
         decisions = [self._decide(spec, document) for spec, document in zip(specs, request.apis, strict=True)]
         for decision in decisions:
             if not request.force:
@@ -184,9 +184,9 @@ class Deploys:
                     hint="give one of them another networking.endpoint",
                 )
 
-    def _check_files(self, documents: Sequence[ApiDocument]) -> None:
+    async def _check_files(self, documents: Sequence[ApiDocument]) -> None:
         hashes = {file.sha256 for document in documents for file in document.source.files}
-        missing = self._world.blobs.missing(hashes)
+        missing = await asyncio.to_thread(self._world.blobs.missing, hashes)
         if missing:
             raise Conflict(f"{len(missing)} files of the project were not uploaded", hint="deploy again")
 

@@ -22,10 +22,10 @@ from hatchway.gateway.stats import Requests
 from hatchway.spec.api import RealtimeApi
 from hatchway.spec.load import parse_document
 from hatchway.spec.status import Condition
-from hatchway.store.blobs import Blobs
+from hatchway.store.blobs import BlobStore
 from hatchway.store.sqlite import ApiRecord, Event, Outcome, Scaled, Store
-from hatchway.store.trees import Trees
-from hatchway.store.variables import Variables
+from hatchway.store.trees import NoTrees, Trees
+from hatchway.store.variables import VariableStore
 
 log = logging.getLogger(__name__)
 
@@ -70,9 +70,9 @@ class World:
     """What a reconcile reads and writes."""
 
     store: Store
-    blobs: Blobs
-    trees: Trees
-    variables: Variables
+    blobs: BlobStore
+    trees: Trees | NoTrees
+    variables: VariableStore
     backend: Backend
     gateway: Gateway
     changes: Changes
@@ -254,6 +254,8 @@ class Reconciler:
                 interpreter=revision.source.interpreter,
                 env=spec.handler.env,
                 build_env=variables,
+                files=revision.source.files,
+                lock=revision.source.lock,
                 trusted_models=revision.source.trusted_models,
             )
             if count == 0:

@@ -189,10 +189,11 @@ class Scaler:
         return None if scaled is None else Fixed(scaled.replicas, now + scaled.until - self._wall_clock())
 
     # --- memory ------------------------------------------------------------------------------------------
-    def save(self) -> None:
+    def save(self, only: str | None = None) -> None:
         """What changed since the last time; for an API that nobody asks nothing does but the time."""
         now = self._monotonic()
-        changed = {api: state for api, state in self._states.items() if not state.is_saved}
+        found = {api: self._states[api] for api in (self._states if only is None else {only} & self._states.keys())}
+        changed = {api: state for api, state in found.items() if not state.is_saved}
         kept = {
             _key(api): json.dumps({"memory": state.memory.to_dict(now), "boot": self._boot, "at": now})
             for api, state in changed.items()

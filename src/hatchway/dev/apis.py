@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hatchway.backends import Workload
+from hatchway.backends.local.secrets import SecretMissing, with_secrets
 from hatchway.client.model_checks import MayTrust, ModelChecks
 from hatchway.client.progress import DownloadingPython, ProgressEvent
-from hatchway.errors import NotFound
+from hatchway.errors import InvalidSpec, NotFound
 from hatchway.project import (
     Cache,
     Project,
@@ -56,7 +57,8 @@ class Target:
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads a project the way a deploy does, with the same errors. `cache_file` is the home's; trust is beside it."""
+    """Reads a project the way a deploy does, with the same errors. `cache_file` is the home's; trust and secrets are
+    beside it."""
 
     target: Target
     environ: Mapping[str, str]
@@ -87,16 +89,20 @@ class Reader:
             cache=cache,
             on_download=lambda version: self.on_progress(DownloadingPython(version)),
         )
-        return Workload(
+        workload = Workload(
             api.spec.name,
             REVISION,
             api.spec,
             project.root,
             python,
             env=handler.env,
-            build_env=build_variables(project.root, handler.dependencies, self.environ),
+            build_env={**build_variables(project.root, handler.dependencies, self.environ), **api.variables},
             trusted_models=checks.trusted(api, project.root, python),
         )
+        try:
+            return with_secrets(workload, self.cache_file.with_name("secrets"))
+        except SecretMissing as exc:
+            raise InvalidSpec(str(exc)) from exc
 
 
 def _files_of(project: Project) -> frozenset[str]:

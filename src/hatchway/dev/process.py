@@ -15,8 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hatchway.backends import Workload
-from hatchway.backends.local import control
+from hatchway.backends import Workload, control
 from hatchway.backends.local.backend import REPLICA_MAIN
 from hatchway.backends.local.capacity import Needs
 from hatchway.backends.local.environments import Runtime

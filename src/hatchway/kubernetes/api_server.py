@@ -12,6 +12,7 @@ import logging
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from copy import copy
 from typing import Any
 
 import httpx2
@@ -48,7 +49,8 @@ class Unreachable(Exception):
 class ApiServer:
     """Every call raises Refused, and Unreachable when all tries met no answer.
 
-    `may_write` is called before each write goes out, also before a repeated one, and raises when it must not.
+    `may_write` raises when a write must not go out. It is asked on the open connection, in the moment before the first
+    byte, also of a try that is repeated: what was allowed before the connection was there may not be any more.
 
     Seams: `chance` draws from 0 to 1 for pauses; `sleep` passes the time; `page` objects come in one answer of a list.
     """
@@ -69,6 +71,12 @@ class ApiServer:
         self._may_write = may_write
         self._page = page
         self._allowance = Allowance(REQUESTS_PER_S, BURST)
+
+    def everywhere(self) -> ApiServer:
+        """The same for the objects of all namespaces; closing one closes both."""
+        other = copy(self)
+        other.namespace = ""
+        return other
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -97,20 +105,24 @@ class ApiServer:
                 return
             query["continue"] = metadata["continue"]
 
-    async def apply(self, obj: Json, *, sub: str = "", force: bool = False) -> Json:
+    async def apply(
+        self, obj: Json, *, sub: str = "", force: bool = False, manager: str = FIELD_MANAGER, dry_run: bool = False
+    ) -> Json:
         """Create the object, or change of it what we own. Conflict: somebody else owns a field that differs.
 
-        Unknown fields are an error, not a surprise later.
+        Unknown fields are an error, not a surprise later. `dry_run`: only say what would become of it.
         """
         resource, metadata = resource_of(obj), obj["metadata"]
         path = resource.path(metadata.get("namespace", self.namespace), metadata["name"], sub)
-        query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict", **({"force": "true"} if force else {})}
-        return await self._ask("PATCH", path, query, obj, _APPLY)
+        query = {"fieldManager": manager, "fieldValidation": "Strict", **({"force": "true"} if force else {})}
+        return await self._ask("PATCH", path, query | ({"dryRun": "All"} if dry_run else {}), obj, _APPLY)
 
-    async def merge(self, resource: Resource, name: str, patch: Json, *, sub: str = "") -> Json:
+    async def merge(
+        self, resource: Resource, name: str, patch: Json, *, sub: str = "", manager: str = FIELD_MANAGER
+    ) -> Json:
         """Change some fields of an object that is there. With metadata.resourceVersion, only if that is current."""
         path = resource.path(self.namespace, name, sub)
-        return await self._ask("PATCH", path, {"fieldManager": FIELD_MANAGER}, patch, _MERGE)
+        return await self._ask("PATCH", path, {"fieldManager": manager}, patch, _MERGE)
 
     async def create(self, obj: Json) -> Json:
         """AlreadyExists: there is one of this name, perhaps made by a try of ours whose answer was lost."""
@@ -183,6 +195,23 @@ class ApiServer:
         except httpx2.HTTPError as exc:
             raise Unreachable(str(exc) or type(exc).__name__) from exc
 
+    async def version(self) -> str:
+        """Of the server: "1.36"."""
+        told = await self._ask("GET", "/version")
+        return f"{told['major']}.{told['minor']}"
+
+    async def may(self, verb: str, group: str, resource: str, namespace: str, name: str = "") -> bool:
+        """Whether we have a right. `resource` is a kind's plural, perhaps with a part: "pods/log"."""
+        plural, _, sub = resource.partition("/")
+        asked = {"verb": verb, "group": group, "resource": plural, "subresource": sub, "namespace": namespace}
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": {**asked, "name": name}},
+        }
+        answer = await self._ask("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=body)
+        return bool(answer["status"]["allowed"])
+
     def _pods(self, name: str) -> str:
         return f"/api/v1/namespaces/{self.namespace}/pods/{name}"
 
@@ -199,8 +228,6 @@ class ApiServer:
         for attempt in range(1, TRIES + 1):
             await self._await_turn()
             pause_s = pauses.next_s(self.chance())
-            if method != "GET":
-                self._may_write()
             try:
                 return await self._ask_once(method, path, query, body, content_type)
             except Refused as refused:
@@ -221,13 +248,22 @@ class ApiServer:
         content = None if body is None else json.dumps(body).encode()
         headers = {"content-type": content_type, "accept": "application/json"}
         try:
-            answer = await self._http.request(method, path, params=query, content=content, headers=headers)
+            answer = await self._http.request(
+                method, path, params=query, content=content, headers=headers, extensions=self._extensions(method)
+            )
         except httpx2.HTTPError as exc:
             raise Unreachable(str(exc) or type(exc).__name__) from exc
         if not answer.is_success:
             raise _refusal(answer)
         found: Json = answer.json()
         return found
+
+    def _extensions(self, method: str) -> dict[str, Any]:
+        return {} if method == "GET" else {"trace": self._trace_write}
+
+    async def _trace_write(self, event: str, info: Mapping[str, Any]) -> None:
+        if event.endswith(".send_request_headers.started"):
+            self._may_write()
 
     async def _await_turn(self) -> None:
         wait_s = self._allowance.take(asyncio.get_running_loop().time())

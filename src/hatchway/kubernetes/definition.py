@@ -14,6 +14,7 @@ from typing import Annotated, Any, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from hatchway.kubernetes.names import HATCHWAY, MANAGED_BY, NAME
 from hatchway.kubernetes.resources import REALTIME_APIS, Json, Resource
 from hatchway.spec.api import RealtimeApi
 from hatchway.spec.values import Rule
@@ -56,6 +57,10 @@ def realtime_api_definition() -> Json:
     return _definition(REALTIME_APIS, version, singular="realtimeapi", short=["rtapi"])
 
 
+def definition_name(resource: Resource) -> str:
+    return f"{resource.plural}.{resource.group}"
+
+
 def _definition(resource: Resource, version: Json, *, singular: str, short: list[str]) -> Json:
     names = {
         "plural": resource.plural,
@@ -68,7 +73,7 @@ def _definition(resource: Resource, version: Json, *, singular: str, short: list
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{resource.plural}.{resource.group}"},
+        "metadata": {"name": definition_name(resource), "labels": {NAME: HATCHWAY, MANAGED_BY: HATCHWAY}},
         "spec": {"group": resource.group, "scope": "Namespaced", "names": names, "versions": [version]},
     }
 
@@ -90,7 +95,23 @@ def _spec_schema() -> Json:
         "x-kubernetes-preserve-unknown-fields": True,
     }
     required = [name for name in schema.get("required", ()) if name not in _NOT_IN_SPEC]
-    return {**schema, "properties": properties, "required": required}
+    return {**schema, "properties": {**properties, **_VERBS}, "required": required}
+
+
+# What commands ask of an API beside its YAML.
+_VERBS: Json = {
+    "stopped": {"type": "boolean", "description": "Whether it runs no replicas, as `hatchway stop` asks for."},
+    "restarted_at": {
+        "type": "string",
+        "description": "Another moment than before (ISO 8601): all replicas are replaced, as by `hatchway restart`.",
+    },
+    "scaled": {
+        "type": "object",
+        "description": "So many replicas until a moment (ISO 8601), whatever the load, as by `hatchway scale`.",
+        "required": ["replicas", "until"],
+        "properties": {"replicas": {"type": "integer"}, "until": {"type": "string"}},
+    },
+}
 
 
 def schema_of(model: type[BaseModel]) -> Json:
@@ -163,6 +184,7 @@ def _status_schema() -> Json:
             "readyReplicas": count,
             "selector": text,
             "routing": _routing_schema(),
+            "restartedAt": text,
             "conditions": {
                 "type": "array",
                 "x-kubernetes-list-type": "map",

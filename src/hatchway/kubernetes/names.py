@@ -20,6 +20,12 @@ GATEWAY_PORT = 8484  # of Envoy: requests of clients
 CONFIGURATION_PORT = 8488  # of the operator: Envoys come for what they are to do, with mutual TLS
 AGENT_PORT = 8489  # of a gateway: operators ask what its Envoy does, with mutual TLS
 PROBES_PORT = 8490  # likewise: whether it is ready, and its metrics
+CONTROL_API_PORT = 8487  # of the operator: the control API
+
+# How clients reach what runs in a cluster: a Service, and the name of its port.
+CONTROL_SERVICE, CONTROL_SERVICE_PORT = "hatchway-control", "control"
+GATEWAY_SERVICE, GATEWAY_SERVICE_PORT = "hatchway-gateway", "http"
+TOKEN_SECRET, TOKEN_SECRET_KEY = "hatchway-token", "token"  # for those who may read it
 
 
 def common_labels(component: str) -> dict[str, str]:

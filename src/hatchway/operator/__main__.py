@@ -15,6 +15,7 @@ import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import uvloop
 import yaml
@@ -22,12 +23,16 @@ import yaml
 from hatchway.backends.kubernetes.manifests import PodSettings, ReplicaPods
 from hatchway.errors import HatchwayError, UsageError
 from hatchway.kubernetes.connection import connect
-from hatchway.kubernetes.names import FILES_PORT
+from hatchway.kubernetes.names import CONTROL_API_PORT, FILES_PORT
+from hatchway.operator.control import Entrance
+from hatchway.operator.control_objects import TOKENS_DIR
 from hatchway.operator.installation import Installation, read_pods
 from hatchway.operator.keys import keep_or_make
 from hatchway.operator.objects import make_objects
 from hatchway.operator.operator import Operator
+from hatchway.operator.tokens import Tokens
 from hatchway.settings import Settings
+from hatchway.store.bucket import open_bucket
 
 log = logging.getLogger(__name__)
 
@@ -84,15 +89,32 @@ def read_pod_settings(environ: Mapping[str, str]) -> PodSettings:
         raise UsageError(f"{exc.args[0]} is not set", hint="see `python -m hatchway.operator --objects`") from None
 
 
+def _bound(host: str, port: int) -> socket.socket:
+    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    made.bind((host, port))
+    return made
+
+
 async def live(environ: Mapping[str, str]) -> None:
     """Until SIGTERM; then Envoy finishes the requests in flight, for it goes with this pod."""
     settings, pods = Settings.from_environment(environ), read_pod_settings(environ)
     settings.prepare()
     connection = connect()
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((settings.host, int(environ.get("HATCHWAY_FILES_PORT", FILES_PORT))))
-    operator = Operator(settings, connection, pods, listener, name=socket.gethostname())
+    blobs = open_bucket(environ.get("HATCHWAY_BLOBS", f"file://{settings.blobs_dir}"))
+    operator = Operator(
+        settings,
+        connection,
+        pods,
+        blobs,
+        _bound(settings.host, int(environ.get("HATCHWAY_FILES_PORT", FILES_PORT))),
+        name=environ.get("HOSTNAME") or socket.gethostname(),
+        entrance=Entrance(
+            _bound(settings.host, int(environ.get("HATCHWAY_CONTROL_API_PORT", CONTROL_API_PORT))),
+            Tokens(Path(environ.get("HATCHWAY_TOKENS_DIR", TOKENS_DIR))),
+            frozenset(environ.get("HATCHWAY_CONTROL_NAMES", "").lower().replace(",", " ").split()),
+        ),
+    )
     running = asyncio.create_task(operator.run(), name="operator")
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, running.cancel)

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from hatchway.errors import HatchwayError, InvalidSpec
 from hatchway.kubernetes.names import API
 from hatchway.kubernetes.resources import REALTIME_APIS, Json
+from hatchway.operator.wishes import VERB_FIELDS
 from hatchway.spec.deploy import ApiDocument
 from hatchway.spec.revision import Source
 from hatchway.spec.status import ApiStatus, Condition
@@ -20,9 +21,10 @@ ACCEPTED = "Accepted"  # of the conditions, the one that is about what was writt
 def to_document(resource: Json) -> ApiDocument:
     """What was written, as a deploy sends it.
 
-    Raises InvalidSpec when it does not say which project runs, or asks for what a cluster cannot give yet.
+    Raises InvalidSpec when it does not say which project runs.
     """
-    name, spec = resource["metadata"]["name"], dict(resource["spec"])
+    name = resource["metadata"]["name"]
+    spec = {each: value for each, value in resource["spec"].items() if each not in VERB_FIELDS}
     source = spec.pop("source", None)
     where = f"{REALTIME_APIS.kind} {name}"
     if source is None:
@@ -35,19 +37,7 @@ def to_document(resource: Json) -> ApiDocument:
     except ValidationError as exc:
         problems = tuple(f"spec.source.{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in exc.errors())
         raise InvalidSpec(f"{where}: spec.source is damaged", problems=problems) from exc
-    _refuse_what_images_decide(where, spec)
     return ApiDocument(document={"name": name, "kind": REALTIME_APIS.kind, **spec}, source=read, location=where)
-
-
-def _refuse_what_images_decide(where: str, spec: Json) -> None:
-    """Better refused than ignored: nothing is installed into pods."""
-    handler = spec.get("handler", {})
-    wanted = [f"handler.{name}" for name in ("dependencies", "python") if handler.get(name)]
-    if wanted:
-        raise InvalidSpec(
-            f"{where}: {' and '.join(wanted)} cannot be had in a cluster yet",
-            hint="the image of the replicas decides which Python and which packages there are",
-        )
 
 
 def to_status(

@@ -20,10 +20,13 @@ class Keys:
     """By what the parts of an installation know each other and its users; kept in Secrets, made once.
 
     files_token:  what pods and uploads show to the operator.
+    control_token, session_key:  what commands show to it, and what it signs sessions of browsers with.
     authority:    issued the certificates of `operator` and `gateway`, with which these two meet.
     """
 
     files_token: str = field(repr=False)
+    control_token: str = field(repr=False)
+    session_key: str = field(repr=False)
     authority: Certified
     operator: Certified
     gateway: Certified
@@ -33,7 +36,8 @@ class Keys:
 class Installation:
     """`pods` says of replicas what the operator passes on; its pull policy and pull secrets are for all pods.
 
-    storage:       size of the volume for projects' files and the operator's memory; storage_class "": the default.
+    bucket:        where projects' files are kept, s3://BUCKET/PREFIX; bucket_secret has its keys as variables.
+    storage:       size of the volume for them where there is no bucket; storage_class "": the cluster's default.
     service_type:  of the gateway: ClusterIP, NodePort or LoadBalancer.
     """
 
@@ -42,6 +46,8 @@ class Installation:
     gateway_image: str
     pods: ReplicaPods
     keys: Keys
+    bucket: str = ""
+    bucket_secret: str = ""
     storage: str = "20Gi"
     storage_class: str = ""
     service_type: str = "ClusterIP"

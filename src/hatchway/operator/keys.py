@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 
 from hatchway.kubernetes.certificates import Certified, is_due, issue, make_authority, names_of, service_names
+from hatchway.kubernetes.names import TOKEN_SECRET, TOKEN_SECRET_KEY
 from hatchway.kubernetes.resources import Json
 from hatchway.operator.installation import Keys
 from hatchway.operator.secrets import (
@@ -17,6 +18,7 @@ from hatchway.operator.secrets import (
     read_certified,
     read_secret,
 )
+from hatchway.operator.tokens import HASHES_SECRET, SESSION_KEY, new_token
 
 
 def keep_or_make(found: Mapping[str, Json], namespace: str, now_s: float) -> tuple[Keys, list[str]]:
@@ -40,6 +42,8 @@ def keep_or_make(found: Mapping[str, Json], namespace: str, now_s: float) -> tup
 
     keys = Keys(
         files_token=read_secret(found.get(OPERATOR_SECRET)).get(FILES_TOKEN) or secrets.token_urlsafe(24),
+        control_token=read_secret(found.get(TOKEN_SECRET)).get(TOKEN_SECRET_KEY) or new_token(),
+        session_key=read_secret(found.get(HASHES_SECRET)).get(SESSION_KEY) or new_token(),
         authority=authority,
         operator=issued(OPERATOR_TLS, "hatchway-operator"),
         gateway=issued(GATEWAY_TLS, "hatchway-gateway"),

@@ -15,6 +15,7 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from hatchway.kubernetes.names import common_labels
 from hatchway.kubernetes.resources import LEASES, Json
 
 NAME = "hatchway-operator"
@@ -70,7 +71,7 @@ def claim(lease: Json | None, identity: str, wall_clock: float, timing: Timing) 
     return {
         "apiVersion": LEASES.api_version,
         "kind": LEASES.kind,
-        "metadata": {"name": NAME} if lease is None else lease["metadata"],
+        "metadata": {"name": NAME, "labels": common_labels("operator")} if lease is None else lease["metadata"],
         "spec": {
             "holderIdentity": identity,
             "leaseDurationSeconds": math.ceil(timing.lease_s),

@@ -118,12 +118,13 @@ class Leadership:
 
     async def _keep(self) -> None:
         """Renew it until it is lost."""
-        while self.is_leading:
-            left_s = self._until - self._clock()
+        while (left_s := self._until - self._clock()) > 0:
             await asyncio.sleep(min(left_s, self._timing.look_s))
-            with suppress(Refused, Unreachable, TimeoutError):
-                async with asyncio.timeout(max(0.0, self._until - self._clock())):
-                    await self._renew()
+            left_s = self._until - self._clock()  # less than was slept for, if we were stopped meanwhile
+            if left_s > 0:
+                with suppress(Refused, Unreachable, TimeoutError):
+                    async with asyncio.timeout(left_s):
+                        await self._renew()
         log.warning("%s could not renew its lease", self._identity)
 
     async def _renew(self) -> None:

@@ -15,6 +15,15 @@ from hatchway.kubernetes.names import (
     common_labels,
 )
 from hatchway.kubernetes.resources import REALTIME_APIS, Json
+from hatchway.operator.control_objects import (
+    CONTAINER_PORT,
+    INGRESS,
+    RULE,
+    TOKENS_MOUNT,
+    TOKENS_VOLUME,
+    VARIABLES,
+    make_control_service,
+)
 from hatchway.operator.installation import PODS_VARIABLE, Installation, write_pods
 from hatchway.operator.leadership import NAME as LEASE
 from hatchway.operator.secrets import (
@@ -28,7 +37,7 @@ from hatchway.operator.secrets import (
 )
 
 OPERATOR, GATEWAY = "hatchway-operator", "hatchway-gateway"
-HOME, RUNTIME = "/hatchway/home", "/hatchway/runtime"
+HOME, RUNTIME, BLOBS = "/hatchway/home", "/hatchway/runtime", "/hatchway/blobs"
 GRACE_S = 60  # for requests in flight when the operator's pod, and Envoy in it, is replaced
 
 
@@ -43,11 +52,13 @@ def make_objects(installation: Installation) -> list[Json]:
                 _role(),
                 _role_binding(installation.namespace),
                 *make_secrets(installation.keys),
-                _claim(installation),
+                *([] if installation.bucket else [_claim(installation)]),
+                make_control_service(),
                 _service(OPERATOR, "files", FILES_PORT, FILES_PORT, "ClusterIP"),
                 _service(GATEWAY, "http", 80, GATEWAY_PORT, installation.service_type),
                 _operator_policy(),
                 _replica_policy(),
+                _disruption_budget(),
                 _deployment(installation),
             )
         ),
@@ -95,11 +106,15 @@ def _role() -> Json:
         "rules": [
             rule(REALTIME_APIS.group, [REALTIME_APIS.plural], "list watch patch"),
             rule(REALTIME_APIS.group, [f"{REALTIME_APIS.plural}/status"], "patch"),
+            RULE,
             rule("apps", ["deployments"], "get list watch create patch delete"),
             rule("policy", ["poddisruptionbudgets"], "create patch delete"),
             rule("", ["pods"], "get list watch patch delete"),
             rule("", ["pods/log"], "get"),
-            rule("", ["secrets"], "create patch delete"),  # it never reads any
+            # It reads those with values of variables, which deploys name; rights cannot tell them from others.
+            rule("", ["secrets"], "get create patch delete"),
+            rule("", ["configmaps"], "get list create update delete"),
+            rule("apps", ["controllerrevisions"], "get list create delete"),
             rule("coordination.k8s.io", ["leases"], "create"),
             {**rule("coordination.k8s.io", ["leases"], "get update"), "resourceNames": [LEASE]},
         ],
@@ -152,6 +167,7 @@ def _operator_policy() -> Json:
         _OPERATOR_PODS,
         [
             {"ports": [{"protocol": "TCP", "port": GATEWAY_PORT}]},
+            INGRESS,
             {"from": [_pods(_REPLICA_PODS)], "ports": [{"protocol": "TCP", "port": FILES_PORT}]},
         ],
     )
@@ -172,8 +188,27 @@ def _claim(installation: Installation) -> Json:
     return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": _metadata(OPERATOR), "spec": spec}
 
 
+def _blob_volumes(installation: Installation) -> list[Json]:
+    """Of the operator's own home nothing has to be kept."""
+    return [] if installation.bucket else [{"name": "blobs", "persistentVolumeClaim": {"claimName": OPERATOR}}]
+
+
+def _disruption_budget() -> Json:
+    """Nodes are drained one operator at a time."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": _metadata(OPERATOR),
+        "spec": {
+            "maxUnavailable": 1,
+            "selector": {"matchLabels": _OPERATOR_PODS},
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        },
+    }
+
+
 def _deployment(installation: Installation) -> Json:
-    """One pod: its volume can be held by one alone, and so can the gateway's configuration for now."""
+    """One pod: its Envoy is the gateway, and only a leader's knows of everything."""
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -198,10 +233,12 @@ def _deployment(installation: Installation) -> Json:
                     },
                     "containers": [_operator_container(installation)],
                     "volumes": [
-                        {"name": "home", "persistentVolumeClaim": {"claimName": OPERATOR}},
+                        *_blob_volumes(installation),
+                        {"name": "home", "emptyDir": {}},
                         {"name": "runtime", "emptyDir": {"medium": "Memory"}},
                         {"name": "tmp", "emptyDir": {}},
                         tls_volume(OPERATOR_TLS),
+                        TOKENS_VOLUME,
                     ],
                 },
             },
@@ -217,6 +254,8 @@ def _operator_container(installation: Installation) -> Json:
         "HATCHWAY_GATEWAY_PORT": str(GATEWAY_PORT),
         "HATCHWAY_FILES_URL": files_url(installation.namespace),
         PODS_VARIABLE: write_pods(installation.pods),
+        **VARIABLES,
+        "HATCHWAY_BLOBS": installation.bucket or BLOBS,
     }
     token = {"secretKeyRef": {"name": OPERATOR_SECRET, "key": FILES_TOKEN}}
     return {
@@ -228,9 +267,11 @@ def _operator_container(installation: Installation) -> Json:
             *({"name": name, "value": value} for name, value in variables.items()),
             {"name": "HATCHWAY_FILES_TOKEN", "valueFrom": token},
         ],
+        **_bucket_keys(installation),
         "ports": [
             {"name": "http", "containerPort": GATEWAY_PORT, "protocol": "TCP"},
             {"name": "files", "containerPort": FILES_PORT, "protocol": "TCP"},
+            CONTAINER_PORT,
         ],
         "startupProbe": _probe("/alive", failures=120),
         # When it has adopted what there is: until then the gateway may know less than the one before it.
@@ -243,12 +284,19 @@ def _operator_container(installation: Installation) -> Json:
             "capabilities": {"drop": ["ALL"]},
         },
         "volumeMounts": [
+            *([] if installation.bucket else [{"name": "blobs", "mountPath": BLOBS}]),
             {"name": "home", "mountPath": HOME},
             {"name": "runtime", "mountPath": RUNTIME},
             {"name": "tmp", "mountPath": "/tmp"},
             TLS_MOUNT,
+            TOKENS_MOUNT,
         ],
     }
+
+
+def _bucket_keys(installation: Installation) -> Json:
+    secret = installation.bucket_secret
+    return {"envFrom": [{"secretRef": {"name": secret}}]} if secret else {}
 
 
 def _probe(path: str, *, failures: int) -> Json:

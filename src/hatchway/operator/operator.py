@@ -21,46 +21,54 @@ from starlette.routing import Mount, Route
 
 from hatchway.backends.kubernetes.files import ProjectFiles
 from hatchway.backends.kubernetes.manifests import PodSettings
+from hatchway.control_api.plane import ControlPlane
 from hatchway.kubernetes.api_server import ApiServer
 from hatchway.kubernetes.connection import Connection
+from hatchway.kubernetes.names import CONTROL_API_PORT
+from hatchway.operator.control import Control, Entrance
 from hatchway.operator.leader import Leader
 from hatchway.operator.leadership import Timing
 from hatchway.operator.lease import Leadership
+from hatchway.operator.relay import LeaderAddress, Relay
 from hatchway.operator.uploads import Uploads
 from hatchway.settings import Settings
-from hatchway.store.blobs import Blobs
-from hatchway.store.sqlite import Store
+from hatchway.store.bucket import Bucket
+from hatchway.store.sqlite import IN_MEMORY, Store
 
 LAST_ANSWERS_S = 1
 
 
 class Operator:
-    """Everything built from everything else, once. `listener` is where pods and uploads come for files.
+    """Everything built from everything else, once. `listener` is where pods and uploads come for files, from `blobs`.
 
-    `name` is that of the pod, for people who look at the Lease.
+    `name` is that of the pod, for people who look at the Lease. `entrance` is where the control API is.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (the parts it is put together from)
         self,
         settings: Settings,
         connection: Connection,
         pods: PodSettings,
+        blobs: Bucket,
         listener: socket.socket,
         *,
         name: str,
         timing: Timing | None = None,
+        entrance: Entrance | None = None,
     ) -> None:
         self._settings = settings
         self._connection = connection
         self._pods = pods
         self._listener = listener
         self._is_ready = asyncio.Event()
-        self._blobs = Blobs(settings.blobs_dir)
-        self._files = ProjectFiles(pods.files_token)
+        self._blobs = blobs
+        self._files = ProjectFiles(self._blobs, pods.files_token)
         # A process that is started again in the same pod is another one.
         identity = f"{name}_{uuid.uuid4().hex[:8]}"
         self.leadership = Leadership(ApiServer(connection), identity, timing or Timing())
         self.leader: Leader | None = None  # while we lead, and the last one after that
+        relay = Relay(LeaderAddress(ApiServer(connection), CONTROL_API_PORT))
+        self._control = None if entrance is None else Control(entrance, self._plane, relay)
 
     async def run(self) -> None:
         """Live until cancelled; Envoy and replicas live on."""
@@ -73,19 +81,24 @@ class Operator:
         """What every operator does, whether or not it leads."""
         return {
             "files": self._serve(),
+            **({} if self._control is None else {"control API": self._control.serve()}),
         }
 
     async def _lead(self) -> None:
         """One term."""
         server = ApiServer(self._connection, may_write=self.leadership.check)
-        with Store(self._settings.database) as store:
-            self.leader = Leader(
-                self._settings, store, server, self._pods, self._blobs, self._files, self._is_ready.set
-            )
+        with Store(IN_MEMORY) as store:
+            self.leader = Leader(self._settings, store, server, self._pods, self._blobs, self._is_ready.set, self._link)
             try:
                 await self.leader.run()
             finally:
                 self._is_ready.clear()
+
+    def _link(self) -> str:
+        return "" if self._control is None else self._control.link()
+
+    def _plane(self) -> ControlPlane | None:
+        return self.leader.plane if self.leader is not None and self._is_ready.is_set() else None
 
     async def close(self, drain_s: float) -> None:
         """After `run`: Envoy, which goes with this pod, finishes the requests in flight."""

@@ -8,24 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from hatchway.controller.controller import Controller
 from hatchway.controller.loop import Loop
-from hatchway.errors import HatchwayError, NotFound, StorageError
+from hatchway.errors import HatchwayError, NotFound, StorageError, TimedOut
 from hatchway.kubernetes.api_server import ApiServer, Refused
 from hatchway.kubernetes.resources import REALTIME_APIS, Json
 from hatchway.kubernetes.watching import Watch
 from hatchway.operator.custom_resources import FINALIZER, to_document, to_status
 from hatchway.operator.routing import routing_of
-from hatchway.spec.deploy import DeployRequest
-from hatchway.spec.status import ApiStatus
+from hatchway.operator.wishes import MANAGER, asked_by, to_seconds, wishes_of
+from hatchway.spec.deploy import ApiDocument, DeployRequest
+from hatchway.spec.requests import ScaleRequest
+from hatchway.spec.status import ApiStatus, ScaledStatus
 
 log = logging.getLogger(__name__)
 
 RESYNC_S = 60.0
+TAKEN_S = 30.0  # for an edit of a command to be given to the controller
+MISSING_LOOK_S = 1.0  # for what an edit refers to
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class Sync:
     """`told` is to be called whenever the controller knows something new of an API.
 
     `routing(resource)` gives what gateways are to be told of an API, for its status.
+    `read_variables(secret)` gives the values of `${VAR}` references, and raises NotFound as long as they are not there.
+    `record(api)` is awaited before anything is written: what a status says was done has to be remembered by then.
     """
 
     def __init__(
@@ -48,15 +54,22 @@ class Sync:
         server: ApiServer,
         controller: Controller,
         wall_clock: Callable[[], float],
+        record: Callable[[str], Awaitable[None]],
+        read_variables: Callable[[str], Awaitable[dict[str, str]]],
         routing: Callable[[Json], Json | None] = routing_of,
     ) -> None:
+        self._read_variables = read_variables
         self._server = server
+        self._record = record
         self._controller = controller
         self._wall_clock = wall_clock
         self._routing = routing
         self._taken: dict[str, Taken] = {}
+        self._restarted: dict[str, str] = {}  # API -> the wish for a restart that was last fulfilled
+        self._has_taken = asyncio.Event()  # another one after each edit
         self._loop = Loop(self._look, resync_s=RESYNC_S)
         self._watch = Watch(server, REALTIME_APIS, self._changed)
+        self._watching: asyncio.Task[None] | None = None
 
     def told(self, api: str) -> None:
         self._loop.nudge(api)
@@ -66,18 +79,64 @@ class Sync:
         found = self._watch.get(api)
         return None if found is None else {**found, "apiVersion": REALTIME_APIS.api_version, "kind": REALTIME_APIS.kind}
 
+    def resources(self) -> Collection[Json]:
+        """All there are."""
+        return self._watch.all()
+
+    async def taken(self, written: Json) -> None:
+        """Returns when an edit of ours has been given to the controller, and is remembered.
+
+        Raises what the controller says against it, NotFound, TimedOut.
+        """
+        self._watch.learn(written)
+        metadata = written["metadata"]
+        name = metadata["name"]
+        self.told(name)
+        try:
+            async with asyncio.timeout(TAKEN_S):
+                while not self._has_been_taken(name, metadata["uid"], metadata["generation"]):
+                    await self._has_taken.wait()
+        except TimeoutError:
+            raise TimedOut(
+                f"{name}: the edit is written, and the operator has not come to it in {TAKEN_S:g} s"
+            ) from None
+
+    async def gone(self, name: str) -> None:
+        """Returns when a resource that is being deleted is gone."""
+        while (found := self._watch.get(name)) is not None and "deletionTimestamp" in found["metadata"]:
+            await self._has_taken.wait()
+
+    def _has_been_taken(self, name: str, uid: str, generation: int) -> bool:
+        found, taken = self._watch.get(name), self._taken.get(name)
+        if found is None or "deletionTimestamp" in found["metadata"]:
+            raise NotFound(f"{name} was deleted meanwhile")
+        if taken is None or taken.uid != uid or taken.generation < generation:
+            return False
+        if taken.problem is not None:
+            raise taken.problem
+        return True
+
+    async def adopt(self) -> None:
+        """Read all there are: what is made for an API belongs to its resource."""
+        self._watching = asyncio.create_task(self._watch.run(), name="watch RealtimeAPIs")
+        await self._watch.complete()
+
     async def run(self) -> None:
-        """Follow until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._watch.run(), name="watch RealtimeAPIs")
-            await self._watch.complete()
-            for status in self._controller.list():  # of resources that were taken away while nobody looked
-                self.told(status.name)
-            group.create_task(self._loop.run(), name="sync RealtimeAPIs")
+        """Follow until cancelled. After `adopt`."""
+        for status in self._controller.list():  # of resources that were taken away while nobody looked
+            self.told(status.name)
+        await self._loop.run()
+
+    async def close(self) -> None:
+        """Follow no more."""
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait({self._watching})
 
     def _changed(self, before: Json | None, after: Json | None) -> None:
         resource = after or before
         assert resource is not None
+        self._tell_waiting()
         self.told(resource["metadata"]["name"])
 
     # --- one API -----------------------------------------------------------------------------------------
@@ -90,13 +149,16 @@ class Sync:
         if FINALIZER not in resource["metadata"].get("finalizers", ()):
             resource = await self._hold(resource)
         problem = await self._take_over(resource)
+        await self._record(name)
+        self._tell_waiting()
         await self._report(resource, self._seen(name), problem)
-        return RESYNC_S
+        return MISSING_LOOK_S if isinstance(problem, NotFound) else RESYNC_S
 
     async def _without_resource(self, name: str) -> float | None:
         """Somebody took the finalizer away by force, or the API was never one of a resource."""
         self._taken.pop(name, None)
         if self._seen(name) is None:
+            await self._record(name)
             return None
         await self._controller.delete(name)
         return RESYNC_S
@@ -107,8 +169,10 @@ class Sync:
         if seen is not None:
             if seen.status != "deleting":
                 await self._controller.delete(name)
+            await self._record(name)
             await self._report(resource, self._seen(name), None)
             return RESYNC_S
+        await self._record(name)
         self._taken.pop(name, None)
         others = [each for each in resource["metadata"].get("finalizers", ()) if each != FINALIZER]
         await self._set_finalizers(resource, others)
@@ -142,8 +206,11 @@ class Sync:
         if not self._was_taken_before_us(resource):
             try:
                 # In the place of an update that goes on: what stands in the resource is what is wanted.
-                request = DeployRequest(apis=(to_document(resource),), force=True)
+                request = DeployRequest(apis=(await self._document(resource),), force=True)
                 await self._controller.deploy(request, by=_editor(resource))
+                await self._fulfil(resource)
+            except NotFound as exc:
+                return exc  # what it refers to may come yet
             except StorageError:
                 raise  # not the fault of the edit: tried again
             except HatchwayError as exc:
@@ -151,6 +218,35 @@ class Sync:
                 problem = exc
         self._taken[name] = Taken(uid, generation, problem)
         return problem
+
+    def _tell_waiting(self) -> None:
+        self._has_taken.set()
+        self._has_taken = asyncio.Event()
+
+    async def _fulfil(self, resource: Json) -> None:
+        """What verbs ask for, beside the deploy: stop and start, restart, a fixed number. Raises HatchwayError."""
+        name, by, wishes = resource["metadata"]["name"], _editor(resource), wishes_of(resource)
+        before = self._restarted.get(name, resource.get("status", {}).get("restartedAt", ""))
+        self._restarted[name] = wishes.restarted_at or before
+        seen = self._controller.get(name)
+        if wishes.stopped != (seen.status == "stopped"):
+            await (self._controller.stop if wishes.stopped else self._controller.start)(name, by)
+        if wishes.restarted_at not in ("", before):
+            await self._controller.restart(name, by)
+        now = self._wall_clock()
+        replicas, until = wishes.scaled or (None, now)
+        if until > now and (seen.scaled is None or not _is_same(seen.scaled, replicas, until)):
+            await self._controller.scale(name, ScaleRequest(replicas=replicas, for_s=until - now), by)
+        elif until <= now and seen.scaled is not None:
+            await self._controller.scale(name, ScaleRequest(for_s=0), by)
+
+    async def _document(self, resource: Json) -> ApiDocument:
+        """Raises InvalidSpec and NotFound."""
+        document = to_document(resource)
+        secret = document.source.variables_secret
+        if secret is None:
+            return document
+        return document.model_copy(update={"variables": await self._read_variables(secret)})
 
     def _was_taken_before_us(self, resource: Json) -> bool:
         """By a former operator: giving it again would try again what has failed."""
@@ -171,6 +267,10 @@ class Sync:
         """Write the status, if anything is new."""
         now = datetime.fromtimestamp(self._wall_clock(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         status = to_status(resource, seen, problem, now, self._routing(resource))
+        if restarted := self._restarted.get(
+            resource["metadata"]["name"], resource.get("status", {}).get("restartedAt")
+        ):
+            status["restartedAt"] = restarted
         if status == resource.get("status"):
             return
         metadata = {"name": resource["metadata"]["name"]}
@@ -182,8 +282,14 @@ class Sync:
                 raise
 
 
+def _is_same(scaled: ScaledStatus, replicas: int | None, until: float) -> bool:
+    known = to_seconds(scaled.until)
+    return scaled.replicas == replicas and known is not None and abs(known - until) < 1
+
+
 def _editor(resource: Json) -> str:
-    """Who wrote last, for the history: the name of a field manager."""
+    """Who wrote last, for the history: the user of a command, else the name of a field manager."""
     entries = resource["metadata"].get("managedFields", ())
     edits = [each for each in entries if not each.get("subresource") and each["manager"] != "hatchway"]
-    return str(max(edits, key=lambda each: each.get("time", ""))["manager"]) if edits else ""
+    manager = str(max(edits, key=lambda each: each.get("time", ""))["manager"]) if edits else ""
+    return asked_by(resource) or manager if manager == MANAGER else manager

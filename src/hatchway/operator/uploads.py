@@ -17,11 +17,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from hatchway.errors import HatchwayError
-from hatchway.store.blobs import Blobs
+from hatchway.store.blobs import BlobStore
 
 
 class Uploads:
-    def __init__(self, blobs: Blobs, token: str) -> None:
+    def __init__(self, blobs: BlobStore, token: str) -> None:
         self._blobs = blobs
         self._token = token
 

@@ -10,6 +10,7 @@ from hatchway.project.dependencies import build_variables, check_dependencies
 from hatchway.project.git import git_commit
 from hatchway.project.interpreter import interpreter
 from hatchway.project.load import Project, load_project
+from hatchway.project.locking import lock_dependencies
 from hatchway.project.trust import Trust
 
 __all__ = [
@@ -27,4 +28,5 @@ __all__ = [
     "list_files",
     "list_only",
     "load_project",
+    "lock_dependencies",
 ]

@@ -10,9 +10,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hatchway.errors import InvalidSpec
+from hatchway.installing.indexes import index_variables
 from hatchway.project import foreign
 from hatchway.spec.api import Dependencies
-from hatchway.spec.indexes import index_variables
 
 LOCK = "uv.lock"
 

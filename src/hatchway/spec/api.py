@@ -9,7 +9,7 @@ back as people write them.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -63,6 +63,31 @@ VariableName = Annotated[
     text(
         "a variable name of letters, digits and underscores that does not begin with HATCHWAY_",
         r"(?!HATCHWAY_)[A-Za-z_][A-Za-z0-9_]*",
+    ),
+]
+SecretReference = Annotated[
+    str,
+    text(
+        "SECRET/KEY, the name of a secret and one of its keys, such as payments/token",
+        r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?/(?!\.\.?\Z)[-._a-zA-Z0-9]{1,253}",
+    ),
+]
+_WORD = r"[A-Za-z0-9](?:[-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?"
+LabelName = Annotated[
+    str,
+    text(
+        "the name of a label, such as pool or example.com/pool",
+        rf"(?:[a-z0-9](?:[-a-z0-9.]{{0,251}}[a-z0-9])?/)?{_WORD}",
+    ),
+]
+LabelValue = Annotated[
+    str, text("a label's value: at most 63 letters, digits, dashes, dots and underscores", rf"(?:{_WORD})?")
+]
+ResourceName = Annotated[
+    str,
+    text(
+        "the name of a resource of nodes, such as nvidia.com/gpu or nvidia.com/mig-1g.5gb",
+        rf"[a-z0-9](?:[-a-z0-9.]{{0,251}}[a-z0-9])?/{_WORD}",
     ),
 ]
 Endpoint = Annotated[
@@ -157,6 +182,12 @@ class HandlerSpec(Part):
         repr=False,
         description="Environment variables of the replicas. Values are text: quote numbers.",
     )
+    secrets: dict[VariableName, SecretReference] = Field(
+        default_factory=dict,
+        description="Environment variables whose values are secrets, by reference: NAME: SECRET/KEY. In a cluster, the "
+        "key of a Kubernetes Secret; on one machine, the file `secrets/SECRET/KEY` of the home, else the variable NAME "
+        "of the shell that deploys (docs/deployment.md).",
+    )
     dependencies: Dependencies = Field(
         default=Dependencies(), description="What to install into the API's own Python environment."
     )
@@ -202,7 +233,10 @@ class HandlerSpec(Part):
 
     @model_validator(mode="after")
     def _one_handler(self) -> HandlerSpec:
-        """Exactly one of `path`, `app` and `model`. `class` and `function` belong to `path` and exclude each other."""
+        """Exactly one of `path`, `app` and `model`. `class` and `function` belong to `path` and exclude each other.
+
+        No variable stands in both `env` and `secrets`.
+        """
         rules: list[tuple[str, tuple[str, ...], str]] = []
         kinds = ("path", "app", "model")
         given = [kind for kind in kinds if getattr(self, kind) is not None]
@@ -221,6 +255,10 @@ class HandlerSpec(Part):
             )
         if self.batching is not None and self.app is not None:
             rules.append(("batching", ("batching", "app"), "belongs to path: an application takes its own requests"))
+        rules.extend(
+            ("secrets", ("env", "secrets"), f"has {name}, which stands in env too; keep one of the two")
+            for name in sorted(self.env.keys() & self.secrets.keys())
+        )
         if rules:
             raise broken(*rules)
         return self
@@ -233,14 +271,69 @@ class HandlerSpec(Part):
         return self.max_concurrency
 
 
+TaintEffect = Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
+
+
+class Toleration(Part):
+    """`compute.tolerations`: a taint of nodes that replicas may be placed in spite of."""
+
+    key: LabelName | None = Field(default=None, description="The taint's key; by default any, with `Exists`.")
+    operator: Annotated[Literal["Equal", "Exists"], choice("Equal", "Exists")] = Field(
+        default="Equal", description="Whether the value has to be the same, or the key alone counts."
+    )
+    value: LabelValue | None = Field(default=None, description="The taint's value, with `Equal`.")
+    effect: Annotated[TaintEffect, choice(*get_args(TaintEffect))] | None = Field(
+        default=None, description="The taint's effect; by default any."
+    )
+    toleration_seconds: Annotated[int, whole(0)] | None = Field(
+        default=None,
+        description="With `NoExecute`: for how many seconds a replica stays on such a node; by default always.",
+    )
+
+    @model_validator(mode="after")
+    def _as_kubernetes_has_it(self) -> Toleration:
+        """`Exists` has no `value`, `Equal` has a `key`, and `toleration_seconds` belongs to `effect: NoExecute`."""
+        if self.operator == "Exists" and self.value:
+            raise broken(("value", ("operator", "value"), "cannot stand beside operator: Exists; remove one of them"))
+        if self.operator == "Equal" and self.key is None:
+            raise broken(("key", ("key", "operator"), "is missing; operator: Exists tolerates all taints"))
+        if self.toleration_seconds is not None and self.effect != "NoExecute":
+            message = "belongs to effect: NoExecute; remove it or write that effect"
+            raise broken(("toleration_seconds", ("effect", "toleration_seconds"), message))
+        return self
+
+
 class Compute(Part):
-    """`compute`: what one replica needs."""
+    """`compute`: what one replica needs. Where it may run is for clusters; on one machine that changes nothing."""
 
     cpu: Cores = Field(default=1, description="Cores; numeric libraries get as many threads.")
     mem: Annotated[int, byte_size("20Mi")] | None = Field(
         default=None, description="Memory; a replica that needs more is replaced with the reason OutOfMemory."
     )
     gpu: Annotated[int, whole(0)] = Field(default=0, description="GPUs, each for this replica alone.")
+    gpu_resource: ResourceName | None = Field(
+        default=None,
+        description="In a cluster: what `gpu` counts, by the name that nodes offer it under, such as amd.com/gpu or "
+        "nvidia.com/mig-1g.5gb. By default what the installation says, else nvidia.com/gpu.",
+    )
+    node_selector: dict[LabelName, LabelValue] = Field(
+        default_factory=dict, description="In a cluster: labels that a node must have to get replicas."
+    )
+    tolerations: tuple[Toleration, ...] = Field(
+        default=(), description="In a cluster: taints of nodes that replicas may be placed in spite of."
+    )
+    spot: Flag = Field(
+        default=False,
+        description="In a cluster: prefer spot nodes, which are cheap and may be taken away. Where there are none, "
+        "replicas run on others.",
+    )
+
+    @model_validator(mode="after")
+    def _something_to_count(self) -> Compute:
+        """`gpu_resource` needs `gpu`."""
+        if self.gpu_resource is not None and self.gpu == 0:
+            raise broken(("gpu_resource", ("gpu", "gpu_resource"), "needs gpu: 1 or more"))
+        return self
 
 
 class Autoscaling(Part):

@@ -188,7 +188,8 @@ class _FileReader:
                 self._say(_line_of(lines, problem.path), _line(_name(entry), problem))
         if spec is None:
             return None
-        used = {name: self._variables[name] for name in sorted(names_in(entry)) if name in self._variables}
+        wanted = sorted(names_in(entry) | spec.handler.secrets.keys())
+        used = {name: self._variables[name] for name in wanted if name in self._variables}
         return LoadedApi(spec, entry, used, f"{self._file}:{line}", lines)
 
     def refuse_duplicates(self, entries: list[tuple[Path, Any]], loaded: list[LoadedApi | None]) -> None:

@@ -170,7 +170,7 @@ def _as_list(value: object) -> str:
 # --- unknown keys --------------------------------------------------------------------------------------------
 def unknown_key(path: Path) -> str:
     """What to write instead of an unknown key: a near one of its section, or the section it belongs to."""
-    key, section = str(path[-1]), path[:-1]
+    key, section = str(path[-1]), tuple(part for part in path[:-1] if isinstance(part, str))
     known = sorted(fields_of(section))
     owners = [owner for owner, names in _sections().items() if key in names and owner != section]
     if owners:
@@ -204,7 +204,7 @@ def _sections() -> dict[Path, frozenset[str]]:
 
 
 def walk_sections(model: type[BaseModel], path: Path = ()) -> Iterator[tuple[Path, type[BaseModel]]]:
-    """Every section of the YAML with its model, the API itself first."""
+    """Every section of the YAML with its model, the API itself first; a list of sections as one."""
     yield path, model
     for name, field in model.model_fields.items():
         for inner in _models_in(field.annotation):
@@ -212,5 +212,6 @@ def walk_sections(model: type[BaseModel], path: Path = ()) -> Iterator[tuple[Pat
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    options = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
+    is_several = isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is tuple
+    options = typing.get_args(annotation) if is_several else (annotation,)
     return [option for option in options if isinstance(option, type) and issubclass(option, BaseModel)]

@@ -49,15 +49,17 @@ class Source(Frozen):
     files: tuple[ProjectFile, ...]
     interpreter: Interpreter
     git_commit: str | None = None
+    lock: str | None = None  # "name==version" lines that pin what handler.dependencies leaves open; for clusters
     trusted_models: tuple[str, ...] = ()  # sha256s of models that may run code while they load, since the user said so
+    variables_secret: str | None = None  # in a cluster: an immutable Secret with the values of `${VAR}` references
 
 
 def revision_id(spec: RealtimeApi, document: dict[str, Any], source: Source, environment_digest: str) -> str:
     """Twelve hexadecimal digits over everything that changes what runs, and nothing else.
 
     In: the tree (path, executable bit, sha256), handler and compute as written (`${VAR}` stays a reference; a default
-    written out counts as left out), the interpreter's version and ABI, its packages, the digest of the variables, and
-    which models are trusted (nothing when none has to be).
+    written out counts as left out), the interpreter's version and ABI, its packages, the lock if there is one, the
+    digest of the variables, and which models are trusted (nothing when none has to be).
     Out: machine paths, handler.example, autoscaling, networking, update_strategy, monitoring, the engine's version.
     """
     content = {
@@ -67,6 +69,8 @@ def revision_id(spec: RealtimeApi, document: dict[str, Any], source: Source, env
         "packages": sorted(source.interpreter.packages),
         "environment": environment_digest,
     }
+    if source.lock is not None:
+        content["lock"] = source.lock
     if source.trusted_models:
         content["trusted"] = sorted(source.trusted_models)
     return hashlib.sha256(_canonical(content)).hexdigest()[:12]
@@ -105,6 +109,7 @@ def _beyond(value: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:
 def running_variables(document: dict[str, Any], variables: Mapping[str, str]) -> dict[str, str]:
     """Of `variables`, those that handler and compute refer to: only they belong in `environment_digest`."""
     names = names_in({key: document.get(key) for key in RUNNING_SECTIONS})
+    names |= document.get("handler", {}).get("secrets", {}).keys()
     return {name: value for name, value in variables.items() if name in names}
 
 

@@ -189,3 +189,14 @@ class LogLine(Wire):
     message: str
     request_id: str | None = None
     trace_id: str | None = None  # 32 hexadecimal digits, of a request that is traced
+
+
+class TargetEntry(Wire):
+    """Where commands can act, as `hatchway env list` prints it: never the token."""
+
+    name: str
+    current: bool  # whether commands that name none act on it
+    place: str
+    context: str | None = None  # of the kubeconfig
+    namespace: str | None = None
+    url: str | None = None

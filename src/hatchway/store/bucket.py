@@ -4,7 +4,7 @@ A blob is the object `ab/abcdef...`, as on the disk of one machine. It appears w
 only handed over once its hash is known to be right. Damage is found by whoever reads it, since its name is its hash.
 
     s3://BUCKET/PREFIX   anything that speaks S3; address and keys from AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, ...
-    file:///PATH         a volume that every operator mounts
+    /PATH, file:///PATH  a volume that every operator mounts
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from hatchway.errors import Conflict, NotFound, StorageError, UsageError
 from hatchway.store.blobs import require_sha256
 
 if TYPE_CHECKING:
-    from obstore import ObjectMeta
+    from obstore import GetOptions, ObjectMeta
 
 LOOKS_AT_ONCE = 16
 CHUNK_BYTES = 8 * 1024 * 1024
@@ -59,11 +59,12 @@ class Bucket:
         with _translated():
             await obstore.put_async(self._store, _key(sha256), _checked(sha256, chunks), chunk_size=CHUNK_BYTES)
 
-    async def read(self, sha256: str) -> Content:
-        """Raises NotFound."""
+    async def read(self, sha256: str, start: int = 0) -> Content:
+        """From byte `start` on, which is not the last. Raises NotFound."""
         with _translated():
             try:
-                found = await obstore.get_async(self._store, _key(sha256))
+                options: GetOptions = {"range": {"offset": start}} if start else {}
+                found = await obstore.get_async(self._store, _key(sha256), options=options)
             except FileNotFoundError:
                 raise NotFound(f"there is no blob {sha256}", hint="deploy the project again") from None
             return Content(found.meta["size"], _bytes(found.stream(CHUNK_BYTES)))
@@ -94,11 +95,11 @@ class Bucket:
 def open_bucket(url: str) -> Bucket:
     """Raises UsageError for an address that names neither."""
     parts = urlsplit(url)
-    if parts.scheme == "file" and parts.path:
+    if parts.scheme in ("", "file") and parts.path.startswith("/"):
         return Bucket(LocalStore(Path(parts.path), mkdir=True))
     if parts.scheme == "s3" and parts.netloc:
         return Bucket(S3Store(parts.netloc, prefix=parts.path.strip("/") or None))
-    raise UsageError(f"{url!r} is no place for blobs", hint="s3://BUCKET/PREFIX or file:///PATH")
+    raise UsageError(f"{url!r} is no place for blobs", hint="s3://BUCKET/PREFIX or the path of a folder")
 
 
 def _key(sha256: str) -> str:

@@ -20,11 +20,13 @@ from hatchway.errors import StorageError
 from hatchway.spec.revision import Source
 
 Wanted = Literal["running", "stopped", "deleted"]
+Kept = Mapping[str, Sequence[Mapping[str, Any]]]  # table -> rows, each column -> value
 T = TypeVar("T")
 
 EVENTS_KEPT = 200  # per API; older ones are dropped as new ones come
 DEEDS_KEPT = 200  # the same
 DECISIONS_KEPT = 200  # the same
+IN_MEMORY = Path(":memory:")  # a store that is gone with its process
 BUSY_TIMEOUT_S = 10.0  # somebody may look into the file with the sqlite3 shell
 
 # Statements that bring a file from version N to N + 1; PRAGMA user_version counts those already done.
@@ -71,6 +73,17 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
            WHERE live_at IS NOT NULL""",
     ),
 )
+
+_ALL_OF_ONE = {
+    "apis": "SELECT * FROM apis WHERE name = ?",
+    "revisions": """SELECT api, id, document, json_remove(source, '$.files') AS source, environment_digest, created_at,
+                    live_at, lived FROM revisions WHERE api = ? ORDER BY rowid""",
+    "events": "SELECT api, at, reason, message FROM events WHERE api = ? ORDER BY number",
+    "deeds": """SELECT api, at, action, by, revision, git_commit, changes, outcome, settled_at, reason, message
+                FROM deeds WHERE api = ? ORDER BY number""",
+    "decisions": "SELECT api, at, decision FROM decisions WHERE api = ? ORDER BY number",
+    "memory": "SELECT key, value FROM memory WHERE substr(key, instr(key, ':') + 1) = ? AND value != '' ORDER BY key",
+}
 
 
 @dataclass(frozen=True)
@@ -322,6 +335,35 @@ class Store:
         found = self._read(lambda row: cast(str, row["value"]), "SELECT value FROM memory WHERE key = ?", key)
         return found[0] if found else None
 
+    # --- all that is kept of one API ----------------------------------------------------------------------
+    def dump(self, api: str) -> Kept:
+        """Table -> its rows about the API, in order, as plain JSON; nothing of one that is not known.
+
+        But for the files of revisions: see `files`.
+        """
+        found = {table: self._read(dict, query, api) for table, query in _ALL_OF_ONE.items()}
+        return {table: rows for table, rows in found.items() if rows} if found["apis"] else {}
+
+    def files(self, api: str, revision: str) -> Any:
+        """Of a revision that is known, as plain JSON."""
+        query = "SELECT json_extract(source, '$.files') AS files FROM revisions WHERE api = ? AND id = ?"
+        return self._read(lambda row: json.loads(row["files"]), query, api, revision)[0]
+
+    def restore(self, kept: Kept) -> None:
+        """What `dump` gave, with the files of revisions in their sources, into a store that knows nothing of the API.
+
+        Columns of another release that this one does not have are left out; those that are missing get their default.
+        """
+        with self._transaction() as db:
+            for table in _ALL_OF_ONE:
+                rows = kept.get(table)
+                if not rows:
+                    continue
+                known = {row["name"] for row in db.execute(f"PRAGMA table_info({table})")} - {"number"}
+                columns = [column for column in rows[0] if column in known]
+                places = ", ".join(f":{column}" for column in columns)
+                db.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})", rows)
+
     # --- inside ------------------------------------------------------------------------------------------
     def _put_api(self, record: ApiRecord) -> None:
         self._db.execute(
@@ -411,7 +453,8 @@ class Store:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite itself would follow the umask
+    if path != IN_MEMORY:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite itself would follow the umask
     db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     try:
         db.row_factory = sqlite3.Row

@@ -131,6 +131,24 @@ class Trees:
         return os.path.samestat(found, blob) or (found.st_size, found.st_mtime_ns) == (blob.st_size, blob.st_mtime_ns)
 
 
+class NoTrees:
+    """Where projects are laid out in pods, from their blobs, and not here. A path is a name for what is not there."""
+
+    def path(self, api: str, revision: str) -> Path:
+        return Path(api) / revision
+
+    def materialise(self, api: str, revision: str, files: Sequence[ProjectFile]) -> Path:
+        """Raises InvalidSpec for a manifest that is not well-formed."""
+        check_manifest(files)
+        return self.path(api, revision)
+
+    def remove(self, api: str) -> None:
+        pass
+
+    def prune(self, keep: Collection[tuple[str, str]]) -> int:
+        return 0
+
+
 def check_manifest(files: Sequence[ProjectFile]) -> None:
     """Raises InvalidSpec with one problem per file that would not lie, alone, inside its tree."""
     taken = {file.path for file in files}

@@ -11,11 +11,32 @@ import secrets
 import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Protocol
 
 from hatchway.errors import StorageError
 from hatchway.store.disk import storage_errors, write_whole
 
 KEY_BYTES = 32
+
+
+class VariableStore(Protocol):
+    """Values by API and revision, wherever they are kept."""
+
+    def save(self, api: str, revision: str, values: Mapping[str, str]) -> None: ...
+
+    def load(self, api: str, revision: str) -> dict[str, str]:
+        """What was saved for a revision; empty when nothing was."""
+        ...
+
+    def key(self) -> bytes:
+        """A secret for digests, the same for ever."""
+        ...
+
+    def remove(self, api: str) -> None: ...
+
+    def prune(self, keep: Collection[tuple[str, str]]) -> None:
+        """Forget all revisions but those of `keep`, pairs of API and revision."""
+        ...
 
 
 class Variables:

@@ -15,14 +15,34 @@ import uvicorn
 
 from hatchway.backends.kubernetes.backend import KubernetesBackend
 from hatchway.backends.kubernetes.files import ProjectFiles
+from hatchway.errors import NotFound
 from hatchway.kubernetes.api_server import ApiServer
 from hatchway.kubernetes.connection import connect_to
+from hatchway.store.bucket import Content
+from tests.backends.builders import digest_of
 from tests.backends.kubernetes.builders import pod_settings
 from tests.kubernetes.double import Cluster, a_cluster
 
 SRC = Path(__file__).resolve().parents[3] / "src"
 IMAGE = {"/hatchway/lib": str(SRC), "/usr/bin/python3": sys.executable}
 TOKEN = "files-token"
+
+
+@dataclass(frozen=True)
+class FolderContents:
+    """The files of a folder, by what is in them."""
+
+    folder: Path
+
+    async def read(self, sha256: str, start: int = 0) -> Content:
+        for path in self.folder.rglob("*"):
+            if path.is_file() and digest_of(path) == sha256:
+                return Content(path.stat().st_size, _chunks(path.read_bytes()[start:]))
+        raise NotFound(f"there is no {sha256}")
+
+
+async def _chunks(content: bytes) -> AsyncIterator[bytes]:
+    yield content
 
 
 @dataclass
@@ -36,8 +56,9 @@ class Stand:
 
 
 @asynccontextmanager
-async def serving(files: ProjectFiles) -> AsyncIterator[str]:
-    """The URL of projects' files."""
+async def serving(project: Path) -> AsyncIterator[str]:
+    """The URL of a project's files."""
+    files = ProjectFiles(FolderContents(project), TOKEN)
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -51,21 +72,18 @@ async def serving(files: ProjectFiles) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def a_stand(on_change: Callable[[str], None], *, gpus: int = 0) -> AsyncIterator[Stand]:
+async def a_stand(on_change: Callable[[str], None], project: Path, *, gpus: int = 0) -> AsyncIterator[Stand]:
     with a_cluster(IMAGE, gpus=gpus) as cluster:
-        files = ProjectFiles(TOKEN)
-        async with serving(files) as url, a_backend(cluster, files, url, on_change) as stand:
+        async with serving(project) as url, a_backend(cluster, url, on_change) as stand:
             yield stand
 
 
 @asynccontextmanager
-async def a_backend(
-    cluster: Cluster, files: ProjectFiles, url: str, on_change: Callable[[str], None]
-) -> AsyncIterator[Stand]:
+async def a_backend(cluster: Cluster, url: str, on_change: Callable[[str], None]) -> AsyncIterator[Stand]:
     """One that has adopted and runs; its replicas stay when it ends."""
     server = ApiServer(connect_to(cluster.url, cluster.token))
     settings = pod_settings(files_url=url, files_token=TOKEN, pre_stop_s=0)
-    backend = KubernetesBackend(server, settings, files, on_change)
+    backend = KubernetesBackend(server, settings, on_change)
     await backend.adopt()
     task = asyncio.create_task(backend.run())
     try:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import httpx
 
-from hatchway.backends.kubernetes.files import ProjectFiles
+from hatchway.backends.kubernetes.files import reading_token
 from hatchway.kubernetes.names import SERVING
-from tests.backends.builders import ChangeFeed, a_workload, in_state, tell
+from tests.backends.builders import ChangeFeed, a_workload, digest_of, in_state, tell
 from tests.backends.kubernetes.running import IMAGE, TOKEN, a_backend, a_stand, serving
 from tests.kubernetes.double import a_cluster
 from tests.kubernetes.published import validate
@@ -16,11 +16,10 @@ from tests.kubernetes.published import validate
 
 async def test_the_next_operator_finds_everything_as_it_was(feed: ChangeFeed, project: Path) -> None:
     """Killed in the middle of a drain, with an API server that refuses, conflicts and goes away meanwhile."""
-    files = ProjectFiles(TOKEN)
     workload = a_workload(project)
     with a_cluster(IMAGE) as cluster:
-        async with serving(files) as url:
-            async with a_backend(cluster, files, url, feed) as stand:
+        async with serving(project) as url:
+            async with a_backend(cluster, url, feed) as stand:
                 cluster.fault(code=429, retry_after_s=0.05, times=2)
                 cluster.fault(code=500, method="PATCH", times=2)
                 await stand.backend.apply(workload, 2)
@@ -29,7 +28,7 @@ async def test_the_next_operator_finds_everything_as_it_was(feed: ChangeFeed, pr
                 await stand.backend.drain(first.id)
             cluster.stop_server()
             cluster.start_server()
-            async with a_backend(cluster, files, url, feed) as stand:
+            async with a_backend(cluster, url, feed) as stand:
                 states = {each.id: (each.state, each.resumable) for each in stand.backend.observe()}
                 assert states[first.id] == ("draining", True)
                 assert states[second.id] == ("ready", False)
@@ -50,7 +49,7 @@ async def test_the_next_operator_finds_everything_as_it_was(feed: ChangeFeed, pr
 async def test_a_replica_waits_for_a_node_with_a_gpu_and_an_api_goes_without_a_trace(
     feed: ChangeFeed, project: Path
 ) -> None:
-    async with a_stand(feed, gpus=1) as stand:
+    async with a_stand(feed, project, gpus=1) as stand:
         await stand.backend.apply(a_workload(project, compute={"gpu": 1}), 2)
         await feed.until(lambda: sorted(each.state for each in stand.backend.observe()) == ["ready", "starting"])
         both = stand.backend.observe()
@@ -69,15 +68,17 @@ async def test_a_replica_waits_for_a_node_with_a_gpu_and_an_api_goes_without_a_t
         assert stand.cluster.all("apps", "deployments") == stand.cluster.all("", "secrets") == left == []
 
 
-async def test_files_are_for_those_with_the_token_and_of_their_revision_alone(project: Path) -> None:
+async def test_contents_are_for_pods_alone_in_bundles_or_from_where_one_was_cut_off(project: Path) -> None:
     (project / "handler.py").write_text("x = 1\n")
-    files = ProjectFiles(TOKEN)
-    files.offer("iris", "r1", project)
-    key = {"authorization": f"Bearer {TOKEN}"}
-    async with serving(files) as url, httpx.AsyncClient(base_url=url, headers=key) as client:
-        (found,) = (await client.get("/iris/r1/manifest")).json()["files"]
-        assert (await client.get(f"/iris/r1/files/{found['sha256']}")).text == "x = 1\n"
-        assert (await client.get("/iris/r1/files/0000")).status_code == 404
-        assert (await client.get(f"/iris/r2/files/{found['sha256']}")).status_code == 404
-        stranger = {"authorization": "Bearer guess"}
-        assert (await client.get("/iris/r1/manifest", headers=stranger)).status_code == 401
+    sha256 = digest_of(project / "handler.py")
+    key = {"authorization": f"Bearer {reading_token(TOKEN)}"}
+    async with serving(project) as url, httpx.AsyncClient(base_url=url) as client:
+        assert (await client.get(f"/contents/{sha256}", headers=key)).text == "x = 1\n"
+        left = await client.get(f"/contents/{sha256}", headers={**key, "range": "bytes=4-"})
+        assert (left.status_code, left.text) == (206, "1\n")
+        bundle = await client.post("/bundle", content=f"{sha256}\n{sha256}", headers=key)
+        assert bundle.text == f"{sha256} 6\nx = 1\n" * 2
+        assert (await client.get(f"/contents/{'0' * 64}", headers=key)).status_code == 404
+        uploads = {"authorization": f"Bearer {TOKEN}"}
+        assert (await client.get(f"/contents/{sha256}", headers=uploads)).status_code == 401
+        assert (await client.post("/bundle", content=sha256)).status_code == 401

@@ -35,8 +35,20 @@ EVERYTHING = pod_settings(
     pull_secrets=("registry",),
     node_selector={"pool": "models"},
     tolerations=({"key": "models", "operator": "Exists"},),
-    spot=("karpenter.sh/capacity-type", "spot"),
+    spot=("example.com/cheap", "yes"),
+    cache_claim="cache",
+    index_secret="index",
 )
+PLACED = {
+    "gpu": 1,
+    "gpu_resource": "amd.com/gpu",
+    "node_selector": {"pool": "vision", "gen": "3"},
+    "tolerations": [
+        {"key": "gone", "effect": "NoExecute", "value": "x", "toleration_seconds": 9},
+        {"operator": "Exists"},
+    ],
+    "spot": True,
+}
 
 
 @pytest.mark.parametrize(
@@ -45,10 +57,13 @@ EVERYTHING = pod_settings(
         (pod_settings(), {}),
         (pod_settings(pre_stop_s=0), {"cpu": 0.2, "mem": "512Mi"}),
         (EVERYTHING, {"cpu": 4, "mem": "8Gi", "gpu": 2}),
+        (EVERYTHING, PLACED),
+        (pod_settings(), PLACED),
     ],
 )
 def test_every_published_kubernetes_takes_them(settings: Any, compute: Json) -> None:
-    workload = a_pod_workload(compute=compute, env={"KEY": "secret"})
+    handler = {"path": "handler.py", "secrets": {"TOKEN": "payments/token"}}
+    workload = a_pod_workload(compute=compute, env={"KEY": "secret"}, handler=handler)
     validate(make_deployment(workload, 3, settings, owner=OWNER))
     validate(make_secret(workload, settings, owner=OWNER))
     validate(make_disruption_budget(workload, owner=OWNER))
@@ -86,6 +101,51 @@ def test_a_gpu_is_reached_past_the_taint_of_its_nodes() -> None:
         return {each["key"] for each in pod["tolerations"]}
 
     assert keys({"gpu": 1}) - keys({}) == {"nvidia.com/gpu"}
+
+
+def test_a_replica_goes_where_the_installation_and_the_api_say() -> None:
+    pod = pod_of(make_deployment(a_pod_workload(compute=PLACED), 1, EVERYTHING))
+    assert pod["nodeSelector"] == {"pool": "vision", "gen": "3"}
+    assert {"key": "models", "operator": "Exists"} in pod["tolerations"]
+    gone = {"key": "gone", "operator": "Equal", "value": "x", "effect": "NoExecute", "tolerationSeconds": 9}
+    assert pod["tolerations"][-2:] == [gone, {"operator": "Exists"}]
+    assert replica_of(make_deployment(a_pod_workload(compute=PLACED), 1, EVERYTHING))["resources"]["limits"] == {
+        "amd.com/gpu": "1"
+    }
+
+
+def test_spot_nodes_are_preferred_by_those_who_ask_and_others_taken_where_there_are_none() -> None:
+    pod = pod_of(make_deployment(a_pod_workload(compute={"spot": True}), 1, EVERYTHING))
+    affinity = pod["affinity"]["nodeAffinity"]
+    assert list(affinity) == ["preferredDuringSchedulingIgnoredDuringExecution"]  # and never required
+    (terms,) = affinity.values()
+    labels = [each["preference"]["matchExpressions"][0]["key"] for each in terms]
+    assert labels[:2] == ["example.com/cheap", "karpenter.sh/capacity-type"]
+    assert set(labels) <= {each.get("key") for each in pod["tolerations"]}
+    assert "affinity" not in pod_of(make_deployment(a_pod_workload(), 1, EVERYTHING))
+
+
+def test_a_secret_is_named_and_nothing_of_it_is_written() -> None:
+    workload = a_pod_workload(handler={"path": "handler.py", "secrets": {"TOKEN": "payments/token"}})
+    variables = {each["name"]: each for each in replica_of(make_deployment(workload, 1, pod_settings()))["env"]}
+    assert variables["TOKEN"]["valueFrom"] == {"secretKeyRef": {"name": "payments", "key": "token"}}
+    assert not any("TOKEN" in key for key in make_secret(workload, pod_settings())["data"])
+
+
+def test_packages_and_the_project_are_in_a_cache_that_only_the_preparing_container_writes() -> None:
+    for settings, volume in (
+        (pod_settings(), {"emptyDir": {}}),
+        (EVERYTHING, {"persistentVolumeClaim": {"claimName": "cache"}}),
+    ):
+        pod = pod_of(make_deployment(a_pod_workload(), 1, settings))
+        assert {"name": "cache", **volume} in pod["volumes"]
+        (prepare,), (replica,) = pod["initContainers"], pod["containers"]
+        mounts = [next(each for each in of["volumeMounts"] if each["name"] == "cache") for of in (prepare, replica)]
+        assert [each.get("readOnly", False) for each in mounts] == [False, True]
+    # Where packages come from is known to what installs them alone.
+    assert prepare["envFrom"] == [{"secretRef": {"name": "index", "optional": True}}]
+    assert "envFrom" not in replica
+    assert "told" not in [each["name"] for each in replica["volumeMounts"]]
 
 
 def test_a_pod_may_take_as_long_as_its_requests() -> None:

@@ -10,6 +10,7 @@ from hatchway.backends.kubernetes.pods import control_address, to_replica
 from hatchway.contract import LastWords, ReplicaStats
 from hatchway.kubernetes.names import DRAINING, LEAVING, SERVING, YES, replica_labels
 from hatchway.kubernetes.resources import Json
+from hatchway.pod.order import EXIT_ENVIRONMENT
 
 RUNNING = {"running": {"startedAt": "2026-01-31T12:00:00Z"}}
 
@@ -94,6 +95,18 @@ def test_one_that_goes(pod: Json, resumable: bool, reason: str) -> None:
             a_pod(initContainerStatuses=[{"name": "prepare", "state": BACK_OFF, "lastState": ended(1)}]),
             "starting",
             "EnvironmentFailed",
+            False,
+        ),
+        (
+            a_pod(initContainerStatuses=[{"name": "prepare", "state": BACK_OFF, "lastState": ended(EXIT_ENVIRONMENT)}]),
+            "failed",
+            "EnvironmentFailed",
+            True,
+        ),
+        (
+            a_pod(state={"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "x" not found'}}),
+            "starting",
+            "SecretMissing",
             False,
         ),
     ],

@@ -99,9 +99,10 @@ def violations(kind: Kind, obj: Json, before: Json | None) -> list[str]:
             found += _of_pod(spec, "spec")
             if before is not None and _frozen(before["spec"]) != _frozen(spec):
                 found.append("spec: Forbidden: pod updates may not change fields other than images and tolerations")
-        case "ConfigMap" | "Secret":
-            if before is not None and before.get("immutable") and before.get("data") != obj.get("data"):
-                found.append("data: Forbidden: field is immutable when `immutable` is set")
+        case "ControllerRevision" | "ConfigMap" | "Secret":
+            is_immutable = kind.kind == "ControllerRevision" or (before or {}).get("immutable")
+            if before is not None and is_immutable and before.get("data") != obj.get("data"):
+                found.append("data: Forbidden: field is immutable")
     return found
 
 

@@ -142,7 +142,7 @@ class Cluster:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", self._port))
         self._port = listener.getsockname()[1]
-        config = uvicorn.Config(self._server, log_config=None, log_level="critical", lifespan="off", ws="none")
+        config = uvicorn.Config(self._server, log_config=None, log_level="critical", lifespan="off", ws="wsproto")
         self._http = _Http(config)
         self._serving = self._loop.create_task(self._http.serve(sockets=[listener]), name="API server")
         await self._http.is_up.wait()

@@ -85,8 +85,6 @@ class Kubelet:
         await asyncio.gather(*tasks, return_exceptions=True)
         for pod in self._pods.values():
             await pod.kill()
-        for claim in (self._folder / "claims").glob("*"):
-            _end_all_of(claim)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def pid(self, pod: str) -> int:
@@ -127,13 +125,19 @@ class Kubelet:
         number = next(self._addresses)
         host = f"127.{100 + os.getpid() % 100}.{number // 250}.{number % 250 + 1}"
         for volume in pod["spec"].get("volumes", ()):
-            if "persistentVolumeClaim" in volume:
+            if "persistentVolumeClaim" in volume and not self._is_shared(pod, volume):
                 host = self._fixed.setdefault(volume["persistentVolumeClaim"]["claimName"], host)
         account = pod["spec"].get("serviceAccountName", "default")
         kubeconfig = self._access(pod["metadata"]["namespace"], account)
         run = PodRun(self._api, pod, host, self._folder, str(number), self._image, kubeconfig)
         self._pods[uid] = run
         self._tasks[uid] = asyncio.get_running_loop().create_task(run.live(), name=f"pod {run.name}")
+
+    def _is_shared(self, pod: Json, volume: Json) -> bool:
+        """Whether many pods may hold the volume at once."""
+        name = (pod["metadata"]["namespace"], volume["persistentVolumeClaim"]["claimName"])
+        claim = self._api.objects.get(("", "persistentvolumeclaims"), name)
+        return claim is not None and "ReadWriteMany" in claim["spec"]["accessModes"]
 
     def _gone(self, pod: Json) -> None:
         """Deleted without grace: nobody waits for it."""
@@ -214,6 +218,14 @@ class PodRun:
             _signal(each, signal.SIGKILL)
             await each.process.wait()
             each.reader.cancel()
+        self._end_what_they_left()
+
+    def _end_what_they_left(self) -> None:
+        """As in a namespace of its own: here, all processes of a home."""
+        for container in self._spec["containers"]:
+            for each in container.get("env", ()):
+                if each["name"] == "HATCHWAY_HOME":
+                    end_all(home_hash(Path(self._here(each["value"]))), grace_s=0)
 
     # --- its life ------------------------------------------------------------------------------------------
     async def _live(self) -> None:
@@ -255,6 +267,26 @@ class PodRun:
         while (found := self._api.objects.get(("", "secrets"), (self.namespace, name))) is None:  # noqa: ASYNC110 (as kubelets do)
             await asyncio.sleep(0.02)
         return found
+
+    async def _secret_key(self, container: Json, *, name: str, key: str) -> str:
+        """While it is not there, the container waits with the words of a real kubelet."""
+        former = self._states.get(container["name"])
+        while True:
+            found = self._api.objects.get(("", "secrets"), (self.namespace, name))
+            if found is not None and key in found["data"]:
+                break
+            what = f'secret "{name}" not found' if found is None else f"couldn't find key {key} in Secret {name}"
+            state = {"waiting": {"reason": "CreateContainerConfigError", "message": what}}
+            if self._states.get(container["name"], {}).get("state") != state:
+                shown = {"name": container["name"], "image": container["image"], "imageID": "", "ready": False}
+                self._states[container["name"]] = {**shown, "restartCount": 0, "lastState": {}, "state": state}
+                self._report()
+            await asyncio.sleep(0.02)
+        if former is None:
+            self._states.pop(container["name"], None)
+        else:
+            self._states[container["name"]] = former
+        return b64decode(found["data"][key]).decode()
 
     async def _run_to_end(self, container: Json, *, probes: bool = False) -> int:
         name = container["name"]
@@ -337,13 +369,18 @@ class PodRun:
         found = {"PATH": os.environ["PATH"], "HOSTNAME": self.name}
         if self._spec.get("automountServiceAccountToken", True):
             found["KUBECONFIG"] = str(self._folder / "kubeconfig")
+        for each in container.get("envFrom", ()):
+            secret = self._api.objects.get(("", "secrets"), (self.namespace, each["secretRef"]["name"]))
+            if secret is None and not each["secretRef"].get("optional"):
+                secret = await self._secret(each["secretRef"]["name"])
+            data = {} if secret is None else secret["data"]
+            found |= {name: b64decode(value).decode() for name, value in data.items()}
         for each in container.get("env", ()):
             source = each.get("valueFrom", {})
             if "fieldRef" in source:
                 found[each["name"]] = fields[source["fieldRef"]["fieldPath"]]
             elif "secretKeyRef" in source:
-                secret = await self._secret(source["secretKeyRef"]["name"])
-                found[each["name"]] = b64decode(secret["data"][source["secretKeyRef"]["key"]]).decode()
+                found[each["name"]] = await self._secret_key(container, **source["secretKeyRef"])
             else:
                 found[each["name"]] = self._here(each.get("value", ""))
         return found
@@ -405,9 +442,6 @@ class PodRun:
         life.cancel()
         await asyncio.gather(life, return_exceptions=True)
         await self.kill()
-        for volume in self._spec.get("volumes", ()):
-            if "persistentVolumeClaim" in volume:
-                _end_all_of(self._claims / volume["persistentVolumeClaim"]["claimName"])
         pod = self._current()
         if pod is not None:
             self._api.remove(self._api.kind("", "v1", "pods"), (self.namespace, self.name))
@@ -444,11 +478,6 @@ class PodRun:
 
 def _real(path: Path) -> str:
     return os.path.realpath(path)
-
-
-def _end_all_of(claim: Path) -> None:
-    """What a container left running ends with it, as in a namespace of its own: here, all processes of a home."""
-    end_all(home_hash(Path(_real(claim))), grace_s=0)
 
 
 async def _read(process: asyncio.subprocess.Process, log: Log) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 import yaml
 
-from tests.kubernetes.double import failures
+from tests.kubernetes.double import failures, port_forward
 from tests.kubernetes.double.access import Access
 from tests.kubernetes.double.api import APPLY_PATCH, Api, Options
 from tests.kubernetes.double.failures import Refused
@@ -85,6 +85,8 @@ class Server:
     is_watched: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __call__(self, scope: Json, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self._forward(scope, receive, send)
         if scope["type"] != "http":
             return
         request = await self._read(scope, receive)
@@ -96,6 +98,31 @@ class Server:
             if refused.code == 403:
                 self.forbidden.append(request)
         await _send(answer, receive, send)
+
+    async def _forward(self, scope: Json, receive: Receive, send: Send) -> None:
+        """A port of a pod. Asked with GET; newer servers want the right to create, too."""
+        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+        user = self.access.user(headers.get("authorization", ""))
+        request = Request("GET", scope["path"], dict(parse_qsl(scope["query_string"].decode())), "", "", b"", user)
+        self.requests.append(request)
+        try:
+            if not user:
+                raise Refused(401, "Unauthorized", "Unauthorized")
+            target = self._target(scope["path"])
+            for verb in ("get", "create"):
+                self.access.check(user, verb, target.kind, target.namespace, target.name, target.sub)
+            pod = self.api.get(target.kind, (target.namespace, target.name))
+            port = port_forward.port_of(scope)
+            if target.sub != "portforward" or port_forward.PROTOCOL not in scope["subprotocols"] or not port:
+                raise failures.bad_request("unable to upgrade connection")
+            if pod["status"].get("phase") != "Running":
+                raise failures.bad_request(f"unable to forward port because pod is not running: {target.name}")
+        except Refused as refused:
+            if refused.code == 403:
+                self.forbidden.append(request)
+            await port_forward.refuse(refused.code, json.dumps(refused.to_status()).encode(), receive, send)
+            return
+        await port_forward.forward(pod, port, receive, send)
 
     async def _read(self, scope: Json, receive: Receive) -> Request:
         body, is_more = b"", True

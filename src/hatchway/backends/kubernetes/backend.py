@@ -10,15 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
-from hatchway.backends import Measures, Replica, Sightings, Workload
-from hatchway.backends.kubernetes.files import ProjectFiles
+from hatchway.backends import Measures, Replica, Sightings, Workload, control
 from hatchway.backends.kubernetes.manifests import PodSettings, make_deployment, make_disruption_budget, make_secret
 from hatchway.backends.kubernetes.pod_logs import PodLogs
 from hatchway.backends.kubernetes.pods import control_address, is_ready, to_replica
 from hatchway.backends.kubernetes.roster import Roster
-from hatchway.backends.local import control
 from hatchway.backends.sightings import Asked, find_request
 from hatchway.kubernetes.api_server import ApiServer, Refused
 from hatchway.kubernetes.names import API, DRAINING, LEAVING, REVISION, SERVING, YES, label, revision_name
@@ -34,26 +32,31 @@ DRAIN_LOOK_S = 0.1
 CONFLICT_TRIES = 5
 
 
+async def _remember_nothing(api: str) -> None:
+    pass
+
+
 class KubernetesBackend:
     """`on_change(api)` is called in the event loop whenever a replica of the API changed state.
 
-    `owner(api)` gives the custom resource that an API's objects go with, if there is one.
+    `owner(api)` gives the custom resource that an API's objects go with, if there is one. `record(api)` is awaited
+    before anything of an API is changed in the cluster: what led to it has to be remembered by then.
     """
 
     def __init__(
         self,
         server: ApiServer,
         settings: PodSettings,
-        files: ProjectFiles,
         on_change: Callable[[str], None],
         *,
         owner: Callable[[str], Json | None] = lambda api: None,
+        record: Callable[[str], Awaitable[None]] = _remember_nothing,
     ) -> None:
         self._server = server
         self._settings = settings
-        self._files = files
         self._on_change = on_change
         self._owner = owner
+        self._record = record
         self._pods = Watch(server, PODS, self._pod_changed, labels=API, trim=_without_spec)
         self._deployments = Watch(server, DEPLOYMENTS, lambda before, after: None, labels=API, trim=_with_replicas)
         self._roster = Roster()
@@ -98,21 +101,26 @@ class KubernetesBackend:
     # --- the protocol ------------------------------------------------------------------------------------
     async def apply(self, workload: Workload, replicas: int) -> None:
         name = revision_name(workload.api, workload.revision)
-        self._files.offer(workload.api, workload.revision, workload.project_dir)
-        present = self._deployments.get(name)
-        if present is None and replicas == 0:
+        if self._deployments.get(name) is None and replicas == 0:
             return
+        if name not in self._told or self._replicas_to_set(workload, replicas) is not None:
+            await self._record(workload.api)
         owner = self._owner(workload.api)
         if name not in self._told:
             await self._server.apply(make_secret(workload, self._settings, owner=owner), force=True)
             await self._server.apply(make_disruption_budget(workload, owner=owner), force=True)
             self._told.add(name)
-        serving = [pod for pod in self._roster.pods(workload.api) if self._is_serving(pod, workload.revision)]
-        ready = sum(is_ready(pod) for pod in serving)
-        wanted = max(replicas, ready)  # a ready one only goes by drain and stop
-        if present is None or present["spec"].get("replicas") != wanted:
+        wanted = self._replicas_to_set(workload, replicas)  # as of now: another one may have become ready meanwhile
+        if wanted is not None:
             made = make_deployment(workload, wanted, self._settings, owner=owner)
             self._deployments.learn(await self._server.apply(made, force=True))
+
+    def _replicas_to_set(self, workload: Workload, replicas: int) -> int | None:
+        """In the revision's Deployment; None when it has them. A ready one only goes by drain and stop."""
+        serving = [pod for pod in self._roster.pods(workload.api) if self._is_serving(pod, workload.revision)]
+        wanted = max(replicas, sum(is_ready(pod) for pod in serving))
+        present = self._deployments.get(revision_name(workload.api, workload.revision))
+        return None if present is not None and present["spec"].get("replicas") == wanted else wanted
 
     def observe(self, api: str | None = None) -> Sequence[Replica]:
         return self._roster.replicas(api)
@@ -121,6 +129,7 @@ class KubernetesBackend:
         pod = self._pods.get(replica_id)
         if pod is None or "deletionTimestamp" in pod["metadata"] or label(pod, SERVING) == LEAVING:
             return
+        await self._record(label(pod, API))
         was_serving = label(pod, SERVING) == YES
         if (address := control_address(pod)) is not None:
             try:
@@ -138,6 +147,7 @@ class KubernetesBackend:
         pod = self._pods.get(replica_id)
         if pod is None or not to_replica(pod).resumable or (address := control_address(pod)) is None:
             return False
+        await self._record(label(pod, API))
         try:
             is_back = await control.resume(address)
         except control.Unanswered as exc:
@@ -156,6 +166,7 @@ class KubernetesBackend:
     async def stop(self, replica_id: str, *, kill_after_s: float) -> None:
         pod = self._pods.get(replica_id)
         if pod is not None:
+            await self._record(label(pod, API))
             grace_s = math.ceil(kill_after_s) + self._settings.pre_stop_s
             await self._server.delete(PODS, replica_id, uid=pod["metadata"]["uid"], grace_s=max(1, grace_s))
 
@@ -194,9 +205,9 @@ class KubernetesBackend:
         """Nothing is kept that costs anything."""
 
     async def forget(self, api: str) -> None:
+        await self._record(api)
         mine = [each for each in self._deployments.all() if label(each, API) == api]
         await asyncio.gather(*(self._forget_revision(each) for each in mine))
-        self._files.withdraw(api)
 
     async def prune(self, keep_revisions: frozenset[str]) -> int:
         unused = [

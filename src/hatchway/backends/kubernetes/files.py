@@ -1,90 +1,103 @@
-"""Projects' files for pods that start: a manifest of each revision, and contents by their hash, over HTTP.
+"""Contents of projects for pods that start, by their SHA-256, over HTTP.
 
-    GET /API/REVISION/manifest       {"files": [{"path", "sha256", "executable"}, ...]}
-    GET /API/REVISION/files/SHA256   the content
+    GET /contents/SHA256   the content; with a Range, what is left of it
+    POST /bundle           a SHA-256 a line -> for each: it, a space, its size in bytes, a line feed, its content
 
-Only with the operator's token, and only files of the revision that is asked about.
+Only with the token that pods are given, which opens nothing else. Nothing is remembered: every operator that sees the
+contents can answer.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
-from pathlib import Path
-from typing import Any
+import re
+from collections.abc import AsyncIterator
+from typing import Protocol
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-Json = dict[str, Any]
+from hatchway.errors import HatchwayError
+
+MAX_IN_BUNDLE = 10_000
+_BYTES = "application/octet-stream"
+_RANGE = re.compile(r"bytes=(\d+)-")
+
+
+class Content(Protocol):
+    """`size_bytes` is of all of it, wherever `chunks` begin."""
+
+    @property
+    def size_bytes(self) -> int: ...
+    @property
+    def chunks(self) -> AsyncIterator[bytes]: ...
+
+
+class Contents(Protocol):
+    """Where they are kept."""
+
+    async def read(self, sha256: str, start: int = 0) -> Content:
+        """From byte `start` on, which is not the last. Raises UsageError, NotFound or StorageError."""
+        ...
+
+
+def reading_token(token: str) -> str:
+    """What pods show: made from the operator's token, which also lets people upload."""
+    return hmac.new(token.encode(), b"read the contents of projects", hashlib.sha256).hexdigest()
 
 
 class ProjectFiles:
-    """The projects that pods may ask for. A revision's files never change."""
+    """`token`: the operator's."""
 
-    def __init__(self, token: str) -> None:
-        self._token = token
-        self._folders: dict[tuple[str, str], Path] = {}
-        self._manifests: dict[tuple[str, str], list[Json]] = {}
-
-    def offer(self, api: str, revision: str, folder: Path) -> None:
-        self._folders[api, revision] = folder
-
-    def withdraw(self, api: str) -> None:
-        """All revisions of an API."""
-        for key in [key for key in self._folders if key[0] == api]:
-            del self._folders[key]
-            self._manifests.pop(key, None)
+    def __init__(self, contents: Contents, token: str) -> None:
+        self._contents = contents
+        self._expected = f"Bearer {reading_token(token)}"
 
     def app(self) -> Starlette:
         return Starlette(
             routes=[
-                Route("/{api}/{revision}/manifest", self._send_manifest),
-                Route("/{api}/{revision}/files/{sha256}", self._send_file),
+                Route("/contents/{sha256}", self._send, methods=["GET"]),
+                Route("/bundle", self._send_bundle, methods=["POST"]),
             ]
         )
 
-    async def _send_manifest(self, request: Request) -> Response:
-        files = await self._manifest(request)
-        return JSONResponse({"files": files})
+    async def _send(self, request: Request) -> Response:
+        self._check(request)
+        range = _RANGE.fullmatch(request.headers.get("range", ""))
+        start = int(range[1]) if range else 0
+        content = await self._read(request.path_params["sha256"], start)
+        headers = {"content-length": str(content.size_bytes - start)}
+        if start:
+            headers["content-range"] = f"bytes {start}-{content.size_bytes - 1}/{content.size_bytes}"
+        return StreamingResponse(content.chunks, 206 if start else 200, headers, _BYTES)
 
-    async def _send_file(self, request: Request) -> Response:
-        files = await self._manifest(request)
-        found = next((each for each in files if each["sha256"] == request.path_params["sha256"]), None)
-        if found is None:
-            raise HTTPException(404, "no such file")
-        return FileResponse(self._folders[self._key(request)] / found["path"])
+    async def _send_bundle(self, request: Request) -> Response:
+        """One after the other: what is missing cuts the answer off, and is told of when it is asked for alone."""
+        self._check(request)
+        hashes = (await request.body()).decode(errors="replace").split()
+        if not 0 < len(hashes) <= MAX_IN_BUNDLE:
+            raise HTTPException(400, f"1 to {MAX_IN_BUNDLE} contents at once, one SHA-256 a line")
+        first = await self._read(hashes[0])
 
-    async def _manifest(self, request: Request) -> list[Json]:
-        if not hmac.compare_digest(request.headers.get("authorization", ""), f"Bearer {self._token}"):
-            raise HTTPException(401, "this needs the operator's token")
-        key = self._key(request)
-        if key not in self._folders:
-            raise HTTPException(404, "no such revision")
-        if key not in self._manifests:
-            self._manifests[key] = await asyncio.to_thread(_read, self._folders[key])
-        return self._manifests[key]
+        async def bundle() -> AsyncIterator[bytes]:
+            for number, sha256 in enumerate(hashes):
+                content = first if number == 0 else await self._contents.read(sha256)
+                yield f"{sha256} {content.size_bytes}\n".encode()
+                async for chunk in content.chunks:
+                    yield chunk
 
-    def _key(self, request: Request) -> tuple[str, str]:
-        return request.path_params["api"], request.path_params["revision"]
+        return StreamingResponse(bundle(), media_type=_BYTES)
 
+    async def _read(self, sha256: str, start: int = 0) -> Content:
+        try:
+            return await self._contents.read(sha256, start)
+        except HatchwayError as exc:
+            raise HTTPException(exc.http_status, exc.message) from exc
 
-def _read(folder: Path) -> list[Json]:
-    return [
-        {
-            "path": path.relative_to(folder).as_posix(),
-            "sha256": _digest(path),
-            "executable": bool(path.stat().st_mode & 0o111),
-        }
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    ]
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    def _check(self, request: Request) -> None:
+        if not hmac.compare_digest(request.headers.get("authorization", ""), self._expected):
+            raise HTTPException(401, "this needs the token of the pods")

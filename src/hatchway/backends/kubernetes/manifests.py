@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from base64 import b64encode
 from collections.abc import Mapping
@@ -10,7 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hatchway.backends import Workload
-from hatchway.backends.local.launch import ALLOCATOR_VARIABLES, THREAD_VARIABLES, Places, cpu_threads, make_launch_at
+from hatchway.backends.kubernetes.files import reading_token
+from hatchway.backends.kubernetes.spot import prefer_spot, tolerate_spot
+from hatchway.backends.launches import ALLOCATOR_VARIABLES, THREAD_VARIABLES, Places, cpu_threads, make_launch_at
 from hatchway.kubernetes.names import (
     CONTROL_PORT,
     DATA_PORT,
@@ -21,10 +22,13 @@ from hatchway.kubernetes.names import (
     serving_selector,
 )
 from hatchway.kubernetes.resources import Json
+from hatchway.pod.order import LAUNCH_KEY, File, Order, Packages
+from hatchway.spec.api import Toleration
 
 # In a replica's containers.
-RUN_DIR = "/hatchway/run"  # written by `prepare`: the project, launch.json
+RUN_DIR = "/hatchway/run"  # written by `prepare`: the project, how to start
 TOLD_DIR = "/hatchway/told"  # the revision's Secret
+CACHE_DIR = "/hatchway/cache"  # likewise: contents of projects, Python environments; the node's, or the pod's own
 TERMINATION_LOG = "/dev/termination-log"
 
 USER_ID = 10001
@@ -40,7 +44,11 @@ class ReplicaPods:
     image:            with Python, our packages and `hatchway.replica`; see `python` and `package_dir`.
     pre_stop_s:       how long a pod that is deleted serves on, until all gateways know. Counts into the grace period.
     gpu_resource:     what `compute.gpu` asks for.
-    spot:             a label of cheap nodes, which are preferred; where there are none, others are taken.
+    spot:             a label of spot nodes, beside those that clouds give them.
+    cache_claim:      a volume that all replicas can mount, to keep contents and Python environments in; None: each
+                      pod has its own.
+    index_secret:     a Secret, if there is one of that name, whose keys are variables for uv: where packages come from,
+                      with credentials.
     """
 
     image: str
@@ -53,6 +61,8 @@ class ReplicaPods:
     node_selector: Mapping[str, str] = field(default_factory=dict)
     tolerations: tuple[Mapping[str, Any], ...] = ()
     spot: tuple[str, str] | None = None
+    cache_claim: str | None = None
+    index_secret: str = "hatchway-index"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,19 +88,36 @@ def make_secret(workload: Workload, settings: PodSettings, *, owner: Json | None
         server_packages="",
         asgi_packages=None,
     )
-    files = {"url": f"{settings.files_url}/{workload.api}/{workload.revision}", "token": settings.files_token}
     content = {
-        "launch.json": launch.to_json(),
-        "files.json": json.dumps(files),
-        **{_ENV + name: value for name, value in workload.env.items()},
+        LAUNCH_KEY: launch.to_json().encode(),
+        **_order(workload, settings).to_texts(),
+        **{_ENV + name: value.encode() for name, value in workload.env.items()},
     }
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": _metadata(workload, owner),
         "type": "hatchway.dev/revision",
-        "data": {name: b64encode(value.encode()).decode() for name, value in content.items()},
+        "data": {name: b64encode(value).decode() for name, value in content.items()},
     }
+
+
+def _order(workload: Workload, settings: PodSettings) -> Order:
+    dependencies, interpreter = workload.spec.handler.dependencies, workload.interpreter
+    return Order(
+        url=settings.files_url,
+        token=reading_token(settings.files_token),
+        files=[File(file.path, file.sha256, file.size, bool(file.mode & 0o111)) for file in workload.files],
+        packages=Packages(
+            python=interpreter.version,
+            pip=dependencies.pip,
+            pyproject=dependencies.pyproject,
+            lock=workload.lock,
+            frozen=interpreter.packages,
+            local=interpreter.local,
+            variables=workload.build_env,
+        ),
+    )
 
 
 def make_disruption_budget(workload: Workload, *, owner: Json | None = None) -> Json:
@@ -155,6 +182,7 @@ def _pod_spec(workload: Workload, settings: PodSettings) -> Json:
         "volumes": [
             {"name": "run", "emptyDir": {}},
             {"name": "tmp", "emptyDir": {}},
+            {"name": "cache", **_cache(settings)},
             {"name": "told", "secret": {"secretName": revision_name(workload.api, workload.revision)}},
         ],
         "tolerations": _tolerations(workload, settings),
@@ -162,11 +190,18 @@ def _pod_spec(workload: Workload, settings: PodSettings) -> Json:
     }
     if settings.pull_secrets:
         spec["imagePullSecrets"] = [{"name": name} for name in settings.pull_secrets]
-    if settings.node_selector:
-        spec["nodeSelector"] = dict(settings.node_selector)
-    if settings.spot is not None:
-        spec["affinity"] = {"nodeAffinity": _prefer(*settings.spot)}
+    selector = {**settings.node_selector, **workload.spec.compute.node_selector}
+    if selector:
+        spec["nodeSelector"] = selector
+    if workload.spec.compute.spot:
+        spec["affinity"] = {"nodeAffinity": prefer_spot(settings.spot)}
     return spec
+
+
+def _cache(settings: PodSettings) -> Json:
+    if settings.cache_claim is None:
+        return {"emptyDir": {}}
+    return {"persistentVolumeClaim": {"claimName": settings.cache_claim}}
 
 
 def grace_s(workload: Workload, settings: PodSettings) -> int:
@@ -182,20 +217,27 @@ _READ_ONLY: Json = {
 }
 _RUN: Json = {"name": "run", "mountPath": RUN_DIR}
 _TMP: Json = {"name": "tmp", "mountPath": "/tmp"}
+_CACHE: Json = {"name": "cache", "mountPath": CACHE_DIR}
 _TOLD: Json = {"name": "told", "mountPath": TOLD_DIR, "readOnly": True}
 
 
 def _prepare_container(settings: PodSettings) -> Json:
-    """Fetches the project and writes the launch file."""
+    """Fetches the project, and sees to the Python that runs it."""
     return {
         "name": "prepare",
         "image": settings.image,
         "imagePullPolicy": settings.pull_policy,
-        "command": [settings.python, f"{settings.package_dir}/hatchway/backends/kubernetes/prepare.py"],
-        "args": [TOLD_DIR, RUN_DIR, TERMINATION_LOG],
-        "env": [_from_field("HATCHWAY_POD_NAME", "metadata.name"), _from_field("HATCHWAY_POD_IP", "status.podIP")],
+        "command": [settings.python, f"{settings.package_dir}/hatchway/pod/__main__.py"],
+        "args": [TOLD_DIR, RUN_DIR, CACHE_DIR, TERMINATION_LOG],
+        "env": [
+            _from_field("HATCHWAY_POD_NAME", "metadata.name"),
+            _from_field("HATCHWAY_POD_IP", "status.podIP"),
+            {"name": "HOME", "value": "/tmp"},  # for what builds packages
+        ],
+        "envFrom": [{"secretRef": {"name": settings.index_secret, "optional": True}}],
+        "terminationMessagePath": TERMINATION_LOG,
         "securityContext": _READ_ONLY,
-        "volumeMounts": [_RUN, _TMP, _TOLD],
+        "volumeMounts": [_RUN, _TMP, _CACHE, _TOLD],
         # As the replica's requests are the pod's, this only has to be something: quotas ask for it.
         "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}},
     }
@@ -206,8 +248,8 @@ def _replica_container(workload: Workload, settings: PodSettings) -> Json:
         "name": "replica",
         "image": settings.image,
         "imagePullPolicy": settings.pull_policy,
-        "command": [settings.python, f"{settings.package_dir}/hatchway/replica/__main__.py"],
-        "args": [f"{RUN_DIR}/launch.json"],
+        "command": [settings.python, "-I", "-S", f"{settings.package_dir}/hatchway/pod/start.py"],
+        "args": [RUN_DIR],
         "workingDir": RUN_DIR,
         "env": _variables(workload),
         "ports": [
@@ -221,7 +263,7 @@ def _replica_container(workload: Workload, settings: PodSettings) -> Json:
         "terminationMessagePath": TERMINATION_LOG,
         "terminationMessagePolicy": "File",
         "securityContext": _READ_ONLY,
-        "volumeMounts": [_RUN, _TMP],
+        "volumeMounts": [_RUN, _TMP, {**_CACHE, "readOnly": True}],
         "resources": _resources(workload, settings),
     }
     if settings.pre_stop_s:
@@ -236,14 +278,16 @@ def _variables(workload: Workload) -> list[Json]:
     """What fits this replica, then the user's own, which win and may be secrets."""
     fitting = dict.fromkeys(sorted(THREAD_VARIABLES), str(cpu_threads(workload)))
     base = {"TMPDIR": "/tmp", "PYTHONDONTWRITEBYTECODE": "1", **ALLOCATOR_VARIABLES, **fitting}
-    secret = revision_name(workload.api, workload.revision)
+    own, secrets = revision_name(workload.api, workload.revision), workload.spec.handler.secrets
     return [
-        *({"name": name, "value": value} for name, value in base.items() if name not in workload.env),
-        *(
-            {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": _ENV + name}}}
-            for name in sorted(workload.env)
-        ),
+        *({"name": name, "value": value} for name, value in base.items() if name not in {**workload.env, **secrets}),
+        *(_from_secret(name, own, _ENV + name) for name in sorted(workload.env)),
+        *(_from_secret(name, *reference.split("/")) for name, reference in sorted(secrets.items())),
     ]
+
+
+def _from_secret(name: str, secret: str, key: str) -> Json:
+    return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
 
 
 def _resources(workload: Workload, settings: PodSettings) -> Json:
@@ -254,7 +298,8 @@ def _resources(workload: Workload, settings: PodSettings) -> Json:
     if compute.mem is not None:
         requests["memory"] = limits["memory"] = str(compute.mem)
     if compute.gpu:
-        requests[settings.gpu_resource] = limits[settings.gpu_resource] = str(compute.gpu)
+        resource = _gpu_resource(workload, settings)
+        requests[resource] = limits[resource] = str(compute.gpu)
     return {"requests": requests, "limits": limits} if limits else {"requests": requests}
 
 
@@ -292,10 +337,26 @@ def _tolerations(workload: Workload, settings: PodSettings) -> list[Json]:
         for trouble in ("not-ready", "unreachable")
     ]  # fmt: skip
     if workload.spec.compute.gpu:  # nodes with GPUs keep others away
-        found.append({"key": settings.gpu_resource, "operator": "Exists", "effect": "NoSchedule"})
-    return found + [dict(each) for each in settings.tolerations]
+        found.append({"key": _gpu_resource(workload, settings), "operator": "Exists", "effect": "NoSchedule"})
+    if workload.spec.compute.spot:
+        found += tolerate_spot(settings.spot)
+    return [
+        *found,
+        *(dict(each) for each in settings.tolerations),
+        *map(_toleration, workload.spec.compute.tolerations),
+    ]
 
 
-def _prefer(key: str, value: str) -> Json:
-    term = {"matchExpressions": [{"key": key, "operator": "In", "values": [value]}]}
-    return {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "preference": term}]}
+def _gpu_resource(workload: Workload, settings: PodSettings) -> str:
+    return workload.spec.compute.gpu_resource or settings.gpu_resource
+
+
+def _toleration(toleration: Toleration) -> Json:
+    written = {
+        "key": toleration.key,
+        "operator": toleration.operator,
+        "value": toleration.value,
+        "effect": toleration.effect,
+        "tolerationSeconds": toleration.toleration_seconds,
+    }
+    return {name: value for name, value in written.items() if value is not None}

@@ -17,6 +17,7 @@ from hatchway.contract import (
 )
 from hatchway.kubernetes.names import API, CONTROL_PORT, DATA_PORT, DRAINING, REVISION, SERVING, YES, label
 from hatchway.kubernetes.resources import Json
+from hatchway.pod.order import EXIT_ENVIRONMENT
 
 _FINAL_EXITS = frozenset({EXIT_LOAD_FAILED, EXIT_WARMUP_FAILED, EXIT_CONTRACT, EXIT_OLD_PYTHON})
 _IMAGE_TROUBLES = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
@@ -96,11 +97,12 @@ def find_trouble(pod: Json) -> Trouble:
         waiting = container.get("state", {}).get("waiting", {})
         if waiting.get("reason") in _IMAGE_TROUBLES:
             return Trouble("ImageNotFound", waiting.get("message", ""))
+        if waiting.get("reason") == "CreateContainerConfigError":
+            return Trouble("SecretMissing", waiting.get("message", ""))
     end = _last_end(preparing)
     if end and end.get("exitCode"):
-        return Trouble(
-            "EnvironmentFailed", end.get("message") or "the project could not be fetched; its pod's log has more"
-        )
+        message = end.get("message") or "the pod could not be prepared; its log has more"
+        return Trouble("EnvironmentFailed", message, is_final=end["exitCode"] == EXIT_ENVIRONMENT)
     end = _last_end(container_of(pod))
     return _of_end(end, container_of(pod)) if end else Trouble()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from hatchway.backends.local import control
+from hatchway.backends import control
 from hatchway.backends.local.capacity import Needs
 from hatchway.backends.local.launch import REPLICA_ROLE
 from hatchway.backends.local.life import become_ready, kill

@@ -15,8 +15,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from pathlib import Path
 
 import hatchway
-from hatchway.backends import Measures, Replica, Sightings, Workload
-from hatchway.backends.local import control
+from hatchway.backends import Measures, Replica, Sightings, Workload, control
 from hatchway.backends.local.adoption import adopt_slots
 from hatchway.backends.local.bytecode import find_stale
 from hatchway.backends.local.capacity import Needs

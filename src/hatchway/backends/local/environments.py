@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import re
 import shutil
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -22,21 +21,22 @@ from pathlib import Path
 import uv
 
 from hatchway.backends import Workload
-from hatchway.backends.local import builds, installs
+from hatchway.backends.local import builds
 from hatchway.backends.local.exits import wait_exit
-from hatchway.backends.local.installs import Install
 from hatchway.backends.local.interpreters import Interpreters, Python
 from hatchway.backends.local.logs import ReplicaLog
 from hatchway.backends.local.server_packages import ServerPackages
 from hatchway.contract import PROCESS_VARIABLE
 from hatchway.errors import EnvironmentFailed, StorageError
+from hatchway.installing import installs
+from hatchway.installing.indexes import uv_environment
+from hatchway.installing.installs import Install
+from hatchway.installing.uv_words import explain
 from hatchway.processes import Command, Identity, Mark, find_marked, kill_tree, spawn
 from hatchway.settings import Settings
-from hatchway.spec.indexes import is_index_variable
 
 BUILD_ROLE = "build"
 _USES = ".hatchway-uses"  # in an environment: one empty file per revision that runs on it
-_MAX_EXPLANATION_CHARS = 2000
 _DISK_IS_FULL = "os error 28"
 
 
@@ -242,7 +242,11 @@ class Environments:
     async def _uv(self, call: _Call, order: _Order) -> None:
         """Run uv with its output in the log. Raises EnvironmentFailed with the end of it, or StorageError."""
         mark = Mark(self._owner or self._settings.home_hash, BUILD_ROLE, call.id)
-        environment = {**_uv_environment(os.environ, order.workload.build_env, mark), **call.variables}
+        environment = {
+            **uv_environment(os.environ, order.workload.build_env),
+            **call.variables,
+            PROCESS_VARIABLE: str(mark),
+        }
         start = order.log.stream.end()
         command = Command([uv.find_uv_bin(), *call.arguments], environment, call.cwd, order.log.path, umask=0o022)
         code = await self._wait(spawn(command), mark)
@@ -270,26 +274,9 @@ class Environments:
         self._say(order, f"waiting for the Python environment {name}, which is being built")
 
 
-def explain(output: str) -> str:
-    """uv's own explanation out of all it printed, without decoration."""
-    found = re.search(r"^\s*(?:×|error:)", output, re.MULTILINE)
-    text = output[found.start() :] if found else output
-    lines = (re.sub(r"^[\s×╰─▶│]+|\s+$", "", line) for line in text.splitlines())
-    return "\n".join(line for line in lines if line)[:_MAX_EXPLANATION_CHARS]
-
-
 def _name(base: Python, content: str) -> str:
     digest = hashlib.sha256(f"{base.version_text}\n{base.abi}\n{content}".encode()).hexdigest()
     return f"py{base.version[0]}{base.version[1]}-{digest[:16]}"
-
-
-def _uv_environment(ours: Mapping[str, str], theirs: Mapping[str, str], mark: Mark) -> dict[str, str]:
-    """`theirs` came with the deploy. Where it names an index, those that this process knows do not count."""
-    dropped = {"VIRTUAL_ENV", "CONDA_PREFIX"}
-    if any(is_index_variable(name) for name in theirs):
-        dropped |= {name for name in ours if is_index_variable(name)}
-    kept = {name: value for name, value in ours.items() if name not in dropped}
-    return {**kept, **theirs, PROCESS_VARIABLE: str(mark), "NO_COLOR": "1", "UV_NO_PROGRESS": "1"}
 
 
 def _revisions(environment: Path) -> list[str]:

@@ -12,7 +12,8 @@ import contextlib
 import dataclasses
 import signal
 
-from hatchway.backends.local import control, memory, restarts
+from hatchway.backends import control
+from hatchway.backends.local import memory, restarts
 from hatchway.backends.local.capacity import mebibytes
 from hatchway.backends.local.exits import wait_exit
 from hatchway.backends.local.slots import Slot

@@ -11,8 +11,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from hatchway.backends import GpuUse, Measures
-from hatchway.backends.local import control
+from hatchway.backends import GpuUse, Measures, control
 from hatchway.backends.local.gpu import read_use
 from hatchway.backends.local.memory import pss_bytes
 from hatchway.backends.local.slots import Slot

@@ -8,31 +8,19 @@ always copied. A folder is filled under another name and renamed, so one that is
 from __future__ import annotations
 
 import hashlib
-import platform
 import shutil
-import sys
 from collections.abc import Awaitable, Callable, Sequence
-from importlib.metadata import PackageNotFoundError, distribution, version
+from importlib.metadata import version
 from pathlib import Path
 
 from hatchway.backends.local import builds
 from hatchway.backends.local.interpreters import Python
-
-SERVER_PACKAGES = ("httptools", "uvloop", "orjson")
-# What fills gaps in the user's environment: uvicorn, starlette, wsproto and what they import (of these, what the
-# engine's Python has), and what raises thread pools after a fork.
-ASGI_PACKAGES = (
-    "threadpoolctl",
-    "uvicorn",
-    "starlette",
-    "python-multipart",
-    "wsproto",
-    "h11",
-    "click",
-    "anyio",
-    "idna",
-    "sniffio",
-    "typing_extensions",
+from hatchway.installing.distributions import (
+    ASGI_PACKAGES,
+    SERVER_PACKAGES,
+    copy_distributions,
+    is_installed,
+    own_abi,
 )
 
 Install = Callable[[Python, Sequence[str], Path], Awaitable[None]]
@@ -58,7 +46,7 @@ class ServerPackages:
         return folder
 
     def asgi(self) -> Path:
-        found = [name for name in ASGI_PACKAGES if _is_installed(name)]
+        found = [name for name in ASGI_PACKAGES if is_installed(name)]
         folder = self.folder / f"asgi-{_digest([f'{name}=={version(name)}' for name in found])}"
         if not folder.is_dir():
             unfinished = self._unfinished(folder)
@@ -78,23 +66,6 @@ class ServerPackages:
         return unfinished
 
 
-def own_abi() -> str:
-    """The ABI of the Python that runs this, as `Python.abi` spells it."""
-    return f"{sys.implementation.cache_tag}{sys.abiflags}-{platform.machine()}"
-
-
-def copy_distributions(names: Sequence[str], target: Path) -> None:
-    """Copy installed distributions, metadata included, scripts and compiled caches not."""
-    for name in names:
-        found = distribution(name)
-        for file in found.files or ():
-            if file.parts[0] == ".." or "__pycache__" in file.parts:
-                continue
-            to = target / Path(*file.parts)
-            to.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(str(found.locate_file(file)), to)
-
-
 def _finish(unfinished: Path, folder: Path) -> None:
     if folder.is_dir():  # another slot was quicker
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -104,11 +75,3 @@ def _finish(unfinished: Path, folder: Path) -> None:
 
 def _digest(requirements: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(requirements).encode()).hexdigest()[:12]
-
-
-def _is_installed(name: str) -> bool:
-    try:
-        distribution(name)
-    except PackageNotFoundError:
-        return False
-    return True

@@ -10,18 +10,14 @@ import os
 import sys
 
 from hatchway.backends import Workload
+from hatchway.backends.launches import THREAD_VARIABLES, cpu_threads
 from hatchway.backends.local import tenancy
 from hatchway.backends.local.capacity import Fits
 from hatchway.backends.local.environments import Runtime
-from hatchway.backends.local.launch import (
-    THREAD_VARIABLES,
-    cpu_threads,
-    make_environment,
-    make_launch,
-    make_template_environment,
-)
+from hatchway.backends.local.launch import make_environment, make_launch, make_template_environment
 from hatchway.backends.local.pioneers import wait_s
 from hatchway.backends.local.recipe import Recipe
+from hatchway.backends.local.secrets import SecretMissing, with_secrets
 from hatchway.backends.local.slots import Slot
 from hatchway.backends.local.surroundings import Surroundings
 from hatchway.backends.local.templates import TemplateLost
@@ -32,12 +28,14 @@ from hatchway.processes import Command, Identity, find_marked, kill_tree, spawn
 _CAPACITY_LOOK_S = 2.0  # memory is also freed by others, without an event
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _STORAGE_LOOK_S = 2.0  # so are disks
+_SECRETS_LOOK_S = 1.0
 
 
 async def start(slot: Slot, world: Surroundings) -> None:
     """Returns when the slot has a process, or has failed for good."""
     workload = await slot.known_workload()
     try:
+        workload = await _take_secrets(slot, workload, world)
         runtime = await _prepare(slot, workload, world)
     except (EnvironmentFailed, StorageError) as exc:
         world.fail(slot, "EnvironmentFailed", f"{exc.message} ({exc.hint})" if exc.hint else exc.message)
@@ -67,6 +65,20 @@ async def start(slot: Slot, world: Surroundings) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CAPACITY_LOOK_S):
                 await world.room.wait()
+
+
+async def _take_secrets(slot: Slot, workload: Workload, world: Surroundings) -> Workload:
+    """As soon as all of them are there."""
+    before = slot.reason, slot.message
+    while True:
+        try:
+            complete = with_secrets(workload, world.settings.secrets_dir)
+        except SecretMissing as exc:
+            world.tell(slot, "SecretMissing", str(exc))
+            await asyncio.sleep(_SECRETS_LOOK_S)
+        else:
+            slot.reason, slot.message = before
+            return complete
 
 
 async def _prepare(slot: Slot, workload: Workload, world: Surroundings) -> Runtime:
