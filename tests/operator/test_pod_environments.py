@@ -75,7 +75,7 @@ async def answer(on: Running, name: str) -> str:
     return (await on.gateway.post(f"/{name}", json=1)).text
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_apis_with_conflicting_pins_answer_by_theirs_and_what_cannot_be_installed_is_named(
     cluster: Cluster, settings: Settings, tmp_path: Path
 ) -> None:
@@ -110,7 +110,7 @@ SHARED_CACHE = {
 }
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_packages_of_the_deploying_machine_and_a_large_file_are_on_a_node_once(
     cluster: Cluster, settings: Settings, tmp_path: Path
 ) -> None:
@@ -143,7 +143,7 @@ def predict(payload):
     assert "installed as they were where it was deployed: hw-acme 1.0 (the image has none)" in log_of(cluster, "two")
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_a_secret_is_waited_for_answered_and_rotated_and_nobody_else_is_told(
     cluster: Cluster, settings: Settings
 ) -> None:
