@@ -19,7 +19,7 @@ OPERATOR = "hatchway-operator"
 
 def install(admin: Admin, *arguments: str) -> str:
     """What it says, until it gives up to wait."""
-    done = admin.run("install", "--image", IMAGE, "--timeout", "0.5", *arguments)
+    done = admin.run("install", "--image", IMAGE, "--timeout", "0", *arguments)
     assert "not ready after" in done.stderr, done
     assert done.code == 1
     return done.stderr
