@@ -124,3 +124,8 @@ def refusals(cluster: Cluster) -> list[str]:
     asked = [each for each in cluster.requests if each.user == user]
     assert asked
     return [f"{each.method} {each.path}" for each in cluster.refused if each.user == user]
+
+
+def test_prometheus_is_told_of_gateways_where_somebody_chose_that() -> None:
+    kinds = [{each["kind"] for each in make_objects(an_installation(pod_monitor=chosen))} for chosen in (False, True)]
+    assert kinds[1] - kinds[0] == {"PodMonitor"}
