@@ -61,6 +61,7 @@ class Operator:
         self._pods = pods
         self._listener = listener
         self._is_ready = asyncio.Event()
+        self._has_adopted = False
         self._blobs = blobs
         self._files = ProjectFiles(self._blobs, pods.files_token)
         # A process that is started again in the same pod is another one.
@@ -88,11 +89,15 @@ class Operator:
         """One term."""
         server = ApiServer(self._connection, may_write=self.leadership.check)
         with Store(IN_MEMORY) as store:
-            self.leader = Leader(self._settings, store, server, self._pods, self._blobs, self._is_ready.set, self._link)
+            self.leader = Leader(self._settings, store, server, self._pods, self._blobs, self._adopted, self._link)
             try:
                 await self.leader.run()
             finally:
                 self._is_ready.clear()
+
+    def _adopted(self) -> None:
+        self._is_ready.set()
+        self._has_adopted = True
 
     def _link(self) -> str:
         return "" if self._control is None else self._control.link()
@@ -118,8 +123,8 @@ class Operator:
         )
 
     async def _say_ready(self, request: Request) -> Response:
-        """Only a leader has an Envoy that knows of everything."""
-        return Response("ready\n") if self._is_ready.is_set() else Response("not ready\n", 503)
+        """Only who leads, or has led and could not renew its lease, has an Envoy that knows of everything."""
+        return Response("ready\n") if self._has_adopted else Response("not ready\n", 503)
 
     async def _serve(self) -> None:
         config = uvicorn.Config(
