@@ -139,13 +139,18 @@ class Leadership:
             raise
 
     async def _give_back(self) -> None:
-        """Best effort: otherwise others wait until it has run out."""
-        if self._lease is None or not self.is_leading:
+        """Best effort: otherwise others wait until it has run out.
+
+        Of what is there now: the last renewal may have been cut off after it had been written.
+        """
+        if not self.is_leading:
             return
         self._until = -math.inf
         with suppress(Refused, Unreachable, TimeoutError):
             async with asyncio.timeout(GIVE_BACK_S):
-                await self._server.replace(give_back(self._lease))
+                await self._look()
+                if self._lease is not None and holder(self._lease) == self._identity:
+                    await self._server.replace(give_back(self._lease))
 
 
 async def _end(task: asyncio.Future[None]) -> None:
