@@ -24,6 +24,7 @@ from tests.cli.test_terminal import terminal
 from tests.kubernetes.double import Cluster, a_cluster
 from tests.operator.running import PATIENCE_S
 from tests.operator.test_objects import IMAGE, INSTALLATION, is_ready, pods_of, refusals, until
+from tests.wheels import private_index, write_wheel
 
 HANDLER = "def predict(payload):\n    print('asked for', payload)\n    return {answer}\n"
 
@@ -200,3 +201,30 @@ def followed(prod: Prod) -> None:
             base = link.partition("/enter")[0]
             assert [each["name"] for each in browser.get(f"{base}/v1/apis").json()] == ["iris"]
         assert httpx.get(f"{base}/v1/apis").status_code == 401
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.skipif(Path(__file__).is_relative_to("/tmp"), reason="a pod's /tmp is its own, and the sources lie in it")
+def test_what_the_shell_knows_travels_apart_and_dependencies_are_pinned_as_they_are_deployed(
+    prod: Prod, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_wheel(tmp_path / "wheels", "hw_acme", "1.0")
+    handler = "[__import__('hw_acme').__version__, __import__('os').environ['COLOUR']]"
+    prod.write(handler)
+    api = {"path": "handler.py", "env": {"COLOUR": "${COLOUR}"}, "dependencies": {"pip": "requirements.txt"}}
+    (prod.project / "hatchway.yaml").write_text(yaml.safe_dump({"name": "iris", "handler": api}))
+    (prod.project / "requirements.txt").write_text("hw-acme\n")
+    monkeypatch.setenv("COLOUR", "hunter2")
+    with private_index(tmp_path / "wheels", "jo", "tell-nobody") as address:
+        monkeypatch.setenv("UV_DEFAULT_INDEX", f"http://jo:tell-nobody@{address}")
+        (first,) = prod.run("deploy")
+        assert first["status"] == "live"
+        assert json.loads(prod.predict()) == ["1.0", "hunter2"]
+        assert prod.resource()["spec"]["source"]["lock"] == "hw-acme==1.0\n"
+        told = json.dumps([prod.resource(), prod.run("get", "iris"), prod.run("history", "iris")])
+        assert "hunter2" not in told
+        assert "tell-nobody" not in told
+        (prod.project / "requirements.txt").write_text("hw-acme==2.0\n")
+        refused = prod.cli.run("deploy", "--env", "prod")
+        assert refused.code == 1
+        assert "there is no version of hw-acme==2.0" in refused.stderr

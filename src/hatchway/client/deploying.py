@@ -14,6 +14,7 @@ from hatchway.client.calls import LONG_TIMEOUT_S, Call, Content, many
 from hatchway.client.model_checks import MayTrust, ModelChecks
 from hatchway.client.progress import DownloadingPython, Hashing, LocalPackages, OnProgress, Uploading
 from hatchway.errors import Conflict, HatchwayError, NotFound, UsageError
+from hatchway.installing.indexes import elsewhere, index_variables
 from hatchway.project import (
     Cache,
     Collected,
@@ -26,10 +27,11 @@ from hatchway.project import (
     git_commit,
     interpreter,
     load_project,
+    lock_dependencies,
 )
 from hatchway.project.trust import TRUST_FILE
 from hatchway.spec.deploy import ApiDocument, DeployRequest
-from hatchway.spec.load import check_files
+from hatchway.spec.load import LoadedApi, check_files
 from hatchway.spec.revision import Source
 from hatchway.spec.status import DeployResult
 
@@ -122,13 +124,22 @@ class Deploy:
                 )
                 if python.local:
                     self.on_progress(LocalPackages(api.spec.name, python.local))
-                variables = {**build_variables(project.root, handler.dependencies, self.environ), **api.variables}
                 trusted = checks.trusted(api, project.root, python)
                 source = Source(files=tree.files, interpreter=python, git_commit=commit, trusted_models=trusted)
+                variables = {**build_variables(project.root, handler.dependencies, self.environ), **api.variables}
+                if not self.accepts_paths:
+                    lock = lock_dependencies(project.root, handler.dependencies, python, self.environ, cache)
+                    source = source.model_copy(update={"lock": lock})
+                    variables = self._variables_elsewhere(api, variables)
                 found.append(
                     ApiDocument(document=api.document, variables=variables, source=source, location=api.location)
                 )
         return found, tree.paths
+
+    def _variables_elsewhere(self, api: LoadedApi, variables: Mapping[str, str]) -> dict[str, str]:
+        """What another machine needs to install packages, also those of this environment; secrets are kept there."""
+        needed = elsewhere({**index_variables(self.environ), **variables})
+        return {name: value for name, value in needed.items() if name not in api.spec.handler.secrets}
 
     def _tree(self, project: Project, cache: Cache) -> Collected:
         def on_progress(done: int, total: int) -> None:

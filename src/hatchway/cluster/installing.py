@@ -36,7 +36,7 @@ from hatchway.kubernetes.resources import (
 )
 from hatchway.operator.keys import keep_or_make
 from hatchway.operator.objects import GATEWAY, OPERATOR, make_objects
-from hatchway.operator.secrets import AUTHORITY_SECRET, GATEWAY_TLS, OPERATOR_SECRET, OPERATOR_TLS
+from hatchway.operator.secrets import KEPT_SECRETS
 from hatchway.spec.cluster import Installed
 
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"  # an annotation
@@ -103,9 +103,7 @@ async def prepare(server: ApiServer, choices: Choices, now_s: float, *, is_upgra
     if is_upgrade and record is None:
         raise NotFound(f"there is no Hatchway in namespace {namespace}", hint="hatchway cluster install")
     chosen = choices.over(read_choices(record))
-    secrets = [
-        await server.find(SECRETS, name) for name in (AUTHORITY_SECRET, GATEWAY_TLS, OPERATOR_SECRET, OPERATOR_TLS)
-    ]
+    secrets = [await server.find(SECRETS, name) for name in KEPT_SECRETS]
     found = {each["metadata"]["name"]: each for each in secrets if each is not None}
     objects, news = objects_of(chosen, namespace, found, now_s)
     there = await server.find(NAMESPACES, namespace)

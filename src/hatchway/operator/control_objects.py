@@ -1,4 +1,4 @@
-"""Objects of the control API in a cluster: its Service, its tokens, and what an operator's pod needs of them. Pure."""
+"""Objects of the control API in a cluster: its Service, and what an operator's pod needs for it. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hatchway.kubernetes.names import (
     common_labels,
 )
 from hatchway.kubernetes.resources import REALTIME_APIS, Json
-from hatchway.operator.tokens import HASHES_SECRET, make_token_secrets
+from hatchway.operator.tokens import HASHES_SECRET
 
 TOKENS_DIR = "/hatchway/tokens"
 
@@ -27,13 +27,8 @@ INGRESS: Json = {"ports": [{"protocol": "TCP", "port": CONTROL_API_PORT}]}
 RULE: Json = {"apiGroups": [REALTIME_APIS.group], "resources": [REALTIME_APIS.plural], "verbs": ["create", "delete"]}
 
 
-def make_control_objects(token: str, session_key: str) -> list[Json]:
-    """In no namespace yet."""
-    return [*make_token_secrets(token, session_key), _service()]
-
-
-def _service() -> Json:
-    """Any operator: one that does not lead passes requests on."""
+def make_control_service() -> Json:
+    """To any operator: one that does not lead passes requests on. In no namespace yet."""
     ports = [
         {"name": CONTROL_SERVICE_PORT, "port": CONTROL_API_PORT, "targetPort": CONTROL_API_PORT, "protocol": "TCP"}
     ]

@@ -22,7 +22,7 @@ from hatchway.operator.control_objects import (
     TOKENS_MOUNT,
     TOKENS_VOLUME,
     VARIABLES,
-    make_control_objects,
+    make_control_service,
 )
 from hatchway.operator.installation import PODS_VARIABLE, Installation, write_pods
 from hatchway.operator.leadership import NAME as LEASE
@@ -52,8 +52,8 @@ def make_objects(installation: Installation) -> list[Json]:
                 _role(),
                 _role_binding(installation.namespace),
                 *make_secrets(installation.keys),
-                *make_control_objects(installation.keys.control_token, installation.keys.session_key),
                 *([] if installation.bucket else [_claim(installation)]),
+                make_control_service(),
                 _service(OPERATOR, "files", FILES_PORT, FILES_PORT, "ClusterIP"),
                 _service(GATEWAY, "http", 80, GATEWAY_PORT, installation.service_type),
                 _operator_policy(),

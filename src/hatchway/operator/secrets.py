@@ -7,13 +7,15 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping
 
 from hatchway.kubernetes.certificates import Certified
-from hatchway.kubernetes.names import common_labels
+from hatchway.kubernetes.names import TOKEN_SECRET, common_labels
 from hatchway.kubernetes.resources import Json
 from hatchway.operator.installation import Keys
+from hatchway.operator.tokens import HASHES_SECRET, make_token_secrets
 
 OPERATOR_SECRET, AUTHORITY_SECRET = "hatchway-operator", "hatchway-authority"
 OPERATOR_TLS, GATEWAY_TLS = "hatchway-operator-tls", "hatchway-gateway-tls"
 FILES_TOKEN = "files-token"
+KEPT_SECRETS = (AUTHORITY_SECRET, GATEWAY_TLS, OPERATOR_SECRET, OPERATOR_TLS, TOKEN_SECRET, HASHES_SECRET)
 CERTIFICATE = "hatchway.dev/certificate"
 TLS_DIR = "/hatchway/tls"  # where a pod has the three files of its Secret
 
@@ -22,6 +24,7 @@ def make_secrets(keys: Keys) -> list[Json]:
     """The authority's is mounted by no pod: it is for issuing again."""
     return [
         _secret(OPERATOR_SECRET, {FILES_TOKEN: keys.files_token}),
+        *make_token_secrets(keys.control_token, keys.session_key),
         _secret(AUTHORITY_SECRET, {"ca.crt": keys.authority.certificate, "ca.key": keys.authority.key}),
         *(
             _secret(
