@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -30,7 +29,7 @@ from hatchway.kubernetes.api_server import ApiServer
 from hatchway.kubernetes.names import COMPONENT
 from hatchway.kubernetes.resources import PODS, Json
 from hatchway.kubernetes.watching import Watch
-from hatchway.operator.configuration import Configuration
+from hatchway.operator.configuration import GatewayAccess
 from hatchway.operator.gateway_link import GatewayLink
 from hatchway.operator.routing import routing_of, to_routing
 
@@ -55,27 +54,25 @@ class _Gateway:
 
 
 class Gateways:
-    """`url` is where clients of the cluster reach them.
+    """`access` is how every operator reaches them.
 
     `on_change(api)` is called when an API becomes settled or refused, or stops being so; `on_wanted(api)` when requests
     begin to wait for it at a gateway; `on_routing(api)` when its status has to be written.
     """
 
-    def __init__(  # noqa: PLR0913 (the parts it is put together from)
+    def __init__(
         self,
         server: ApiServer,
-        configuration: Configuration,
-        context: ssl.SSLContext,
+        access: GatewayAccess,
         *,
-        url: str,
         on_change: Callable[[str], None],
         on_wanted: Callable[[str], None],
         on_routing: Callable[[str], None],
         monotonic: Callable[[], float],
     ) -> None:
-        self.url = url
-        self._configuration = configuration
-        self._context = context
+        self.url = access.url
+        self._configuration = access.configuration
+        self._context = access.contexts.client
         self._on_change = on_change
         self._on_wanted = on_wanted
         self._on_routing = on_routing
@@ -88,11 +85,12 @@ class Gateways:
         self._look = Shared(self._look_now, spacing_s=SPACING_S)
         self._is_due = asyncio.Event()
         self._load: Load | None = None
+        self._watching: list[asyncio.Task[None]] = []
 
     # --- its life ----------------------------------------------------------------------------------------
     async def start(self) -> None:
         """Return when it is known which gateways there are, and what they should have."""
-        self._watching = asyncio.create_task(self._pods.run(), name="watch gateways")
+        self._watching.append(asyncio.create_task(self._pods.run(), name="watch gateways"))
         await self._pods.complete()
         await self._configuration.complete()
         self._configuration.listen(self._expect)
@@ -111,7 +109,7 @@ class Gateways:
     async def close(self) -> None:
         """The last thing that is called."""
         self._configuration.listen(lambda api: None)
-        tasks = [self._watching, *(gateway.follower for gateway in self._gateways.values())]
+        tasks = [*self._watching, *(gateway.follower for gateway in self._gateways.values())]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
