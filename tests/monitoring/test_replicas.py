@@ -30,9 +30,12 @@ class Home:
         self.frames: asyncio.Queue[tuple[str, str, Frame]] = asyncio.Queue()
         self.asked: asyncio.Queue[SampleTerms] = asyncio.Queue()
         self.writers: list[asyncio.StreamWriter] = []
-        self.clock_ns = time.time_ns
+        self.clock_ns: int | None = None  # None: that of the machine
         self.replicas = Replicas(
-            self.sockets, self.folders, lambda *told: self.frames.put_nowait(told), lambda: self.clock_ns()
+            self.sockets,
+            self.folders,
+            lambda *told: self.frames.put_nowait(told),
+            lambda: self.clock_ns or time.time_ns(),
         )
         self._servers: list[asyncio.Server] = []
         self.status = b"200 OK"
@@ -96,8 +99,7 @@ async def test_a_replica_that_comes_later_is_found_and_others_are_not_asked_agai
 
 async def test_a_replica_that_comes_within_the_same_tick_of_the_file_systems_clock_is_found(home: Home) -> None:
     await home.start("iris-1")
-    tick_ns = time.time_ns()
-    home.clock_ns = lambda: tick_ns
+    home.clock_ns = tick_ns = time.time_ns()
     os.utime(home.sockets, ns=(tick_ns, tick_ns))
     home.look()
     await home.asked.get()
