@@ -103,6 +103,16 @@ def test_what_cannot_be_used_is_told_of(variables: dict[str, str]) -> None:
     assert "s3cret" not in complaint
 
 
+@pytest.mark.parametrize(
+    "header", ["x=s3cret%0Ay", "x=s3cret%C3%A9", "a b=s3cret", "%C3%A9=s3cret", ":x=s3cret", "x-bin=s3cret"]
+)
+def test_what_cannot_be_a_header_is_left_out(header: str) -> None:
+    found = settings(OTEL_EXPORTER_OTLP_HEADERS=f"api-key=1,{header}")
+    assert found.headers == (("api-key", "1"),)
+    (complaint,) = found.complaints
+    assert "s3cret" not in complaint
+
+
 def test_a_timeout_is_in_milliseconds() -> None:
     assert settings(OTEL_EXPORTER_OTLP_TIMEOUT="1500").timeout_s == 1.5
     assert settings().timeout_s == 10.0

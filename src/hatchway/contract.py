@@ -108,6 +108,7 @@ class Launch:
     max_body_bytes: int = 100 * 1024 * 1024  # see HEADER_MAX_BODY
     server_packages: str = ""  # directory with httptools, uvloop and orjson; imported before the user's paths
     asgi_packages: str | None = None  # directory with uvicorn and more, last on sys.path: it fills gaps
+    samples: bool = True  # requests are looked at, until a listener on CONTROL_SAMPLES says otherwise
     traces_socket: str | None = None  # where traced requests are reported; None: nothing is traced
     plain_log: bool = False  # for `hatchway dev`: output and log are for a person at a terminal, not JSON records
     lifeline_fd: int | None = None  # likewise: an inherited pipe; the replica ends when its other end is closed

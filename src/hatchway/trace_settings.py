@@ -6,6 +6,7 @@ ignored: telemetry must not keep anybody from serving.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -70,7 +71,7 @@ def trace_settings(environ: Mapping[str, str]) -> TraceSettings | None:
     return TraceSettings(
         endpoint=endpoint,
         protocol=protocol,
-        headers=_pairs(_get(environ, "HEADERS"), "OTEL_EXPORTER_OTLP_HEADERS", complaints),
+        headers=_headers(_get(environ, "HEADERS"), complaints),
         timeout_s=_timeout_s(_get(environ, "TIMEOUT"), complaints),
         is_compressed=_get(environ, "COMPRESSION").lower() == "gzip",
         certificate=_get(environ, "CERTIFICATE") or None,
@@ -143,6 +144,22 @@ def _timeout_s(written: str, complaints: list[str]) -> float:
         return int(written) / 1000
     complaints.append(f"OTEL_EXPORTER_OTLP_TIMEOUT={written} is no number of milliseconds")
     return DEFAULT_TIMEOUT_S
+
+
+def _headers(written: str, complaints: list[str]) -> Pairs:
+    """Without those that no request could carry: libraries raise errors of their own for them, at the first span."""
+    name = "OTEL_EXPORTER_OTLP_HEADERS"
+    pairs = _pairs(written, name, complaints)
+    usable = tuple((key, value) for key, value in pairs if _is_header(key, value))
+    if usable != pairs:
+        complaints.append(f"{name} has what cannot be a header; that is left out")  # it may be a secret
+    return usable
+
+
+def _is_header(key: str, value: str) -> bool:
+    """Also for gRPC, where the values of names that end in -bin would be bytes."""
+    is_name = re.fullmatch(r"[0-9A-Za-z_.-]+", key) is not None and not key.lower().endswith("-bin")
+    return is_name and value.isascii() and value.isprintable()
 
 
 def _pairs(written: str, name: str, complaints: list[str]) -> Pairs:

@@ -126,6 +126,14 @@ def test_one_replica_of_many_that_loops_is_told() -> None:
     assert story.words(Facts(restarts={**many, "r7": 3})) == ["CrashLoop raised"]
 
 
+def test_a_loop_ends_though_the_clock_was_set_back_by_a_day() -> None:
+    story = Story(now=100_000.0)
+    story.look(Facts(restarts={"a": 0}))
+    assert story.words(Facts(restarts={"a": 3})) == ["CrashLoop raised"]
+    assert story.look(Facts(restarts={"a": 3}), after_s=-86400) == []
+    assert story.words(Facts(restarts={"a": 3}), after_s=CALM_S) == ["CrashLoop resolved"]
+
+
 def test_restarts_that_are_far_apart_are_no_loop() -> None:
     story = Story()
     for count in range(20):

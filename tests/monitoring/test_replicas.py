@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -28,7 +30,13 @@ class Home:
         self.frames: asyncio.Queue[tuple[str, str, Frame]] = asyncio.Queue()
         self.asked: asyncio.Queue[SampleTerms] = asyncio.Queue()
         self.writers: list[asyncio.StreamWriter] = []
-        self.replicas = Replicas(self.sockets, self.folders, lambda *told: self.frames.put_nowait(told))
+        self.clock_ns: int | None = None  # None: that of the machine
+        self.replicas = Replicas(
+            self.sockets,
+            self.folders,
+            lambda *told: self.frames.put_nowait(told),
+            lambda: self.clock_ns or time.time_ns(),
+        )
         self._servers: list[asyncio.Server] = []
         self.status = b"200 OK"
 
@@ -87,6 +95,18 @@ async def test_a_replica_that_comes_later_is_found_and_others_are_not_asked_agai
     home.tell(2)
     assert (await home.frames.get())[2].seen == 2
     assert home.asked.empty()
+
+
+async def test_a_replica_that_comes_within_the_same_tick_of_the_file_systems_clock_is_found(home: Home) -> None:
+    await home.start("iris-1")
+    home.clock_ns = tick_ns = time.time_ns()
+    os.utime(home.sockets, ns=(tick_ns, tick_ns))
+    home.look()
+    await home.asked.get()
+    await home.start("iris-2")
+    os.utime(home.sockets, ns=(tick_ns, tick_ns))
+    home.look()
+    await home.asked.get()
 
 
 async def test_new_terms_are_told_on_a_new_connection(home: Home) -> None:

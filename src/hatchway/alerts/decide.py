@@ -195,8 +195,12 @@ def _crash_loop(facts: Facts, crashes: Sequence[tuple[float, str]], now: float) 
 
 
 def _crashes(facts: Facts, memory: Memory, now: float) -> tuple[tuple[float, str], ...]:
-    """When replicas were started again, in the last CRASH_WINDOW_S. Of one that was not known, only what follows."""
-    found = [(at, id) for at, id in memory.crashes if at > now - CRASH_WINDOW_S and not (id == "" and facts.loops)]
+    """When replicas were started again, in the last CRASH_WINDOW_S. Of one that was not known, only what follows.
+
+    After the clock was set back, what would be in the future counts as of now: it must not take until then to be over.
+    """
+    former = [(min(at, now), id) for at, id in memory.crashes]
+    found = [(at, id) for at, id in former if at > now - CRASH_WINDOW_S and not (id == "" and facts.loops)]
     for id, count in facts.restarts.items():
         found += [(now, id)] * min(CRASHES, max(0, count - memory.restarts.get(id, count)))
     if facts.loops:

@@ -37,6 +37,7 @@ class Places:
     control_socket: str
     last_words_path: str
     traces_socket: str | None = None
+    has_monitor: bool = True  # somebody may come and listen to what it tells of its requests
 
 
 def make_launch_at(places: Places, workload: Workload, server_packages: str, asgi_packages: str | None) -> Launch:
@@ -71,6 +72,7 @@ def make_launch_at(places: Places, workload: Workload, server_packages: str, asg
         max_body_bytes=workload.spec.networking.max_body,
         server_packages=server_packages,
         asgi_packages=asgi_packages,
+        samples=places.has_monitor and workload.spec.monitoring.enabled,
         traces_socket=places.traces_socket,
     )
 

@@ -182,5 +182,5 @@ def _make_slot(workload: Workload, number: int, places: Places) -> Slot:
 
 
 def _adapt(launch: Launch, lifeline_fd: int) -> Launch:
-    """For a person: a plain log, and no timeout, since a request may be waiting in a debugger."""
-    return replace(launch, plain_log=True, lifeline_fd=lifeline_fd, timeout_s=0.0)
+    """For a person: a plain log, no timeout, since a request may be waiting in a debugger, and nobody who monitors."""
+    return replace(launch, plain_log=True, lifeline_fd=lifeline_fd, timeout_s=0.0, samples=False)

@@ -11,6 +11,7 @@ import contextlib
 import json
 import logging
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ log = logging.getLogger("monitor")
 LOOK_S = 1.0
 RETRY_S = 0.5
 ANSWER_S = 10.0
+CLOCK_STEP_NS = 50_000_000  # of a file system's clock, at most
 LONGEST_LINE_BYTES = 64 * 1024 * 1024
 
 _CONTROL = ".ctl"
@@ -41,10 +43,13 @@ class _Listening:
 class Replicas:
     """`sockets` holds REPLICA_ID.ctl; `folders` holds REPLICA_ID/launch.json. `on_frame(api, revision, frame)`."""
 
-    def __init__(self, sockets: Path, folders: Path, on_frame: OnFrame) -> None:
+    def __init__(
+        self, sockets: Path, folders: Path, on_frame: OnFrame, clock_ns: Callable[[], int] = time.time_ns
+    ) -> None:
         self._sockets = sockets
         self._folders = folders
         self._on_frame = on_frame
+        self._clock_ns = clock_ns
         self._owners: dict[str, tuple[str, str]] = {}  # replica id -> API, revision
         self._listening: dict[str, _Listening] = {}
         self._mtime_ns = -1
@@ -54,7 +59,8 @@ class Replicas:
         mtime_ns = os.stat(self._sockets).st_mtime_ns
         if mtime_ns == self._mtime_ns and not has_news:
             return
-        self._mtime_ns = mtime_ns
+        # The clock of a file system stands still for milliseconds: what appears in the same ones would not be seen.
+        self._mtime_ns = mtime_ns if abs(self._clock_ns() - mtime_ns) > CLOCK_STEP_NS else -1
         ids = {name.removesuffix(_CONTROL) for name in os.listdir(self._sockets) if name.endswith(_CONTROL)}
         self._owners = {replica_id: owner for replica_id, owner in self._owners.items() if replica_id in ids}
         for replica_id in [*self._listening]:

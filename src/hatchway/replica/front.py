@@ -92,7 +92,7 @@ class HandlerFront:
         self.gate = Gate(Admission(launch.max_concurrency or 1, launch.max_queue_length), math.inf, on_stuck)
         self.counts = Counts()
         self.records = Records()
-        self.sampler = Sampler()
+        self.sampler = Sampler(is_on=launch.samples)
         self.tracer: Tracer | None = None
         self.title = ""
 

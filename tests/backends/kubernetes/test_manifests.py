@@ -170,6 +170,7 @@ def test_the_launch_says_what_the_yaml_says() -> None:
     launch = Launch.from_json(told(make_secret(workload, pod_settings()), "launch.json"))
     assert (launch.path, launch.max_concurrency, launch.config) == ("handler.py", 3, {"a": 1})
     assert (launch.data_socket, launch.control_socket) == (":8080", ":8081")
+    assert not launch.samples  # nobody would listen
 
 
 def test_only_the_number_of_replicas_differs_between_calls() -> None:

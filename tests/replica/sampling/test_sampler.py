@@ -168,6 +168,15 @@ async def test_nothing_is_looked_at_where_it_is_switched_off(bench: Bench) -> No
     assert (frame["sampled"], frame["tables"]["input"]["columns"]) == (1, {"": [3]})
 
 
+async def test_where_nobody_is_expected_nothing_is_looked_at_until_somebody_comes(bench: Bench) -> None:
+    bench.sampler = Sampler(is_on=False)
+    bench.sampler.open()
+    assert not bench.sampler.takes()
+    listener = await bench.listen()
+    bench.request(1)
+    assert (await listener.frame())["sampled"] == 1
+
+
 async def test_nothing_to_tell_when_it_is_time_holds_nobody_up(bench: Bench) -> None:
     bench.request(1)
     await bench.listen(enabled=False)  # what was kept is gone, the time to tell it comes all the same

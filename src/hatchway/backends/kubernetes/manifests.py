@@ -83,6 +83,7 @@ def make_secret(workload: Workload, settings: PodSettings, *, owner: Json | None
             data_socket=f":{DATA_PORT}",
             control_socket=f":{CONTROL_PORT}",
             last_words_path="",
+            has_monitor=False,
         ),
         workload,
         server_packages="",

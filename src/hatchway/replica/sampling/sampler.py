@@ -59,11 +59,11 @@ class Rendered(Protocol):
 
 
 class Sampler:
-    """One per replica. Off until `open`, so that the warm-up is not seen."""
+    """One per replica. Off until `open`, so that the warm-up is not seen; unless `is_on`, until somebody listens."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_on: bool = True) -> None:
         self.logs = False  # whether answers are to be told of one by one
-        self._terms = SampleTerms()
+        self._terms = SampleTerms(enabled=is_on)
         self._is_open = False
         self._packer = Packer()
         self._chance = 0.0  # that a request is looked at
