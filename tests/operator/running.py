@@ -102,7 +102,7 @@ async def running(
     task = asyncio.create_task(operator.run())
     headers = {"authorization": f"Bearer {TOKEN}"}
     try:
-        await _is_ready(url, task)
+        await _leads(operator, task)
         assert operator.leader is not None
         async with (
             httpx.AsyncClient(base_url=url, headers=headers, timeout=PATIENCE_S) as files,
@@ -117,16 +117,13 @@ async def running(
         await users.close()
 
 
-async def _is_ready(url: str, operator: asyncio.Task[None]) -> None:
-    """It leads, and has adopted everything."""
-    async with asyncio.timeout(PATIENCE_S), httpx.AsyncClient() as client:
-        while True:
-            if operator.done():
-                operator.result()
-            with contextlib.suppress(httpx.ConnectError):
-                if (await client.get(f"{url}/ready", timeout=1)).is_success:
-                    return
-            await asyncio.sleep(0.02)
+async def _leads(operator: Operator, running: asyncio.Task[None]) -> None:
+    """Until it has adopted everything."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not operator.leads:
+            if running.done():
+                running.result()
+            await asyncio.sleep(0.02)  # what would tell us is what is waited for
 
 
 @dataclass

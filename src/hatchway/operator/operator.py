@@ -69,7 +69,7 @@ class Operator:
         self._connection = connection
         self._pods = pods
         self._listener = listener
-        self._is_ready = asyncio.Event()
+        self._leads = asyncio.Event()
         self._blobs = blobs
         self._files = ProjectFiles(self._blobs, pods.files_token)
         # A process that is started again in the same pod is another one.
@@ -85,6 +85,11 @@ class Operator:
             for name, part in self._common_parts().items():
                 group.create_task(part, name=name)
             group.create_task(self.leadership.run(self._lead), name="leadership")
+
+    @property
+    def leads(self) -> bool:
+        """And has adopted what there is."""
+        return self._leads.is_set()
 
     def _common_parts(self) -> Mapping[str, Coroutine[object, object, None]]:
         """What every operator does, whether or not it leads."""
@@ -114,20 +119,20 @@ class Operator:
                 server,
                 self._pods,
                 self._blobs,
-                self._is_ready.set,
+                self._leads.set,
                 self._link,
                 self._gateways,
             )
             try:
                 await self.leader.run()
             finally:
-                self._is_ready.clear()
+                self._leads.clear()
 
     def _link(self) -> str:
         return "" if self._control is None else self._control.link()
 
     def _plane(self) -> ControlPlane | None:
-        return self.leader.plane if self.leader is not None and self._is_ready.is_set() else None
+        return self.leader.plane if self.leader is not None and self.leads else None
 
     async def close(self, drain_s: float) -> None:
         """After `run`: Envoy, which goes with this pod, finishes the requests in flight."""
@@ -147,8 +152,10 @@ class Operator:
         )
 
     async def _say_ready(self, request: Request) -> Response:
-        """Only a leader has an Envoy that knows of everything."""
-        return Response("ready\n") if self._is_ready.is_set() else Response("not ready\n", 503)
+        """Any operator that knows everything; without gateways of their own the leader, whose Envoy is beside it."""
+        gateways = self._gateways
+        is_ready = self.leads if gateways is None else gateways.configuration.is_complete
+        return Response("ready\n") if is_ready else Response("not ready\n", 503)
 
     async def _serve(self) -> None:
         config = uvicorn.Config(
