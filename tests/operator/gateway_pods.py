@@ -104,7 +104,7 @@ class Balancer:
             with contextlib.suppress(OSError):
                 if ready:
                     other = await asyncio.open_connection(ready[next(self._turns) % len(ready)], GATEWAY_PORT)
-                    await _both_ways((reader, writer), other)
+                    await both_ways((reader, writer), other)
         finally:
             writer.close()
             self._connections.discard(task)
@@ -113,7 +113,7 @@ class Balancer:
 Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-async def _both_ways(one: Ends, other: Ends) -> None:
+async def both_ways(one: Ends, other: Ends) -> None:
     """Until the pod closes its side, or the client does."""
     tasks = [asyncio.create_task(_copy(one[0], other[1])), asyncio.create_task(_copy(other[0], one[1]))]
     try:

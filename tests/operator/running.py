@@ -102,7 +102,7 @@ async def running(
     task = asyncio.create_task(operator.run())
     headers = {"authorization": f"Bearer {TOKEN}"}
     try:
-        await _leads(operator, task)
+        await _leads(operator, url, task)
         assert operator.leader is not None
         async with (
             httpx.AsyncClient(base_url=url, headers=headers, timeout=PATIENCE_S) as files,
@@ -117,13 +117,16 @@ async def running(
         await users.close()
 
 
-async def _leads(operator: Operator, running: asyncio.Task[None]) -> None:
-    """Until it has adopted everything."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not operator.leads:
+async def _leads(operator: Operator, url: str, running: asyncio.Task[None]) -> None:
+    """It leads, has adopted everything, and says that it is ready."""
+    async with asyncio.timeout(PATIENCE_S), httpx.AsyncClient() as client:
+        while True:
             if running.done():
                 running.result()
-            await asyncio.sleep(0.02)  # what would tell us is what is waited for
+            with contextlib.suppress(httpx.ConnectError):
+                if operator.leads and (await client.get(f"{url}/ready", timeout=1)).is_success:
+                    return
+            await asyncio.sleep(0.02)
 
 
 @dataclass

@@ -69,7 +69,8 @@ class Operator:
         self._connection = connection
         self._pods = pods
         self._listener = listener
-        self._leads = asyncio.Event()
+        self._is_ready = asyncio.Event()
+        self._has_adopted = False
         self._blobs = blobs
         self._files = ProjectFiles(self._blobs, pods.files_token)
         # A process that is started again in the same pod is another one.
@@ -79,17 +80,17 @@ class Operator:
         relay = Relay(LeaderAddress(ApiServer(connection), CONTROL_API_PORT))
         self._control = None if entrance is None else Control(entrance, self._plane, relay)
 
+    @property
+    def leads(self) -> bool:
+        """And has adopted everything."""
+        return self._is_ready.is_set()
+
     async def run(self) -> None:
         """Live until cancelled; Envoy and replicas live on."""
         async with asyncio.TaskGroup() as group:
             for name, part in self._common_parts().items():
                 group.create_task(part, name=name)
             group.create_task(self.leadership.run(self._lead), name="leadership")
-
-    @property
-    def leads(self) -> bool:
-        """And has adopted what there is."""
-        return self._leads.is_set()
 
     def _common_parts(self) -> Mapping[str, Coroutine[object, object, None]]:
         """What every operator does, whether or not it leads."""
@@ -119,14 +120,18 @@ class Operator:
                 server,
                 self._pods,
                 self._blobs,
-                self._leads.set,
+                self._adopted,
                 self._link,
                 self._gateways,
             )
             try:
                 await self.leader.run()
             finally:
-                self._leads.clear()
+                self._is_ready.clear()
+
+    def _adopted(self) -> None:
+        self._is_ready.set()
+        self._has_adopted = True
 
     def _link(self) -> str:
         return "" if self._control is None else self._control.link()
@@ -152,9 +157,8 @@ class Operator:
         )
 
     async def _say_ready(self, request: Request) -> Response:
-        """Any operator that knows everything; without gateways of their own the leader, whose Envoy is beside it."""
-        gateways = self._gateways
-        is_ready = self.leads if gateways is None else gateways.configuration.is_complete
+        """It knows all that gateways get. Without gateways of their own: it leads or has led, so its Envoy knows."""
+        is_ready = self._has_adopted if self._gateways is None else self._gateways.configuration.is_complete
         return Response("ready\n") if is_ready else Response("not ready\n", 503)
 
     async def _serve(self) -> None:
