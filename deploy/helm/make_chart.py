@@ -352,6 +352,7 @@ kubeVersion: ">=1.32.0-0"
 NOTES = """Hatchway {{ .Chart.AppVersion }} is in namespace {{ .Release.Namespace }}.
 
   hatchway cluster status --namespace {{ .Release.Namespace }}
+  hatchway env add prod --namespace {{ .Release.Namespace }}
 """
 
 PAGES = {

@@ -121,3 +121,6 @@ def carry_out(
     since = f" (was {done.former_version})" if done.former_version not in ("", done.version) else ""
     out.line(Cell(what, "green"), f"   hatchway {done.version}{since} in {cluster}")
     out.line(f"gateway   {done.gateway}")
+    if what == "installed":
+        named = f"--context {cluster.name} --namespace {cluster.namespace}"
+        out.note(Cell(f"have commands act on it: hatchway env add prod {named}", "dim"))
