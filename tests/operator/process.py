@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 from hatchway.kubernetes.connection import connect_to
@@ -26,16 +27,8 @@ from tests.operator.running import TOKEN
 TIMING = Timing(lease_s=4, lead_s=2.5, look_s=0.2)
 
 
-def ways() -> GatewayWays | None:
-    """None: Envoy runs beside the operator."""
-    if "HATCHWAY_TLS" not in os.environ:
-        return None
-    tls = TlsFiles(Path(os.environ["HATCHWAY_TLS"]))
-    return GatewayWays(os.environ["CONFIGURATION"], tls, os.environ["HATCHWAY_GATEWAY_URL"])
-
-
 async def live() -> None:
-    """Until SIGTERM. Envoy stays, for the next one."""
+    """Until SIGTERM."""
     settings = Settings.from_environment(os.environ)
     settings.prepare()
     listener = socket.socket(fileno=int(os.environ["FILES_SOCKET"]))
@@ -43,14 +36,21 @@ async def live() -> None:
     pods = pod_settings(files_url=f"{url}/projects", files_token=TOKEN, pre_stop_s=0)
     connection = connect_to(os.environ["CLUSTER_URL"], os.environ["CLUSTER_TOKEN"])
     blobs = open_bucket(os.environ["HATCHWAY_BLOBS"])
-    operator = Operator(
-        settings, connection, pods, blobs, listener, name=os.environ["NAME"], timing=TIMING, ways=ways()
-    )
+    name, ways = os.environ["NAME"], ways_from(os.environ)
+    operator = Operator(settings, connection, pods, blobs, listener, name=name, timing=TIMING, ways=ways)
     running = asyncio.create_task(operator.run())
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
     with contextlib.suppress(asyncio.CancelledError):
         await running
     await connection.http.aclose()
+
+
+def ways_from(environ: Mapping[str, str]) -> GatewayWays | None:
+    """None: Envoy runs beside it."""
+    if "CONFIGURATION_ADDRESS" not in environ:
+        return None
+    tls = TlsFiles(Path(environ["TLS_DIR"]))
+    return GatewayWays(environ["CONFIGURATION_ADDRESS"], tls, environ["GATEWAY_URL"])
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ async def running(
     task = asyncio.create_task(operator.run())
     headers = {"authorization": f"Bearer {TOKEN}"}
     try:
-        await _is_ready(url, task)
+        await _leads(operator, url, task)
         assert operator.leader is not None
         async with (
             httpx.AsyncClient(base_url=url, headers=headers, timeout=PATIENCE_S) as files,
@@ -117,14 +117,14 @@ async def running(
         await users.close()
 
 
-async def _is_ready(url: str, operator: asyncio.Task[None]) -> None:
-    """It leads, and has adopted everything."""
+async def _leads(operator: Operator, url: str, running: asyncio.Task[None]) -> None:
+    """It leads, has adopted everything, and says that it is ready."""
     async with asyncio.timeout(PATIENCE_S), httpx.AsyncClient() as client:
         while True:
-            if operator.done():
-                operator.result()
+            if running.done():
+                running.result()
             with contextlib.suppress(httpx.ConnectError):
-                if (await client.get(f"{url}/ready", timeout=1)).is_success:
+                if operator.leads and (await client.get(f"{url}/ready", timeout=1)).is_success:
                     return
             await asyncio.sleep(0.02)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import signal
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -14,14 +13,12 @@ import httpx
 import pytest
 
 from hatchway.kubernetes.names import API, label
-from hatchway.kubernetes.resources import PODS, REALTIME_APIS
+from hatchway.kubernetes.resources import PODS, Json
 from hatchway.processes import end_all
 from hatchway.settings import Settings
 from tests.kubernetes.double import Cluster, a_cluster
 from tests.operator.gateway_pods import IMAGE, Balancer, gateway_pods, install, ready, ways_to
 from tests.operator.running import PATIENCE_S, Load, Running, is_done, running
-from tests.operator.test_two_operators import Operators, operators
-from tests.operator.test_two_operators import deploy as deploy_on
 
 HANDLER = "def predict(payload): return {version}\n"
 
@@ -97,60 +94,34 @@ async def test_no_request_is_lost_while_apis_operators_and_gateways_change(
         assert load.answers.keys() == {"1", "2", "3"}, load.answers
 
 
-async def test_no_request_is_lost_while_an_operator_is_killed_an_api_sleeps_and_an_endpoint_is_stale(
-    cluster: Cluster,
-) -> None:
-    async with Balancer(cluster).listening() as balancer, operators(cluster) as on:
-        ways = ways_to(balancer, on.folder / "tls", free_port())
-        variables = {
-            "HATCHWAY_TLS": str(ways.tls.folder),
-            "CONFIGURATION": ways.address,
-            "HATCHWAY_GATEWAY_URL": ways.url,
-        }
-        on.start("one", home="home1", variables=variables)
-        await install(on.server, ways.address, gateways=2)
-        await start_iris(on, 1, autoscaling=SLEEPY, networking={"idempotent": True})
-        await until_ready(cluster, 2)
-        url = f"{balancer.url}/iris"
-        await until_phase(on, "idle")
-        # They wait at both gateways, and are answered when a replica is ready.
-        async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
-            held = await asyncio.gather(*(client.post(url, json=1) for _ in range(8)))
-        assert {answer.text for answer in held} == {"1"}
-        await start_iris(on, 1, autoscaling={"min_replicas": 2}, networking={"idempotent": True})
-        await until_phase(on, "live", ready=2)
-        load = Load(url)
-        async with load.going(4):
-            # A replica dies, and the cluster says for a while that it is ready.
-            replica = next(each["metadata"]["name"] for each in cluster.all("", "pods") if label(each, API) == "iris")
-            cluster.call(lambda: cluster.kubelet.crash(replica))
-            await until_phase(on, "live", ready=2)
-            await on.end("one", signal.SIGKILL)
-            on.start("two", home="home2", variables=variables)
-            await start_iris(on, 2, autoscaling={"min_replicas": 2}, networking={"idempotent": True})
-            async with asyncio.timeout(PATIENCE_S):
-                while "2" not in load.answers:  # noqa: ASYNC110 (other processes answer)
-                    await asyncio.sleep(0.05)
-            await until_phase(on, "live", ready=2)
-        assert load.answers.keys() == {"1", "2"}, load.answers
-
-
 SLEEPY = {"min_replicas": 0, "window": "1s", "downscale_stabilization_period": "0s", "max_downscale_factor": 0}
 
 
-async def start_iris(on: Operators, version: int, **more: object) -> None:
-    """As soon as an operator takes the files."""
-    async with asyncio.timeout(PATIENCE_S):
-        await on.leader()
-    await deploy_on(on, version, **more)
+async def test_no_request_is_lost_while_an_api_sleeps_and_while_an_endpoint_is_stale(
+    cluster: Cluster, settings: Settings
+) -> None:
+    async with Balancer(cluster).listening() as balancer:
+        ways = ways_to(balancer, settings.home / "tls", free_port())
+        async with running(cluster, settings, ways=ways) as on:
+            await install(on.server, ways.address, gateways=2)
+            await deploy(on, HANDLER.format(version=1), autoscaling=SLEEPY, networking={"idempotent": True})
+            await until_ready(cluster, 2)
+            idle = await on.until("iris", lambda status: status["phase"] == "idle" and not status["readyReplicas"])
+            # They wait at both gateways, and are answered when a replica is ready.
+            async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
+                held = await asyncio.gather(*(client.post(idle["endpoint"], json=1) for _ in range(8)))
+            assert {answer.text for answer in held} == {"1"}
+            await on.edit("iris", {"spec": {"autoscaling": {"min_replicas": 2}}})
+            await on.until("iris", has_two)
+            load = Load(idle["endpoint"])
+            async with load.going(4):
+                # A replica dies, and the cluster says for a while that it is ready.
+                dead = next(each["metadata"]["name"] for each in cluster.all("", "pods") if label(each, API) == "iris")
+                cluster.call(lambda: cluster.kubelet.crash(dead))
+                await asyncio.sleep(1)  # whatever is sent there meanwhile
+                await on.until("iris", has_two)
+            assert load.answers.keys() == {"1"}, load.answers
 
 
-async def until_phase(on: Operators, phase: str, *, ready: int = 0) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while True:
-            found = await on.server.get(REALTIME_APIS, "iris")
-            status = found.get("status", {})
-            is_new = status.get("observedGeneration") == found["metadata"]["generation"]
-            if is_new and status["phase"] == phase and status["readyReplicas"] == ready:
-                return
-            await asyncio.sleep(0.05)
+def has_two(status: Json) -> bool:
+    return is_done(status) and status["readyReplicas"] == 2

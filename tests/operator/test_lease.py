@@ -172,3 +172,15 @@ async def test_what_a_leader_fails_of_is_told_and_the_lease_given_back(cluster: 
     with pytest.raises(RuntimeError, match="no Envoy"):
         await leadership.run(lead)
     assert holder(await server.get(LEASES, NAME)) == ""
+
+
+async def test_a_renewal_that_hangs_leaves_time_for_others(cluster: Cluster, server: ApiServer) -> None:
+    async with standing(cluster, "leader", Timing(lease_s=3600, lead_s=4.5, look_s=0.05)) as leader:
+        await within(leader.leads.wait())
+        hanging = cluster.fault(delay_s=5, code=503, method="PUT", path="/leases/")
+        async with asyncio.timeout(PATIENCE_S):
+            while not hanging.hits:  # noqa: ASYNC110 (the cluster is what it looks at)
+                await asyncio.sleep(0.01)
+        seen = await server.get(LEASES, NAME)
+        await until(server, lambda lease: lease["spec"]["renewTime"] > seen["spec"]["renewTime"])
+        assert not leader.ended.is_set()

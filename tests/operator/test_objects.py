@@ -10,14 +10,12 @@ from typing import TypeVar
 
 import httpx
 import pytest
-import yaml
 
 from hatchway.gateway.process import find_envoy
 from hatchway.kubernetes.api_server import ApiServer
 from hatchway.kubernetes.connection import connect_to
 from hatchway.kubernetes.names import COMPONENT, FILES_PORT, GATEWAY_PORT
 from hatchway.kubernetes.resources import PODS, REALTIME_APIS, Json, resource_of
-from hatchway.operator.__main__ import main
 from hatchway.operator.installation import Installation
 from hatchway.operator.objects import OPERATOR, make_objects
 from tests.backends.builders import this_interpreter
@@ -59,14 +57,6 @@ def test_nobody_gets_rights_beyond_the_namespace_or_to_look_for_secrets() -> Non
         assert "*" not in rule["verbs"] + rule["resources"] + rule["apiGroups"]
         if "secrets" in rule["resources"]:
             assert not {"list", "watch"} & set(rule["verbs"])
-
-
-def test_they_are_printed_for_kubectl(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--objects", "--namespace", "models", "--image", "registry/hatchway:1"]) == 0
-    printed = list(yaml.safe_load_all(capsys.readouterr().out))
-    assert [each["kind"] for each in printed] == [each["kind"] for each in make_objects(INSTALLATION)]
-    assert main(["--objects"]) == 2
-    assert "--image" in capsys.readouterr().err
 
 
 async def until(look: Callable[[], Awaitable[T | None]]) -> T:
@@ -145,3 +135,8 @@ def refusals(cluster: Cluster) -> list[str]:
     asked = [each for each in cluster.requests if each.user == user]
     assert asked
     return [f"{each.method} {each.path}" for each in cluster.refused if each.user == user]
+
+
+def test_prometheus_is_told_of_gateways_where_somebody_chose_that() -> None:
+    kinds = [{each["kind"] for each in make_objects(an_installation(pod_monitor=chosen))} for chosen in (False, True)]
+    assert kinds[1] - kinds[0] == {"PodMonitor"}

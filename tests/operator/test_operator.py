@@ -11,7 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from hatchway.kubernetes.resources import REALTIME_APIS
+from hatchway.kubernetes.resources import LEASES, REALTIME_APIS
+from hatchway.operator.leadership import NAME as LEASE
 from hatchway.processes import end_all
 from hatchway.settings import Settings
 from tests.backends.kubernetes.running import IMAGE
@@ -147,3 +148,25 @@ async def fail_and_recover(on: Running, cluster: Cluster) -> None:
     assert cluster.drop_watches() > 0
     await on.until("iris", lambda status: is_done(status) and status["revision"] != failed["revision"])
     assert await answer(on) == "3"
+
+
+@pytest.mark.timeout(180)
+async def test_a_leader_that_loses_its_lease_and_wins_it_again_goes_on_as_another(
+    cluster: Cluster, settings: Settings
+) -> None:
+    async with running(cluster, settings) as on:
+        await deploy(on, HANDLER.format(version=1))
+        live = await on.until("iris", is_done)
+        former = on.operator.leader
+        load = Load(live["endpoint"])
+        async with load.going():
+            await on.server.merge(LEASES, LEASE, {"spec": {"holderIdentity": "somebody else"}})
+            await deploy(on, HANDLER.format(version=2))  # while nobody leads
+            async with asyncio.timeout(60):
+                while on.operator.leadership.is_leading:  # noqa: ASYNC110 (the lease is what it looks at)
+                    await asyncio.sleep(0.01)
+            await on.server.merge(LEASES, LEASE, {"spec": {"holderIdentity": None}})
+            await on.until("iris", lambda status: is_done(status) and status["revision"] != live["revision"])
+            assert await answer(on) == "2"
+        assert on.operator.leader is not former
+        assert load.answers.keys() == {"1", "2"}, load.answers

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ import pytest
 from hatchway.kubernetes.api_server import ApiServer, Refused
 from hatchway.kubernetes.connection import connect_to
 from hatchway.kubernetes.definition import realtime_api_definition
+from hatchway.kubernetes.names import REVISION, label
 from hatchway.kubernetes.resources import CONFIG_MAPS, LEASES, REALTIME_APIS, Json
 from hatchway.operator.leadership import NAME, holder
 from hatchway.operator.objects import OPERATOR, make_objects
@@ -29,13 +30,17 @@ from hatchway.operator.records import read_record, record_name
 from hatchway.processes import end_all
 from hatchway.settings import home_hash
 from tests.backends.builders import this_interpreter
-from tests.backends.kubernetes.running import IMAGE
 from tests.kubernetes.double import Cluster, a_cluster
+from tests.kubernetes.double.services import pass_both_ways
 from tests.operator.builders import an_installation
+from tests.operator.gateway_pods import IMAGE, Balancer, install, operator_tls
 from tests.operator.running import TOKEN, Load, Running, condition, is_done, project_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PATIENCE_S = 90.0
+
+pytestmark = pytest.mark.skipif(Path(__file__).is_relative_to("/tmp"), reason="a pod has a /tmp of its own")
+
 HANDLER = "def predict(payload): return {version}\n"
 
 
@@ -48,12 +53,20 @@ class Operators:
     listener: socket.socket
     folder: Path
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    ports: dict[str, int] = field(default_factory=dict)  # where they configure gateways
 
-    def start(self, name: str, *, home: str, token: str = "", variables: Mapping[str, str] | None = None) -> None:
-        """`token`: of whom it is to the API server; the administrator's unless told."""
+    def start(self, name: str, *, token: str = "", gateway_url: str = "") -> None:
+        """`token`: who it is to the API server, the administrator if not told; `gateway_url`: of gateways in pods."""
+        self.ports[name] = free_port()
+        ways = {
+            "CONFIGURATION_ADDRESS": f"127.0.0.1:{self.ports[name]}",
+            "TLS_DIR": str(self.folder / "tls"),
+            "GATEWAY_URL": gateway_url,
+        }
         environ = {
             **os.environ,
-            "HATCHWAY_HOME": str(self.folder / home),
+            **(ways if gateway_url else {}),
+            "HATCHWAY_HOME": str(self.folder / f"home-{name}"),
             "XDG_RUNTIME_DIR": str(self.folder),
             "HATCHWAY_GATEWAY_PORT": "0",
             "HATCHWAY_BLOBS": f"file://{self.folder}/blobs",
@@ -61,7 +74,6 @@ class Operators:
             "CLUSTER_TOKEN": token or self.cluster.token,
             "FILES_SOCKET": str(self.listener.fileno()),
             "NAME": name,
-            **(variables or {}),
         }
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
@@ -81,6 +93,15 @@ class Operators:
         self.send(name, number)
         return await asyncio.to_thread(self.processes.pop(name).wait, PATIENCE_S)
 
+    async def connect_gateway(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """As a Service does, to any operator that is there."""
+        for name in list(self.processes):
+            with contextlib.suppress(OSError):
+                other = await asyncio.open_connection("127.0.0.1", self.ports[name])
+                await pass_both_ways((reader, writer), other)
+                break
+        writer.close()
+
     async def leader(self, *, but: str = "") -> str:
         """Who leads, when somebody does; `but`: when somebody else does."""
         async with asyncio.timeout(PATIENCE_S):
@@ -96,6 +117,11 @@ class Operators:
         """What was done to an API and what became of it, as the next leader will know it."""
         record = await self.server.get(CONFIG_MAPS, record_name(api))
         return [(row["action"], row["outcome"]) for row in read_record(record)["deeds"]]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
 
 
 @asynccontextmanager
@@ -131,6 +157,19 @@ def cluster() -> Iterator[Cluster]:
         yield cluster
 
 
+@asynccontextmanager
+async def gateways(on: Operators) -> AsyncIterator[None]:
+    """Two, in pods of their own, that are configured by whichever operator is there."""
+    operator_tls(on.folder / "tls")
+    service = await asyncio.start_server(on.connect_gateway, "127.0.0.1", 0)
+    host, port = service.sockets[0].getsockname()
+    await install(on.server, f"{host}:{port}", gateways=2)
+    try:
+        yield
+    finally:
+        service.close()
+
+
 async def deploy(on: Operators, version: int, **more: object) -> None:
     url = f"http://127.0.0.1:{on.listener.getsockname()[1]}"
     async with httpx.AsyncClient(
@@ -150,9 +189,7 @@ async def edit(on: Operators, patch: Json) -> None:
 
 def on_both_revisions(cluster: Cluster) -> bool:
     """In the middle of an update: some of the new ones are ready, some of the old ones are there."""
-    pods = cluster.all("", "pods")
-    ready = {each["metadata"]["labels"]["hatchway.dev/revision"] for each in pods if is_ready(each)}
-    return len(ready) == 2
+    return len({label(each, REVISION) for each in cluster.all("", "pods") if is_ready(each)} - {""}) == 2
 
 
 def is_ready(pod: Json) -> bool:
@@ -168,10 +205,10 @@ async def until(on: Operators, holds: object) -> Json:
 async def test_a_leader_that_is_killed_in_the_middle_of_an_update_is_followed_by_one_that_finishes_it(
     cluster: Cluster,
 ) -> None:
-    async with operators(cluster) as on:
-        on.start("a", home="home")
+    async with Balancer(cluster).listening() as balancer, operators(cluster) as on, gateways(on):
+        on.start("a", gateway_url=balancer.url)
         assert await on.leader() == "a"
-        on.start("b", home="home")
+        on.start("b", gateway_url=balancer.url)
         await deploy(on, 1, autoscaling={"min_replicas": 2}, update_strategy={"max_surge": 1})
         live = await until(on, lambda status: is_done(status) and status["readyReplicas"] == 2)
         load = Load(live["endpoint"])
@@ -192,11 +229,11 @@ async def test_a_leader_that_is_killed_in_the_middle_of_an_update_is_followed_by
             assert await on.history("iris") == [("deployed", "live"), ("deployed", "live")]
             await edits_that_race(on)
             # The operators are upgraded: two new ones, one after the other, and an update is asked for meanwhile.
-            on.start("c", home="home")
+            on.start("c", gateway_url=balancer.url)
             await deploy(on, 3)
             assert await on.end("b") == 0
             assert await on.leader() == "c"
-            on.start("d", home="home")
+            on.start("d", gateway_url=balancer.url)
             await until(on, lambda status: is_done(status) and status["revision"] != updated["revision"])
         assert load.answers.keys() == {"1", "2", "3"}, load.answers
         assert list(load.answers) == ["1", "2", "3"]
@@ -226,11 +263,11 @@ async def test_a_leader_that_was_stopped_for_longer_than_its_lease_writes_nothin
     with a_cluster() as cluster:  # nobody runs the pods: the operators have something to do for ever
         async with operators(cluster) as on:
             tokens = {name: await a_user(on, name) for name in ("a", "b")}
-            on.start("a", home="home-a", token=tokens["a"])
+            on.start("a", token=tokens["a"])
             assert await on.leader() == "a"
             await deploy(on, 1)
             await until(on, lambda status: condition(status, "Accepted") == "True")
-            on.start("b", home="home-b", token=tokens["b"])
+            on.start("b", token=tokens["b"])
             on.send("a", signal.SIGSTOP)
             assert await on.leader(but="a") == "b"
             # What the paused one will learn of in the moment in which it goes on.

@@ -35,6 +35,11 @@ class Timing:
     lead_s: float = 10.0
     look_s: float = 2.0
 
+    @property
+    def try_s(self) -> float:
+        """For one look or renewal: one whose connection hangs leaves time for others."""
+        return self.lead_s / 3
+
 
 @dataclass(frozen=True)
 class Sighting:

@@ -75,12 +75,13 @@ class Leadership:
     async def _win(self) -> None:
         while True:
             pause_s = self._timing.look_s
-            with suppress(Refused, Unreachable):  # the next look will tell
-                await self._look()
-                free_s = free_in_s(self._lease, self._seen, self._identity, self._clock(), self._timing)
-                if free_s <= 0:
-                    await self._claim()
-                    return
+            with suppress(Refused, Unreachable, TimeoutError):  # the next look will tell
+                async with asyncio.timeout(self._timing.try_s):
+                    await self._look()
+                    free_s = free_in_s(self._lease, self._seen, self._identity, self._clock(), self._timing)
+                    if free_s <= 0:
+                        await self._claim()
+                        return
                 pause_s = min(pause_s, free_s)
             await asyncio.sleep(pause_s)
 
@@ -123,7 +124,7 @@ class Leadership:
             left_s = self._until - self._clock()  # less than was slept for, if we were stopped meanwhile
             if left_s > 0:
                 with suppress(Refused, Unreachable, TimeoutError):
-                    async with asyncio.timeout(left_s):
+                    async with asyncio.timeout(min(left_s, self._timing.try_s)):
                         await self._renew()
         log.warning("%s could not renew its lease", self._identity)
 
@@ -138,13 +139,18 @@ class Leadership:
             raise
 
     async def _give_back(self) -> None:
-        """Best effort: otherwise others wait until it has run out."""
-        if self._lease is None or not self.is_leading:
+        """Best effort: otherwise others wait until it has run out.
+
+        Of what is there now: the last renewal may have been cut off after it had been written.
+        """
+        if not self.is_leading:
             return
         self._until = -math.inf
         with suppress(Refused, Unreachable, TimeoutError):
             async with asyncio.timeout(GIVE_BACK_S):
-                await self._server.replace(give_back(self._lease))
+                await self._look()
+                if self._lease is not None and holder(self._lease) == self._identity:
+                    await self._server.replace(give_back(self._lease))
 
 
 async def _end(task: asyncio.Future[None]) -> None:

@@ -26,6 +26,7 @@ from hatchway.operator.control_objects import (
 from hatchway.operator.gateway_objects import gateway_url, make_gateway_objects
 from hatchway.operator.installation import PODS_VARIABLE, Installation, write_pods
 from hatchway.operator.leadership import NAME as LEASE
+from hatchway.operator.pod_monitor import make_pod_monitors
 from hatchway.operator.secrets import (
     FILES_TOKEN,
     OPERATOR_SECRET,
@@ -60,6 +61,7 @@ def make_objects(installation: Installation) -> list[Json]:
                 _replica_policy(),
                 _disruption_budget(),
                 _deployment(installation),
+                *make_pod_monitors(installation),
             )
         ),
         *make_gateway_objects(installation),

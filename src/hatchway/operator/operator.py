@@ -70,6 +70,7 @@ class Operator:
         self._pods = pods
         self._listener = listener
         self._is_ready = asyncio.Event()
+        self._has_adopted = False
         self._blobs = blobs
         self._files = ProjectFiles(self._blobs, pods.files_token)
         # A process that is started again in the same pod is another one.
@@ -78,6 +79,11 @@ class Operator:
         self.leader: Leader | None = None  # while we lead, and the last one after that
         relay = Relay(LeaderAddress(ApiServer(connection), CONTROL_API_PORT))
         self._control = None if entrance is None else Control(entrance, self._plane, relay)
+
+    @property
+    def leads(self) -> bool:
+        """And has adopted everything."""
+        return self._is_ready.is_set()
 
     async def run(self) -> None:
         """Live until cancelled; Envoy and replicas live on."""
@@ -114,7 +120,7 @@ class Operator:
                 server,
                 self._pods,
                 self._blobs,
-                self._is_ready.set,
+                self._adopted,
                 self._link,
                 self._gateways,
             )
@@ -123,11 +129,15 @@ class Operator:
             finally:
                 self._is_ready.clear()
 
+    def _adopted(self) -> None:
+        self._is_ready.set()
+        self._has_adopted = True
+
     def _link(self) -> str:
         return "" if self._control is None else self._control.link()
 
     def _plane(self) -> ControlPlane | None:
-        return self.leader.plane if self.leader is not None and self._is_ready.is_set() else None
+        return self.leader.plane if self.leader is not None and self.leads else None
 
     async def close(self, drain_s: float) -> None:
         """After `run`: Envoy, which goes with this pod, finishes the requests in flight."""
@@ -147,8 +157,9 @@ class Operator:
         )
 
     async def _say_ready(self, request: Request) -> Response:
-        """Only a leader has an Envoy that knows of everything."""
-        return Response("ready\n") if self._is_ready.is_set() else Response("not ready\n", 503)
+        """It knows all that gateways get. Without gateways of their own: it leads or has led, so its Envoy knows."""
+        is_ready = self._has_adopted if self._gateways is None else self._gateways.configuration.is_complete
+        return Response("ready\n") if is_ready else Response("not ready\n", 503)
 
     async def _serve(self) -> None:
         config = uvicorn.Config(
