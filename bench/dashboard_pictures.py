@@ -18,13 +18,19 @@ from playwright.sync_api import Page, sync_playwright
 
 IMAGES = stage.REPOSITORY / "docs" / "images"
 REPLICAS_CHART = "figure:nth-of-type(4) svg"
-# name, path, width, height, theme
-PICTURES = (
-    ("apis", "/", 1440, 900, "light"),
-    ("api", "/apis/credit-risk", 1440, 1180, "light"),
-    ("logs", "/apis/churn/logs", 1440, 900, "dark"),
-    ("phone", "/apis/credit-risk", 390, 844, "light"),
+# name, path, height at 1440 pixels, theme
+PAGES = (
+    ("apis", "/", 900, "light"),
+    ("api", "/apis/credit-risk", 1180, "light"),
+    ("predictions", "/apis/credit-risk/predictions", 900, "light"),
+    ("logs", "/apis/churn/logs", 900, "dark"),
+    ("try", "/apis/iris/try", 900, "light"),
 )
+UPDATED = "recommendations"
+START_S = 12  # of its new replicas
+DURING_UPDATE = (("rollout", f"/apis/{UPDATED}", 760, "dark"),)
+AFTER_UPDATE = (("revisions", f"/apis/{UPDATED}/revisions", 760, "light"),)
+PHONE = (390, 844)
 
 
 def main() -> None:
@@ -36,34 +42,54 @@ def main() -> None:
         home.environ["HATCHWAY_DASHBOARD_PORT"] = "0"
         (home.project / "handler.py").write_text(scene.HANDLER)
         (home.project / "broken.py").write_text(scene.BROKEN)
+        (home.project / "training.csv").write_text(scene.training_data())
         (home.project / "hatchway.yaml").write_text(scene.yaml_of(scene.APIS))
         home.run("deploy", "--no-wait")
         with scene.traffic(home, scene.APIS):
             time.sleep(arguments.minutes * 60)
-            take(home.run("dashboard", "--no-browser").strip(), arguments.into)
+            take(home, PAGES, arguments.into)
+            updated = tuple(api for api in scene.APIS if api.name == UPDATED)
+            (home.project / "hatchway.yaml").write_text(scene.yaml_of(updated, START_S))
+            home.run("deploy", "--no-wait")
+            take(home, DURING_UPDATE, arguments.into)
+            home.run("deploy")  # until it is done
+            take(home, AFTER_UPDATE, arguments.into)
 
 
-def take(link: str, folder: Path) -> None:
+def take(home: stage.Home, pages: tuple[tuple[str, str, int, str], ...], folder: Path) -> None:
+    link = home.run("dashboard", "--no-browser").strip()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
         )
         context = browser.new_context()
         context.new_page().goto(link)
-        for name, path, width, height, theme in PICTURES:
-            page = context.new_page()
-            page.set_viewport_size({"width": width, "height": height})
-            page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
-            page.goto(link.partition("/enter")[0] + path)
-            page.wait_for_timeout(6000)  # until figures have come twice
-            save(page, folder / f"dashboard-{name}.png", points=name == "api")
+        for name, path, height, theme in pages:
+            for width, tall, suffix in ((1440, height, ""), (*PHONE, "-phone")):
+                page = context.new_page()
+                page.set_viewport_size({"width": width, "height": tall})
+                page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+                page.goto(link.partition("/enter")[0] + path)
+                page.wait_for_timeout(6000)  # until figures have come twice
+                use(page, name)
+                save(page, folder / f"dashboard-{name}{suffix}.png")
         browser.close()
 
 
-def save(page: Page, path: Path, *, points: bool) -> None:
-    """With 256 colours, which a page of flat surfaces never notices; `points`: at a moment of the charts."""
-    if points:
+def use(page: Page, name: str) -> None:
+    """What a person who looks at the page would do: point at a moment, open a field, send a request."""
+    if name == "api" and page.viewport_size["width"] > PHONE[0]:  # type: ignore[index]
         page.hover(REPLICAS_CHART, position={"x": 300, "y": 60})
+    if name == "predictions":
+        page.click(".fields-list summary >> nth=0")
+        page.wait_for_selector(".distribution")
+    if name == "try":
+        page.click("button:text-is('Send')")
+        page.wait_for_selector(".code-badge")
+
+
+def save(page: Page, path: Path) -> None:
+    """With 256 colours, which a page of flat surfaces never notices."""
     with PIL.Image.open(io.BytesIO(page.screenshot())) as image:
         image.convert("RGB").quantize(256, method=PIL.Image.Quantize.MAXCOVERAGE).save(path, optimize=True)
     page.close()

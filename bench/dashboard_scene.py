@@ -18,6 +18,7 @@ HANDLER = '''
 import asyncio
 import logging
 import random
+import time
 
 log = logging.getLogger("handler")
 
@@ -27,7 +28,7 @@ class Handler:
     def __init__(self, config):
         self.typical_ms = config["typical_ms"]
         self.kind = config["kind"]
-        self.version = config.get("version", 1)
+        time.sleep(config["start_s"])
 
     async def handle_post(self, payload):
         slow = 4 if random.random() < 0.03 else 1
@@ -54,11 +55,12 @@ API = """\
 - name: {name}
   handler:
     path: {path}
-    config: {{typical_ms: {typical_ms}, kind: {kind}, version: {version}}}
+    config: {{typical_ms: {typical_ms}, kind: {kind}, start_s: {start_s}}}
     max_concurrency: {slots}
     example: {example}
   autoscaling:
     {{min_replicas: {least}, max_replicas: 4, target_in_flight: 1, window: 10s, downscale_stabilization_period: 20s}}
+  monitoring: {{baseline: {baseline}}}
 """
 
 
@@ -73,26 +75,38 @@ class Api:
     least: int = 1
     slots: int = 8
     path: str = "handler.py"
+    baseline: str = "null"
 
 
 APIS = (
     Api("churn", "will-leave", 24, 9, '{"tenure_months": 31, "plan": "basic", "monthly_eur": 39.5}', failing=0.02),
-    Api("credit-risk", "default", 55, 5, '{"income": 43000, "age": 41, "region": "north"}'),
+    Api("credit-risk", "default", 55, 5, '{"income": 43000, "age": 41, "region": "north"}', baseline="training.csv"),
     Api("demand-forecast", "high", 130, 3, '{"store": 12, "weekday": 3, "promotion": true}'),
     Api("fraud", "fraud", 12, 14, '{"amount": 182.4, "country": "FR", "hour": 23}'),
     Api("iris", "setosa", 6, 4, '{"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}'),
     Api("nightly-labels", "label", 40, 0, '{"text": "a label"}', least=0),
-    Api("recommendations", "item", 38, 11, '{"user": 1932, "basket": [3, 18]}'),
+    Api("recommendations", "item", 38, 11, '{"user": 1932, "basket": [3, 18]}', least=3),
     Api("sentiment", "positive", 75, 4, '{"text": "The update is wonderful."}', failing=0.004),
     Api("speech-to-text", "words", 10, 0, '{"audio": "..."}', path="broken.py"),
 )
 
 
-def yaml_of(apis: tuple[Api, ...], version: int = 1) -> str:
-    return "".join(API.format(version=version, **{field: getattr(api, field) for field in API_FIELDS}) for api in apis)
+def yaml_of(apis: tuple[Api, ...], start_s: int = 0) -> str:
+    """`start_s`: how long each replica takes to start."""
+    return "".join(API.format(start_s=start_s, **{field: getattr(api, field) for field in API_FIELDS}) for api in apis)
 
 
-API_FIELDS = ("name", "path", "typical_ms", "kind", "slots", "example", "least")
+API_FIELDS = ("name", "path", "typical_ms", "kind", "slots", "example", "least", "baseline")
+
+
+def training_data(rows: int = 5000) -> str:
+    """CSV of what credit-risk was trained with: people of the same age as those who ask now, with less income."""
+    chance = random.Random("training")
+    people = (
+        f"{int(36000 * chance.lognormvariate(0, 0.25))},{int(41 * chance.lognormvariate(0, 0.25))},north"
+        for _ in range(rows)
+    )
+    return "\n".join(["income,age,region", *people, ""])
 
 
 @contextlib.contextmanager

@@ -23,7 +23,9 @@ from numpy.typing import NDArray
 
 from hatchway.monitoring.baseline import Traffic, Window
 from hatchway.monitoring.drift import Rules
-from hatchway.monitoring.judging import Known, Memory, look
+from hatchway.monitoring.judging import look
+from hatchway.monitoring.memory import Memory
+from hatchway.monitoring.periods import Known
 from hatchway.monitoring.sketches import Column, FieldSketch
 
 FIELDS = 50

@@ -45,7 +45,9 @@ def test_nothing_is_lost_while_others_write(tmp_path: Path) -> None:
     rotations = 0
     while any(writer.poll() is None for writer in writers):
         rotations += stream.rotate()
-    lines = everything(stream).decode().splitlines()
+    found = everything(stream)
+    assert len(found) == stream.end()  # no position is skipped either
+    lines = found.decode().splitlines()
     for name in "ab":
         numbers = [int(line.split()[1]) for line in lines if line.startswith(name)]
         assert numbers == list(range(count))

@@ -73,6 +73,11 @@ SECRETS = {  # what keys are made of -> variables of the template
     "helm-gateway-crt": "$gateway.Cert",
     "helm-gateway-key": "$gateway.Key",
 }
+CONDITIONS = {  # a kind of object -> the value it takes
+    "Secret": ".Values.secrets.create",
+    "CustomResourceDefinition": ".Values.crds.create",
+    "PodMonitor": ".Values.podMonitor.create",
+}
 
 
 def marked(*, bucket: bool) -> Installation:
@@ -99,6 +104,7 @@ def marked(*, bucket: bool) -> Installation:
             gateway=certified("gateway"),
         ),
         service_type="helm-service-type",
+        pod_monitor=True,
         storage="helm-storage",
         storage_class="helm-storage-class",
         bucket="s3://helm-bucket" if bucket else "",
@@ -127,7 +133,7 @@ def conditional(kind: str, on_volume: str, in_bucket: str) -> Iterator[str]:
         text = f"{{{{- if not .Values.bucket.url }}}}\n{on_volume}{{{{- end }}}}\n"
     else:
         text = f"{{{{- if .Values.bucket.url }}}}\n{in_bucket}{{{{- else }}}}\n{on_volume}{{{{- end }}}}\n"
-    only_if = {"Secret": ".Values.secrets.create", "CustomResourceDefinition": ".Values.crds.create"}.get(kind)
+    only_if = CONDITIONS.get(kind)
     yield f"{{{{- if {only_if} }}}}\n{text}{{{{- end }}}}\n" if only_if else text
 
 
@@ -285,6 +291,7 @@ def values() -> dict[str, Any]:
         "storage": {"size": installation.storage, "className": ""},
         "secrets": {"create": True},
         "crds": {"create": True},
+        "podMonitor": {"create": installation.pod_monitor},
     }
 
 
@@ -298,6 +305,7 @@ MEANINGS = {
     "storage": "the volume for projects' files where there is no bucket. className \"\": the cluster's default.",
     "secrets": "made on the first install and kept on upgrades. Where charts are rendered without a cluster (Argo CD)\n"
     "# they would be made anew each time: make them once, with `hatchway cluster install --dry-run`, and say false.",
+    "podMonitor": "has the Prometheus operator ask gateways for metrics.",
     "crds": "kept when the release is uninstalled: with them all APIs would go.",
 }  # fmt: skip
 
@@ -344,6 +352,7 @@ kubeVersion: ">=1.32.0-0"
 NOTES = """Hatchway {{ .Chart.AppVersion }} is in namespace {{ .Release.Namespace }}.
 
   hatchway cluster status --namespace {{ .Release.Namespace }}
+  hatchway env add prod --namespace {{ .Release.Namespace }}
 """
 
 PAGES = {

@@ -24,8 +24,8 @@ from hatchway.settings import Settings
 from hatchway.spec.alerts import AlertStatus, AlertTest
 from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.logs import LogQuery
-from hatchway.spec.monitoring import MonitoringReport
-from hatchway.spec.requests import ScaleRequest
+from hatchway.spec.monitoring import AcceptedChange, MonitoringReport
+from hatchway.spec.requests import AcceptRequest, ScaleRequest
 from hatchway.spec.status import (
     Address,
     ApiStatus,
@@ -199,6 +199,12 @@ class Plane(Reads):
     async def monitoring(self, name: str, window_s: float) -> MonitoringReport:
         self._controller.get(name)
         return await self._predictions.report(name, window_s)
+
+    async def accept(self, name: str, request: AcceptRequest, by: str) -> AcceptedChange:
+        self._controller.get(name)
+        if request.undo:
+            return await self._predictions.undo_accept(name, by)
+        return await self._predictions.accept(name, request.fields, by)
 
     async def prune(self) -> dict[str, int]:
         return dict(await self._controller.prune())

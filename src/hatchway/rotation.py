@@ -42,7 +42,7 @@ class LogStream:
 
     def pieces(self) -> list[Piece]:
         """What there is, oldest first; the live file last, unless it does not exist."""
-        found = [piece for path in self._archives() if (piece := _piece(path, _archive_start(path))) is not None]
+        found = self._archived()
         base = found[-1].start + found[-1].size if found else 0
         live = _piece(self.live, base)
         return found if live is None else [*found, live]
@@ -83,7 +83,8 @@ class LogStream:
             return False
         if size < self._max_file_bytes:
             return False
-        base = self.end() - size
+        archives = self._archived()  # not from the live file's end: it grows while we look
+        base = archives[-1].start + archives[-1].size if archives else 0
         with self.live.open("r+b") as live:
             block = os.fstat(live.fileno()).st_blksize
             cut = (size - 1) // block * block  # whole blocks, and one byte has to stay: the file system asks for both
@@ -103,6 +104,9 @@ class LogStream:
             piece.path.unlink(missing_ok=True)
             freed += piece.size
         return freed
+
+    def _archived(self) -> list[Piece]:
+        return [piece for path in self._archives() if (piece := _piece(path, _archive_start(path))) is not None]
 
     def _archives(self) -> list[Path]:
         prefix = self.live.name + "."

@@ -87,3 +87,53 @@ def test_a_log_without_any_record_is_read_whole(tmp_path: Path) -> None:
         stream.append(f"line {number} of a library " + "y" * 50)
     assert len(read(stream, LogQuery(since=0.0))) == 3000
     assert read(stream, LogQuery(since=stream.pieces()[-1].modified_at + 1)) == []
+
+
+def test_what_was_rotated_away_before_it_was_read_is_said_and_no_line_is_put_together_of_halves(tmp_path: Path) -> None:
+    stream = LogStream(tmp_path / "fast.log", max_file_bytes=10_000, kept_archives=1)
+    for number in range(100):
+        stream.append(a_record(number, f"early {number} " + "x" * 80))
+    cursor = Cursor(stream, "r1", "iris-a", LogQuery())
+    assert len([step for step in cursor.steps(5_000) if step.line is not None]) > 10
+    for number in range(100, 1000):
+        stream.append(a_record(number, f"late {number} " + "x" * 80))
+        stream.rotate()
+    messages = [step.line.message for step in cursor.steps(stream.end()) if step.line is not None]
+    assert "bytes of this log were rotated away" in messages[0]
+    assert messages[-1].startswith("late 999 ")
+    assert all(message.startswith("late ") for message in messages[1:])
+
+
+def test_the_end_of_a_line_that_was_rotated_away_is_not_told_as_a_line(tmp_path: Path) -> None:
+    stream = LogStream(tmp_path / "old.log", max_file_bytes=10_000, kept_archives=1)
+    for number in range(1000):
+        stream.append(a_record(number, f"number {number} " + "x" * 80))
+        stream.rotate()
+    assert stream.pieces()[0].start > 0
+    assert all(message.startswith("number ") for message in read(stream, LogQuery()))
+    assert read(stream, LogQuery(text="number 999")) == ["number 999"]
+
+
+def test_words_of_a_line_that_a_program_wrote_itself_are_not_longer_than_ours(tmp_path: Path) -> None:
+    stream = LogStream(tmp_path / "own.log")
+    stream.append(json.dumps({"time": "t" * 1000, "level": "l" * 1000, "message": "m", "request_id": "q" * 1000}))
+    cursor = Cursor(stream, "r1", "iris-a", LogQuery())
+    line = next(step.line for step in cursor.steps(cursor.end()))
+    assert line is not None
+    assert max(len(line.time), len(line.level), len(line.request_id or "")) <= 200
+
+
+def test_a_record_behind_output_without_a_line_end_is_a_line_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "raw.log"
+    record = '{"time":"2026-01-01T00:00:00.000Z","level":"ERROR","stream":"stderr","request_id":"q","message":"ours"}'
+    path.write_text(f'{record}\nprogress 7%{record}\n{{"time":"half of one\n')
+    cursor = Cursor(LogStream(path), "r1", "iris-a", LogQuery())
+    lines = [step.line for step in cursor.steps(cursor.end()) if step.line is not None]
+    told = [(line.message, line.level, line.request_id) for line in lines]
+    assert told == [
+        ("ours", "ERROR", "q"),
+        ("progress 7%", "INFO", None),
+        ("ours", "ERROR", "q"),
+        ('{"time":"half of one', "INFO", None),
+    ]
+    assert read(LogStream(path), LogQuery(request_id="q")) == ["ours", "ours"]

@@ -104,6 +104,16 @@ async def test_following_tells_new_lines_of_old_and_new_replicas(api_logs: ApiLo
         assert (await anext(lines)).message == "of a new replica"
 
 
+async def test_what_is_new_is_told_to_who_follows_though_it_has_no_time(api_logs: ApiLogs) -> None:
+    log = api_logs.open("iris", "r1", "iris-a")
+    write(log, a_record(1, "old"), a_record(5, "first that is wanted"))
+    lines = api_logs.read("iris", LogQuery(since=3), follow=True)
+    async with asyncio.timeout(10):
+        assert (await anext(lines)).message == "first that is wanted"
+        write(log, a_record(2, "late"), "of a library")
+        assert [(await anext(lines)).message for _ in range(2)] == ["late", "of a library"]
+
+
 async def test_following_goes_on_through_a_rotation(api_logs: ApiLogs) -> None:
     log = api_logs.open("iris", "r1", "iris-a")
     log.stream = LogStream(log.path, max_file_bytes=10_000)

@@ -4,6 +4,7 @@ import pytest
 
 from hatchway.backends.local.restarts import (
     LONGEST_DELAY_S,
+    MAX_MESSAGE_CHARS,
     MAX_UNREADY_CRASHES,
     Exit,
     Never,
@@ -99,3 +100,9 @@ def test_an_exit_in_words(code: int | None, reason: str, part: str) -> None:
 def test_last_words_say_more_than_the_code() -> None:
     words = LastWords("ImportError", "handler.py, line 1: no module named x")
     assert describe(EXIT_LOAD_FAILED, words) == (words.reason, words.message)
+
+
+def test_last_words_are_few() -> None:
+    _, message = describe(EXIT_LOAD_FAILED, LastWords("ImportError", f"begin {'x' * 1_000_000} end"))
+    assert (message[:7], message[-4:]) == ("begin x", " end")
+    assert len(message) < 2 * MAX_MESSAGE_CHARS

@@ -8,7 +8,7 @@ from hatchway.cli.board import board_lines
 from hatchway.cli.looks import Board
 from hatchway.cli.screen import Size
 from hatchway.spec.alerts import AlertStatus
-from hatchway.spec.status import ReplicaCounts
+from hatchway.spec.status import Condition, ReplicaCounts
 from hatchway.spec.timeline import Sparkline, Timeline
 from tests.control_api.memory_plane import an_api
 
@@ -16,12 +16,11 @@ RISING = Sparkline(step_s=16, start=0, requests_per_s=(0, 1, 2, 4), errors_per_s
 LAST_MINUTE = Timeline(step_s=2, start=0, requests_per_s=(4, 4, 0), p95_ms=(7, 12, None))
 BOARD = Board(
     [
-        an_api("iris"),
+        an_api("iris", conditions=(Condition(type="Drift", state="true", reason="Drift"),)),
         an_api("text", status="failed", reason="ImportError", replicas=ReplicaCounts(desired=1, failed=1)),
     ],
     {"iris": RISING},
     {"iris": LAST_MINUTE},
-    {"iris": "drift", "text": "disabled"},
 )
 
 

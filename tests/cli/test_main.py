@@ -12,8 +12,8 @@ from hatchway.errors import HatchwayError, all_errors
 from tests.cli.conftest import CommandLine
 
 VERBS = [
-    "init", "dev", "deploy", "get", "predict", "logs", "history", "why", "alerts", "dashboard", "metrics", "rollback",
-    "restart", "scale", "stop", "start", "delete", "up", "down", "status", "prune", "version",
+    "init", "dev", "deploy", "get", "predict", "logs", "history", "why", "accept", "alerts", "dashboard", "metrics",
+    "rollback", "restart", "scale", "stop", "start", "delete", "up", "down", "status", "prune", "version",
 ]  # fmt: skip
 
 

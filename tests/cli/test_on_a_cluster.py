@@ -17,6 +17,7 @@ import yaml
 
 from hatchway.kubernetes.api_server import ApiServer
 from hatchway.kubernetes.connection import connect_to
+from hatchway.kubernetes.names import COMPONENT
 from hatchway.kubernetes.resources import REALTIME_APIS, Json
 from hatchway.operator.objects import make_objects
 from tests.cli.conftest import CommandLine
@@ -134,6 +135,7 @@ def test_an_api_is_deployed_asked_edited_rolled_back_and_deleted_by_the_commands
     assert prod.predict() == "1"
     (listed,) = prod.run("get")
     assert (listed["name"], listed["status"], listed["replicas"]["ready"]) == ("iris", "live", 1)
+    assert "hatchway predict iris '{}' --env prod" in prod.cli.run("get", "iris", "--env", "prod").stdout
     assert prod.run("why", "iris")["status"] == "live"
     assert "asked for 1" in prod.cli.run("logs", "iris", "--env", "prod").stdout
     (same,) = prod.run("deploy")
@@ -189,10 +191,24 @@ def verbs(prod: Prod) -> None:
                 break
 
 
+def replace_operator(cluster: Cluster) -> None:
+    """Its pod goes, and its Deployment makes another one."""
+    path = "/api/v1/namespaces/default/pods"
+    with httpx.Client(base_url=cluster.url, headers={"authorization": f"Bearer {cluster.token}"}) as api:
+        for pod in api.get(path, params={"labelSelector": f"{COMPONENT}=operator"}).json()["items"]:
+            api.delete(f"{path}/{pod['metadata']['name']}", params={"gracePeriodSeconds": "4"}).raise_for_status()
+
+
 def followed(prod: Prod) -> None:
     """`logs -f` goes on with the next operator; the dashboard is carried by its command."""
     with terminal(prod.cli, "logs", "iris", "-f", "--env", "prod", COLUMNS="200") as screen:
         screen.read_until("asked for 1")
+        replace_operator(prod.cluster)
+        with in_time() as looks:
+            for _ in looks:  # its gateway is away with it, as long as they are in one pod
+                if prod.cli.run("predict", "iris", "7", "--env", "prod").code == 0:
+                    break
+        screen.read_until("asked for 7")
     with terminal(prod.cli, "dashboard", "--no-browser", "--env", "prod", COLUMNS="200") as screen:
         screen.read_until("until Ctrl-C")
         link = next(word for word in screen.seen.split() if "/enter?code=" in word)

@@ -17,6 +17,7 @@ from hatchway.cli.output import (
     format_moment,
     printable,
     to_plain,
+    to_text,
 )
 from hatchway.errors import InvalidSpec, NotFound
 from hatchway.spec.status import ReplicaCounts
@@ -58,7 +59,7 @@ def test_a_narrow_terminal_shortens_the_widest_column() -> None:
 
 def test_no_line_is_wider_than_the_terminal() -> None:
     (line,) = aligned([["a name of some length", "another one", "more than fits"]], width=30, indent="  ")
-    assert line.plain == "  a name of s…   another one …"
+    assert line.plain == "  a name…ength   another one …"
 
 
 def test_a_narrow_terminal_goes_without_expendable_columns_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,6 +164,17 @@ def test_an_unknown_age_is_empty() -> None:
 
 def test_what_a_handler_prints_cannot_drive_the_terminal() -> None:
     assert list(printable(["a\x1b[2Jb\tc\x07"])) == ["a[2Jb\tc"]
+
+
+def test_what_is_said_of_users_code_cannot_drive_the_terminal_either() -> None:
+    said = "ImportError: \x1b]0;title\x07\x9b2J\u202ereversed\nsecond\tline é\xa0"
+    assert to_text(said).plain == "ImportError: ]0;title2Jreversed\nsecond\tline é\xa0"
+
+
+def test_names_that_are_too_long_keep_their_ends() -> None:
+    rows = [["a-long-name-of-an-api-number-1", "x" * 30], ["a-long-name-of-an-api-number-2", "y"]]
+    lines = [line.plain for line in aligned(rows, 33)]
+    assert lines == ["a-long-…umber-1   xxxxxxxxxxxxxx…", "a-long-…umber-2   y"]
 
 
 def test_models_become_plain_at_any_depth() -> None:

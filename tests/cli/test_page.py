@@ -121,7 +121,7 @@ def test_only_fields_that_differ_are_listed() -> None:
     assert lines[lines.index("drift") + 1].split() == ["input.age", "drift", "mean", "31", "->", "44"]
     assert not any("output" in line for line in lines)
     calm = a_report("too_few", a_field("a"), a_field("b"))
-    assert "  too few   2 fields are watched" in drawn(Page(an_api(), drift=calm))
+    assert "  too few requests to judge   2 fields are watched" in drawn(Page(an_api(), drift=calm))
     off = a_report("disabled")
     assert "drift" not in drawn(Page(an_api(), drift=off))
 

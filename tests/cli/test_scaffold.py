@@ -148,9 +148,26 @@ def test_what_may_run_code_is_not_opened_for_its_example(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     joblib.dump(make_pipeline(FunctionTransformer(posixpath.join), LinearRegression()), "m.joblib")
-    assert fresh.run("init", "--from", "m.joblib", "p").code == 0
+    done = fresh.run("init", "--from", "m.joblib", "p")
+    assert done.code == 0
+    assert "no request.json" in done.stderr
     assert not Path("p/request.json").exists()
     assert Path("p/handler.py").exists()
+
+
+def test_what_is_trusted_is_opened_and_stays_trusted(
+    fresh: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = LinearRegression().fit([[0.0, 1.0], [1.0, 1.0]], [0.0, 1.0])
+    model.note = posixpath.join
+    joblib.dump(model, "m.joblib")
+    done = fresh.run("init", "--from", "m.joblib", "p", "--trust")
+    assert done.code == 0
+    assert "predict m request.json" in done.stdout
+    assert json.loads(Path("p/request.json").read_text()) == [0.0, 0.0]
+    assert fresh.run("init", "--from", "m.joblib", "q").code == 0  # its content is known now
+    assert Path("q/request.json").exists()
 
 
 @pytest.mark.parametrize("form", [*HANDLERS, *PICKLED])
@@ -160,5 +177,7 @@ def test_every_format_has_a_handler_that_is_python(form: str, example: object) -
     assert "LOAD" not in text
     assert "TASK" not in text
     assert "ANSWER" not in text
+    assert "INPUT_TYPES" not in text
+    assert "dtype=DTYPE" not in text
     assert "class Handler" in text
     compile(text, "handler.py", "exec")

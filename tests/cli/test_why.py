@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from hatchway.cli.story import gateway_words, visit_words
+from hatchway.spec.monitoring import FieldDrift
 from hatchway.spec.status import Condition, ReplicaCounts, ReplicaStatus, ScalingStep
 from hatchway.spec.story import GatewayNote, RequestStory, RequestVisit
 from tests.cli.conftest import CommandLine
+from tests.cli.test_predictions import a_field, a_report
 from tests.control_api.memory_plane import NOON, a_line, an_api
 
 UP = ScalingStep(
@@ -70,8 +72,23 @@ def test_json_has_all_of_it(cli: CommandLine) -> None:
     cli.engine.change(an_api())
     cli.engine.plane.steps = [UP]
     found = cli.run("why", "iris", "-o", "json").json
-    assert found.keys() == {"name", "status", "reason", "message", "replicas", "conditions", "decisions"}
+    assert found.keys() == {"name", "status", "reason", "message", "replicas", "conditions", "decisions", "drift"}
     assert found["decisions"] == [UP.model_dump(mode="json")]
+
+
+def test_fields_that_drift_are_named_with_the_evidence(cli: CommandLine) -> None:
+    drift = FieldDrift(
+        verdict="drift", test="ks", statistic=0.312, p_value=2e-12, effect=0.31, threshold=0.1, since=NOON,
+        explanation="median 41 -> 52; 31 % of the values moved", n_current=1500, n_baseline=20000,
+    )  # fmt: skip
+    cli.engine.change(an_api())
+    cli.engine.plane.report = a_report(a_field("input.age", drift=drift), a_field("input.b"), verdict="drift")
+    shown = cli.run("why", "iris").stdout
+    assert "drift of input.age since 2026-01-01" in shown
+    assert "median 41 -> 52; 31 % of the values moved\n    31 % moved, from 10 % on it is drift\n" in shown
+    assert "    Kolmogorov-Smirnov D = 0.312, p = 2e-12 after correction for all fields\n" in shown
+    assert "    1,500 values against 20,000\n    if that is the new normal: hatchway accept iris\n" in shown
+    assert cli.run("why", "iris", "-o", "json").json["drift"]["input.age"]["threshold"] == 0.1
 
 
 # --- of a request ----------------------------------------------------------------------------------------------

@@ -28,6 +28,10 @@ def test_results_are_typed(client: Client, running: RunningPlane) -> None:
     assert client.scaling("iris") == []
     running.plane.report = a_report()
     assert client.monitoring("iris", window_s=1e6) == a_report(window_s=1e6)
+    running.plane.report = a_report(verdict="drift")
+    assert client.accept("iris").fields == ("input.age",)
+    assert client.accept("iris", fields=["input.b"]).fields == ("input.b",)
+    assert client.undo_accept("iris").undone_at is not None
     assert client.delete("iris").status == "deleting"
     assert client.prune() == {"blobs": 0}
     client.shut_down("handover", python="/x/python")
@@ -102,6 +106,9 @@ async def test_the_async_client_has_the_same_verbs(served_plane: tuple[MemoryPla
     assert await client.scaling("iris") == []
     plane.report = a_report()
     assert await client.monitoring("iris") == a_report()
+    plane.report = a_report(verdict="drift")
+    assert (await client.accept("iris")).undone_at is None
+    assert (await client.undo_accept("iris")).undone_at is not None
     assert all("@" in by for by in plane.asked_by)
 
 

@@ -15,7 +15,7 @@ from hatchway.client import LogSeen, ProgressEvent, StatusSeen
 from hatchway.client.calls import LogFilters
 from hatchway.client.events import Deleted
 from hatchway.client.following import LogFeed, LogPosition, WatchFeed
-from hatchway.errors import DeployFailed, EngineUnavailable, NotFound, TimedOut
+from hatchway.errors import DeployFailed, EngineUnavailable, NotFound, TimedOut, UsageError
 from hatchway.spec.status import DeployResult, LogLine
 from tests.control_api.memory_plane import MemoryPlane, a_line, an_api, served, served_at
 
@@ -200,6 +200,11 @@ def test_before_the_first_line_logs_are_asked_for_as_before(since: str | None, a
     stream = feed.stream(105.0)
     assert stream.params.get("since") == again
     assert (stream.params["replica"], stream.params["follow"]) == ("r", "1")
+
+
+def test_what_is_followed_has_no_limit() -> None:
+    with pytest.raises(UsageError, match="do not go together"):
+        LogFeed("iris", LogFilters(max_bytes=200_000))
 
 
 def test_a_watch_asks_for_the_lines_of_the_absence() -> None:

@@ -33,10 +33,10 @@ class Admin:
         kubeconfig = folder / f"kubeconfig-{token[:4]}"
         kubeconfig.write_text(json.dumps(kubeconfig_of(cluster, token or cluster.token)))
         variables = {"HATCHWAY_HOME": str(folder / "home"), "KUBECONFIG": str(kubeconfig), "COLUMNS": "200"}
-        self._line = CommandLine(variables)
+        self.line = CommandLine(variables)
 
     def run(self, *arguments: str, stdin: str = "") -> Done:
-        return self._line.run("cluster", *arguments, stdin=stdin)
+        return self.line.run("cluster", *arguments, stdin=stdin)
 
     def install(self, *arguments: str) -> Done:
         return self.run("install", "--image", IMAGE, "--timeout", "60", *arguments)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hatchway.kubernetes.resources import CONFIG_MAPS, REALTIME_APIS, Json
+from tests.cli.test_terminal import terminal
 from tests.cluster.running import Admin, everything, put
 from tests.cluster.test_installing import HERE, install
 from tests.kubernetes.double import Cluster
@@ -76,3 +77,17 @@ def test_in_a_script_it_goes_on_only_when_told(admin: Admin, cluster: Cluster) -
     assert done.code == 2
     assert "nobody can be asked whether to remove Hatchway from namespace hatchway of cluster prod" in done.stderr
     assert everything(cluster) == there
+
+
+@pytest.mark.parametrize(("answer", "code"), [("prod", 0), ("staging", 2)])
+def test_on_a_terminal_it_asks_for_the_name_of_the_cluster(
+    admin: Admin, cluster: Cluster, before: set[str], answer: str, code: int
+) -> None:
+    install(admin)
+    with terminal(admin.line, "cluster", "uninstall") as screen:
+        screen.read_until("to go on:")
+        assert "namespace hatchway of cluster prod" in screen.seen
+        assert cluster.url in screen.seen
+        screen.type(answer + "\n")
+        assert screen.read_to_the_end() == code
+    assert (everything(cluster) == before) == (code == 0)

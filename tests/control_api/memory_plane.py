@@ -18,8 +18,8 @@ from hatchway.errors import Conflict, MonitoringError, NotFound, UsageError
 from hatchway.spec.alerts import AlertStatus, AlertTest
 from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.logs import LogQuery
-from hatchway.spec.monitoring import BaselineReport, MonitoringReport
-from hatchway.spec.requests import ScaleRequest
+from hatchway.spec.monitoring import AcceptedChange, BaselineReport, MonitoringReport
+from hatchway.spec.requests import AcceptRequest, ScaleRequest
 from hatchway.spec.status import (
     Address,
     ApiStatus,
@@ -150,6 +150,14 @@ class MemoryPlane:
         if self.report is None:
             raise MonitoringError("no API is monitored yet")
         return self.report.model_copy(update={"window_s": window_s})
+
+    async def accept(self, name: str, request: AcceptRequest, by: str) -> AcceptedChange:
+        self.get(name)
+        self.asked_by.append(by)
+        if self.report is None or self.report.verdict != "drift":
+            raise Conflict(f"no field of {name} drifts, so there is nothing to accept")
+        undone = {"undone_at": NOON, "undone_by": by} if request.undo else {}
+        return AcceptedChange(at=NOON, by=by, since=NOON, fields=request.fields or ("input.age",), **undone)
 
     def scaling(self, name: str) -> Sequence[ScalingStep]:
         self.get(name)

@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from hatchway.control_api.operations import OPERATIONS
+from hatchway.spec.status import ScalingStep
 
 from .memory_plane import MemoryPlane, a_line, a_report, an_api, served
 
@@ -103,6 +104,19 @@ async def test_a_report_is_of_the_window_that_is_asked_for(http: httpx.AsyncClie
     assert (await http.get("/v1/apis/iris/monitoring?window=7d")).json()["window_s"] == 7 * 86400
     wrong = await http.get("/v1/apis/iris/monitoring?window=soon")
     assert (wrong.status_code, wrong.json()["error"]["message"]) == (400, "window=soon is not an age")
+
+
+async def test_a_change_is_accepted_by_who_asks(http: httpx.AsyncClient, plane: MemoryPlane) -> None:
+    plane.change(an_api())
+    plane.report = a_report(verdict="drift")
+    url, asked_by = "/v1/apis/iris/monitoring/accept", {"x-hatchway-by": "ada%40lab"}
+    found = (await http.post(url, json={"fields": ["output"]}, headers=asked_by)).json()
+    assert (found["by"], found["fields"], found["undone_at"]) == ("ada@lab", ["output"], None)
+    assert (await http.post(url, json={"undo": True})).json()["undone_at"] is not None
+    assert (await http.post(url, json={"fields": []})).status_code == 400
+    assert (await http.post("/v1/apis/x/monitoring/accept", json={})).status_code == 404
+    plane.report = None
+    assert (await http.post(url, json={})).json()["error"]["kind"] == "conflict"
 
 
 @pytest.mark.parametrize("body", [{}, {"replicas": 1, "for_s": -1}, {"for_s": "1h"}, {"for_s": 1, "extra": 1}])
@@ -288,6 +302,31 @@ async def test_following_a_log_waits_for_more(http: httpx.AsyncClient, plane: Me
                     break
                 plane.change(line=a_line("second"))
     assert messages == ["first", "second"]
+
+
+async def test_history_and_decisions_can_be_asked_for_in_part(http: httpx.AsyncClient, plane: MemoryPlane) -> None:
+    plane.change(an_api("iris"))
+    step = {"at": "", "before": 1, "message": "", "in_flight": None, "average": None, "target": 1.0}
+    plane.steps = [ScalingStep(replicas=number, **step) for number in range(5)]  # type: ignore[arg-type]
+    answer = await http.get("/v1/apis/iris/scaling?limit=2")
+    assert [step["replicas"] for step in answer.json()] == [0, 1]
+    assert len((await http.get("/v1/apis/iris/scaling")).json()) == 5
+    assert (await http.get("/v1/apis/iris/history?limit=0")).status_code == 400
+
+
+async def test_an_answer_of_limited_size_ends_when_it_is_full(http: httpx.AsyncClient, plane: MemoryPlane) -> None:
+    plane.change(an_api("iris"))
+    control_characters = "\x01" * 1_000_000  # six bytes each, as JSON
+    for number in range(5):
+        plane.change(line=a_line(f"{number}{control_characters}"))
+    for follow in ("", "&follow=1"):
+        answer = await http.get(f"/v1/apis/iris/logs?max_bytes=200000{follow}")
+        assert len(answer.content) <= 200_010  # with the empty lines that keep it alive
+        lines = [json.loads(text) for text in answer.text.splitlines() if text]
+        assert [line["message"][0] for line in lines] == ["0", "1"]
+        assert lines[0]["message"].endswith("characters more")
+    for wrong in ("1000", "many", "-200000", "²00000"):
+        assert (await http.get(f"/v1/apis/iris/logs?max_bytes={wrong}")).status_code == 400
 
 
 async def test_a_log_that_cannot_be_read_ends_with_the_error(http: httpx.AsyncClient, plane: MemoryPlane) -> None:

@@ -129,6 +129,16 @@ async def test_a_change_without_an_origin_is_refused(browser: httpx.AsyncClient)
     assert (await browser.post("/v1/apis/iris/stop")).status_code == 403
 
 
+async def test_a_cookie_that_another_server_of_this_host_set_in_its_place_ends_no_session(
+    browser: httpx.AsyncClient,
+) -> None:
+    ((name, value),) = browser.cookies.items()
+    cookie = f'theirs={{"json": "[]"}}; {name}=tossed; {name}={value}'
+    browser.cookies.clear()
+    assert (await browser.get("/v1/apis", headers={"cookie": cookie})).status_code == 200
+    assert (await browser.get("/v1/apis", headers={"cookie": f"{name}=tossed"})).status_code == 401
+
+
 async def test_a_session_acts_as_the_user_of_the_home(browser: httpx.AsyncClient) -> None:
     answer = await browser.post(
         "/v1/apis/iris/scale", json={"replicas": 2, "for_s": 60}, headers={"x-hatchway-by": "somebody"}

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from queue import Queue
 from textwrap import dedent
+from typing import Any
 
+import orjson
 import pytest
 
 from tests.shell import Shell, a_shell
@@ -48,3 +53,23 @@ def write(shell: Shell) -> Callable[[str, str], None]:
         (shell.folder / name).write_text(dedent(text))
 
     return write_file
+
+
+@pytest.fixture
+def receiver() -> Iterator[tuple[str, Queue[Any]]]:
+    """The address of a webhook's receiver, and what it was sent."""
+    got: Queue[Any] = Queue()
+
+    class Receive(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.put(orjson.loads(self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Receive)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/hooks/hunter2", got
+    server.shutdown()
+    server.server_close()

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from queue import Queue
 from typing import Any
 
 import httpx
-import orjson
 import pytest
 
 from tests.e2e.verbs import deploy, kill_engine
@@ -31,26 +28,6 @@ def predict(payload):
     return payload
 """
 BROKEN = "raise RuntimeError('no such model')\n"
-
-
-@pytest.fixture
-def receiver() -> Iterator[tuple[str, Queue[Any]]]:
-    """Its address, and what it was sent."""
-    got: Queue[Any] = Queue()
-
-    class Receive(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            got.put(orjson.loads(self.rfile.read(int(self.headers["content-length"]))))
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Receive)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/hooks/hunter2", got
-    server.shutdown()
-    server.server_close()
 
 
 def test_an_api_in_trouble_tells_its_webhook_once(

@@ -37,6 +37,9 @@ class Handler:
     def handle_post(self, payload):
         log.warning("scored %s", payload)
         print("printed")
+        if isinstance(payload, dict):
+            for number in range(payload.get("noise", 0)):
+                print("noise", number, "x" * 100)
         if payload == "fail":
             raise ValueError("<b>refused</b>")
         return {"got": payload, "version": self.version}
@@ -80,8 +83,9 @@ class Home:
     def url(self) -> str:
         return str(self.shell.run("hatchway status -o json").json()["dashboard"]["url"])
 
-    def predict(self, payload: Any) -> httpx.Response:
-        return httpx.post(self.endpoint, json=payload)
+    def predict(self, payload: Any, request_id: str | None = None) -> httpx.Response:
+        headers = {} if request_id is None else {"x-request-id": request_id}
+        return httpx.post(self.endpoint, json=payload, headers=headers)
 
 
 @pytest.fixture(scope="module")
@@ -224,7 +228,7 @@ def test_logs_stream_and_are_filtered_and_paused(home: Home, page: Page) -> None
     page.fill(".logs input", "printed")
     expect(page.locator(".log .message").filter(has_not_text="printed")).to_have_count(0)
     page.fill(".logs input", "")
-    page.select_option(".logs select", "ERROR")
+    page.select_option(".logs select", "error")
     home.predict("fail")
     page.wait_for_selector(".log li[data-level=ERROR]:has-text('<b>refused</b>')")
     page.locator(".log").focus()
@@ -235,6 +239,32 @@ def test_logs_stream_and_are_filtered_and_paused(home: Home, page: Page) -> None
     assert page.locator(".log li").count() == before
     page.keyboard.press("p")
     expect(page.locator(".log li")).not_to_have_count(before)
+    page.select_option(".logs select", "")
+    hostile_id = "<img src=x onerror=window.hit=2>"
+    home.predict("by its id", request_id=hostile_id)
+    page.click(".log li:has-text('scored by its id') .request-id")
+    expect(page.locator(".log .message").filter(has_text="printed")).to_have_count(1)
+    assert page.input_value(".logs input") == page.get_attribute(".request-id", "data-id") == hostile_id
+
+
+def test_a_noisy_log_comes_in_small_answers_and_older_lines_on_demand(home: Home, page: Page) -> None:
+    sizes: list[int] = []
+    page.on("requestfinished", lambda asked: sizes.append(asked.sizes()["responseBodySize"]))
+    assert home.predict({"noise": 6000}).status_code == 200
+    open_api(page, "Logs")
+    page.wait_for_selector(".log .message:has-text('noise 5999 ')")
+    assert page.locator(".log .message:has-text('noise 10 ')").count() == 0
+    lines = page.locator(".log li")
+    before = lines.count()
+    page.click("button:text-is('Older lines')")
+    expect(lines).not_to_have_count(before)
+    numbers = [int(text.split()[1]) for text in page.locator(".log .message").all_text_contents() if "noise" in text]
+    assert numbers == list(range(numbers[0], 6000))  # none is missing, none is there twice
+    page.fill(".logs input", "noise 4321")
+    expect(lines).to_have_count(1)
+    page.click("button:text-is('Older lines')")
+    page.wait_for_selector(".begin:visible")
+    assert max(sizes) <= 200_000
 
 
 def test_a_request_is_sent_through_the_gateway(home: Home, page: Page) -> None:
@@ -278,6 +308,83 @@ def test_the_keyboard_is_enough(home: Home, page: Page) -> None:
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != before
     page.keyboard.press("t")
+
+
+STOP = """() => {
+  const at = document.activeElement, style = getComputedStyle(at), box = at.getBoundingClientRect();
+  const name = at.getAttribute('aria-label') || at.textContent.trim() || at.labels?.[0]?.textContent || '';
+  return { name, isBody: at === document.body, isSeen: at.matches(':focus-visible') && box.width > 0 && box.bottom > 0,
+           hasRing: style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 1, role: at.tagName };
+}"""
+
+
+def stops(page: Page, path: str) -> list[str]:
+    """Where the Tab key stops, from the beginning of the page to its end. Each has a name, and a ring around it."""
+    page.goto(path)
+    page.wait_for_selector(".tab-body > :not(.skeleton), a.name")
+    found: list[str] = []
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        stop = page.evaluate(STOP)
+        if stop["isBody"]:
+            break
+        assert stop["name"], stop
+        assert stop["isSeen"], stop
+        assert stop["hasRing"], stop
+        found.append(stop["name"])
+    return found
+
+
+def test_each_stop_of_the_tab_key_is_named_and_seen_and_in_order(home: Home, page: Page) -> None:
+    page.route("**/monitoring?*", lambda route: route.fulfill(json=REPORT))
+    for path in ("/", *(f"/apis/scorer{tab}" for tab in ("", "/predictions", "/logs", "/revisions", "/try"))):
+        found = stops(page, f"{home.url}{path}")
+        assert found[0] == "Skip to the content"
+        wanted = ["broken", "scorer"] if path == "/" else ["Copy", "Scale", "Restart", "Stop", "Overview", "Try it"]
+        assert [name for name in dict.fromkeys(found) if name in wanted] == wanted, found
+
+
+def test_what_is_done_by_click_is_done_by_keyboard(home: Home, page: Page) -> None:
+    def tab_to(name: str) -> None:
+        for _ in range(60):
+            page.keyboard.press("Tab")
+            if page.evaluate(STOP)["name"].startswith(name):
+                return
+        raise AssertionError(f"Tab never came to {name}")
+
+    page.goto(f"{home.url}/apis/scorer/revisions")
+    page.wait_for_selector(".revisions li")
+    tab_to("Scale")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("dialog[open]")
+    assert page.evaluate(STOP)["role"] == "INPUT"
+    page.keyboard.press("Control+A")
+    page.keyboard.type("2")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".toast:has-text('scorer: 2 replicas')")
+    expect(page.locator("dialog")).to_have_count(0)
+    assert page.evaluate(STOP)["name"] == "Scale"  # the focus is back where it was
+    page.keyboard.press("1")
+    page.wait_for_selector(".figure b:text-is('2 / 2')")
+    tab_to("Scale")
+    page.keyboard.press("Enter")
+    tab_to("End what was set by")
+    page.keyboard.press("Space")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".toast:has-text('by its requests again')")
+    page.keyboard.press("5")
+    page.wait_for_selector(".try textarea")
+    tab_to("Body")
+    page.keyboard.press("Control+A")
+    page.keyboard.type('"by keyboard"')
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector(".code-badge.good")
+    page.keyboard.press("Escape")
+    page.keyboard.press("3")
+    page.wait_for_selector(".log .message:has-text('scored by keyboard')")
+    page.keyboard.press("/")
+    page.keyboard.type("no such line")
+    page.wait_for_selector("text=No line matches")
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,8 @@ class Handler:
 
     def handle_post(self, payload):
         age = payload["age"]
+        if payload.get("stream"):
+            return (str(number) for number in range(10))
         payload["age"] = -1  # handlers may do that; what was sent is what is known
         return {"label": "old" if age > 50 else "young", "confidence": 0.75}
 """
@@ -101,7 +103,9 @@ def test_every_prediction_is_known_over_kills_and_changes_in_place(shell: Shell,
     assert deploy(shell)["action"] == "configured"
     report_when(shell, lambda report: report.log is not None)  # and so replicas are told in the same moment
     send(url, range(20, 30))
-    report_when(shell, lambda report: report.sampled == 190)
+    assert httpx.post(url, json={"age": 99, "stream": True}, timeout=30).text == "0123456789"
+    report = report_when(shell, lambda report: report.sampled == 191)
+    assert field(report, "output.bytes").mean == 10
     assert {replica["pid"] for replica in get(shell)["replica_list"]} == pids
 
     # Switched off in place, and the log is whole Parquet files once nothing more comes.
@@ -110,7 +114,10 @@ def test_every_prediction_is_known_over_kills_and_changes_in_place(shell: Shell,
     report_when(shell, lambda report: report.verdict == "disabled")
     (file,) = (monitor_folder(shell) / "predictions" / "echo").glob("*")
     rows = pyarrow.parquet.read_table(file).to_pylist()
-    assert sorted(json.loads(row["input"])["age"] for row in rows) == [*range(20, 30)]
+    assert sorted(json.loads(row["input"])["age"] for row in rows) == [*range(20, 30), 99]
+    (streamed,) = [row for row in rows if row["output"] is None]
+    assert (json.loads(streamed["input"])["age"], streamed["output_bytes"]) == (99, 10)
+    rows.remove(streamed)
     assert {json.loads(row["output"])["label"] for row in rows} == {"young"}
     assert all(set(json.loads(row["input"])) == {"age"} and row["latency_s"] > 0 for row in rows)
     assert b"example.com" not in file.read_bytes()

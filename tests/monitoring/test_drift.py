@@ -148,7 +148,7 @@ def test_drift_in_words(current: list[object], baseline: list[object], explanati
 def test_a_spread_is_told_by_its_range() -> None:
     found = verdict(RNG.normal(0, 3, size=2000), NORMAL)
     assert found.verdict == "drift"
-    assert "90 % of values -1.6" in found.explanation
+    assert re.search(r"90 % of values -1\.[567]", found.explanation), "sketches of the same values differ a little"
 
 
 def test_too_few_values_and_no_baseline() -> None:

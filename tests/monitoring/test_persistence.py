@@ -17,7 +17,7 @@ def held(windows: str) -> str:
     found = ""
     for letter in windows:
         fields = {"a": FieldVerdict(WORDS[letter], "x")}
-        standings, report = settle(standings, Report(overall([WORDS[letter]]), fields))
+        standings, report = settle(standings, Report(overall([WORDS[letter]]), fields), 0.0)
         assert report.verdict == report.fields["a"].verdict
         found += letters[report.verdict]
     return found
@@ -42,12 +42,12 @@ def test_what_holds(windows: str, expected: str) -> None:
 
 def test_what_the_last_window_said_is_told() -> None:
     once = {"a": FieldVerdict("drift", "median 1 -> 2")}
-    standings, report = settle({}, Report("drift", once))
+    standings, report = settle({}, Report("drift", once), 0.0)
     assert report.fields["a"].explanation == "median 1 -> 2 (drift if the next windows agree)"
     for _ in range(2):
-        standings, report = settle(standings, Report("drift", once))
+        standings, report = settle(standings, Report("drift", once), 0.0)
     assert report.fields["a"].explanation == "median 1 -> 2"
-    standings, report = settle(standings, Report("ok", {"a": FieldVerdict("ok", "median 1 -> 1")}))
+    standings, report = settle(standings, Report("ok", {"a": FieldVerdict("ok", "median 1 -> 1")}), 0.0)
     assert report.fields["a"].explanation == "median 1 -> 1 (not so in the last window)"
 
 
@@ -56,10 +56,20 @@ def test_more_windows_may_be_asked_for_to_call_drift() -> None:
     once = Report("drift", {"a": FieldVerdict("drift", "x")})
     found = []
     for _ in range(6):
-        standings, report = settle(standings, once, confirming=6)
+        standings, report = settle(standings, once, 0.0, early={"a"})
         found.append(report.verdict)
     assert found == ["ok"] * 5 + ["drift"]
 
 
 def test_fields_without_values_are_remembered() -> None:
-    assert settle({"a": Standing(True)}, Report("ok", {}))[0] == {"a": Standing(True)}
+    assert settle({"a": Standing(True)}, Report("ok", {}), 0.0)[0] == {"a": Standing(True)}
+
+
+def test_drift_began_with_the_first_window_in_a_row_that_showed_it() -> None:
+    standings: dict[str, Standing] = {}
+    told = []
+    for hour, word in enumerate(("drift", "ok", "drift", "drift", "too_few", "drift", "ok", "drift")):
+        fields = {"a": FieldVerdict("ok" if word == "ok" else "drift" if word == "drift" else "too_few", "x")}
+        standings, report = settle(standings, Report("ok", fields), float(hour))
+        told.append(report.fields["a"].since_s)
+    assert told == [None] * 5 + [2.0] * 3

@@ -6,11 +6,11 @@ import pytest
 
 from hatchway.contract import SampleTerms
 from hatchway.monitoring.panes import Pane
-from hatchway.monitoring.report import BINS, Judgement, Subject, make_report
+from hatchway.monitoring.report import BINS, Compared, Judgement, Subject, make_report
 from hatchway.monitoring.sketches import FieldSketch
 from hatchway.monitoring.store import Baseline
 from hatchway.monitoring.terms import Watched
-from hatchway.spec.monitoring import FieldReport, ModelReport, MonitoringReport
+from hatchway.spec.monitoring import FieldDrift, FieldReport, ModelReport, MonitoringReport
 
 
 def a_sketch(*values: Any) -> FieldSketch:
@@ -25,7 +25,7 @@ def report(
     known = None if baseline is None else Baseline("data", baseline, 10)
     subject = Subject("iris", "r1", 3600.0, Watched("r1", SampleTerms(), **watched))
     judgement = Judgement(verdict="ok" if known else "no_baseline", source="data" if known else None)
-    return make_report(subject, Pane(5, 4, fields), known, judgement, None)
+    return make_report(subject, Pane(5, 4, fields), Compared(known), judgement, None)
 
 
 def field(found: MonitoringReport, name: str) -> FieldReport:
@@ -98,3 +98,10 @@ def test_inputs_come_before_outputs_and_each_by_its_name() -> None:
     found = report({"output": a_sketch(1), "input.b": a_sketch(1), "input.a": a_sketch(1)})
     assert [each.name for each in found.fields] == ["input.a", "input.b", "output"]
     assert (found.seen, found.sampled, found.verdict, found.baseline.source) == (5, 4, "no_baseline", None)
+
+
+def test_a_field_that_drifts_is_told_of_also_when_the_window_lacks_it() -> None:
+    judgement = Judgement(verdict="drift", fields={"input.gone": FieldDrift(verdict="drift", explanation="missing")})
+    subject = Subject("iris", "r1", 3600.0, Watched("r1", SampleTerms()))
+    found = make_report(subject, Pane(0, 0, {}), Compared(None), judgement, None)
+    assert [(one.name, one.kind, one.count) for one in found.fields] == [("input.gone", "empty", 0)]

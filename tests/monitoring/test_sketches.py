@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import statistics
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -194,15 +196,36 @@ def test_a_histogram_counts_every_value_once() -> None:
     assert numbers.histogram([0, 1]) == [100]
 
 
-def test_texts_can_be_left_out_of_the_bytes() -> None:
-    found = sketch(["ann@example.org"] * 50)
-    data = found.to_bytes(with_texts=False)
-    assert b"ann@example.org" in found.to_bytes()
-    assert b"ann@example.org" not in data
-    kept = FieldSketch.from_bytes(data)
-    assert kept.categories is None
-    assert kept.texts is not None
-    assert (kept.count, kept.distinct, kept.texts.lengths.mean) == (50, 1, 15)
+def test_in_short_only_what_stands_out_of_ids_is_kept() -> None:
+    found = sketch([*(f"ann{i:04}@example.org" for i in range(1000)), *["anonymous"] * 200])
+    kept = FieldSketch.from_bytes(found.to_bytes(in_short=True))
+    assert b"@example.org" in found.to_bytes()
+    assert b"@example.org" not in found.to_bytes(in_short=True)
+    assert (kept.kind, kept.count, kept.distinct, kept.types) == ("text", 1200, found.distinct, {"string": 1200})
+    counts = kept.counts()
+    assert counts is not None
+    assert counts.counts.keys() == {'"anonymous"'}
+    assert counts.counts['"anonymous"'] <= 200 <= counts.counts['"anonymous"'] + counts.error
+    assert counts.error < 0.06 * 1200
+    twice = merged([kept, kept]).counts()
+    assert twice is not None
+    assert twice.error >= 2 * counts.error
+    assert len(found.to_bytes()) - len(found.to_bytes(in_short=True)) > 500
+
+
+def test_in_short_a_choice_keeps_its_texts_and_so_do_a_few_texts_that_may_be_one() -> None:
+    for column in (["red", "green"] * 100, [f"v{i}" for i in range(40)]):
+        found = sketch(column)
+        assert FieldSketch.from_bytes(found.to_bytes(in_short=True)).counts() == found.counts()
+    hours = [FieldSketch.from_bytes(sketch([f"v{i}" for i in range(40)]).to_bytes(in_short=True)) for _ in range(3)]
+    assert merged(hours).kind == "categorical"
+
+
+def test_bytes_of_the_release_before_can_be_read() -> None:
+    found = sketch(["a", "b"] * 30)
+    body = found.to_bytes()[5:-12]  # without the last part and its length
+    before = struct.pack("<BI", FORMAT_VERSION, zlib.crc32(body)) + body
+    assert FieldSketch.from_bytes(before).counts() == found.counts()
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from hatchway.monitoring.frames import Frame, Table
 from hatchway.monitoring.panes import Key, Known, Pane
 from hatchway.monitoring.sketches import FieldSketch
-from hatchway.monitoring.store import HOUR_S, HOURS_KEPT_S, MINUTE_S, MINUTES_KEPT_S, Baseline, Judged, PaneStore
+from hatchway.monitoring.store import (
+    HOUR_S,
+    HOURS_KEPT_S,
+    MINUTE_S,
+    MINUTES_KEPT_S,
+    Acceptance,
+    Baseline,
+    Judged,
+    PaneStore,
+)
 
 HOUR = 1_800_000 * HOUR_S // HOUR_S * HOUR_S  # the start of an hour, seconds since the epoch
 DAY_S = 24 * HOUR_S
@@ -79,6 +89,63 @@ def test_hours_go_when_they_are_old_but_for_the_first_days_of_what_is_watched(st
     assert store.hours("iris", "r2") == [HOUR + day * DAY_S for day in range(8)]
 
 
+def test_where_there_is_too_much_baselines_lose_their_end_and_the_last_day_stays(tmp_path: Path) -> None:
+    values = [i / 7 for i in range(300)]
+    with PaneStore(tmp_path / "m.db") as store:
+        empty = store.used_bytes()
+        for revision, first_day in (("old", 0), ("r1", 10)):
+            for day in range(first_day, first_day + 6):
+                save(store, HOUR + day * DAY_S, *values, revision=revision)
+                store.roll_up(HOUR + (day + 1) * DAY_S, {("iris", "r1")})
+        used = store.used_bytes()
+    with PaneStore(tmp_path / "m.db", max_bytes=empty + (used - empty) * 9 // 24) as store:
+        store.roll_up(HOUR + 15 * DAY_S + HOUR_S, {("iris", "r1")})
+        assert store.hours("iris", "old") == []
+        kept = store.hours("iris", "r1")
+        assert kept[0] == HOUR + 10 * DAY_S
+        assert kept[-1] == HOUR + 15 * DAY_S
+        assert HOUR + 14 * DAY_S not in kept
+
+
+def test_the_week_after_an_accepted_change_stays(store: PaneStore) -> None:
+    for day in range(40):
+        save(store, HOUR + day * DAY_S, day)
+    judged = Judged(HOUR, "{}", "{}")
+    since_s = {"input.a": float(HOUR + 20 * DAY_S)}
+    store.accept("iris", "r1", Acceptance(float(HOUR + 21 * DAY_S), "ada@lab", since_s), judged)
+    for later_s in (40 * DAY_S, 40 * DAY_S + HOURS_KEPT_S):
+        store.roll_up(HOUR + later_s, watched={("iris", "r1")})
+    assert store.hours("iris", "r1") == [HOUR + day * DAY_S for day in (*range(8), *range(20, 28))]
+
+
+def test_nothing_is_left_of_a_revision_whose_hours_are_gone(store: PaneStore) -> None:
+    for revision in ("r1", "r2"):
+        save(store, HOUR, 1, revision=revision)
+        store.save_baseline("iris", revision, Baseline("data", a_pane(1).fields, 1))
+        store.accept("iris", revision, Acceptance(0.0, "ada@lab", {"a": 0.0}), Judged(HOUR, "{}", "{}"))
+    store.save_baseline("iris", "r3", Baseline("data", a_pane(1).fields, 1))
+    for later_s in (HOUR_S, DAY_S + HOURS_KEPT_S):
+        store.roll_up(HOUR + later_s, {("iris", "r2"), ("iris", "r3")})
+    found = {revision: store.baseline_fields("iris", revision, "data") for revision in ("r1", "r2", "r3")}
+    assert found == {"r1": set(), "r2": {"input.a"}, "r3": {"input.a"}}
+    assert (store.judged("iris", "r1"), store.accepted("iris", "r1")) == (None, [])
+    assert store.judged("iris", "r2") is not None
+
+
+def test_in_hours_ids_are_kept_in_short(store: PaneStore) -> None:
+    pane, known = Pane(), Known()
+    ids = [f"user {number:05}" for number in range(500)]
+    pane.add(Frame(500, 500, {"input": Table(500, {"id": ids})}), known)
+    pane.settle()
+    store.save({Key("iris", "r1", MINUTE_S, HOUR): pane}, {("iris", "r1"): known})
+    store.roll_up(HOUR + HOUR_S)
+    for width, has_ids in ((MINUTE_S, True), (HOUR_S, False)):
+        (data,) = store._db.execute(
+            "SELECT sketch FROM sketches JOIN panes ON panes.id = pane WHERE width_s = ?", (width,)
+        ).fetchone()
+        assert (b"user 0" in data) == has_ids
+
+
 def test_a_deleted_api_leaves_nothing(store: PaneStore) -> None:
     save(store, HOUR, 1)
     save(store, HOUR, 1, api="other")
@@ -124,6 +191,15 @@ def test_a_damaged_file_is_moved_aside(tmp_path: Path, content: bytes) -> None:
         save(store, HOUR, 1)
         assert store.apis() == {"iris"}
     assert (tmp_path / "m.db.damaged").exists() == bool(content)
+
+
+def test_a_file_of_the_release_before_is_taken_over(tmp_path: Path) -> None:
+    with PaneStore(tmp_path / "m.db") as store:
+        save(store, HOUR, 1)
+        store._db.execute("DROP TABLE accepted")
+    with PaneStore(tmp_path / "m.db") as store:
+        assert store.accepted("iris", "r1") == []
+        assert store.apis() == {"iris"}
 
 
 def test_a_damaged_sketch_costs_one_field(store: PaneStore) -> None:

@@ -93,7 +93,13 @@ def test_long_texts_are_known_by_their_length_as_live_ones_are(tmp_path: Path) -
             id="too many cells",
         ),
         pytest.param("a,b\n1\n", "train.csv, line 2: 1 cells, but 2 columns", id="too few cells"),
-        pytest.param(f'a\n"{"x" * 2_000_000}"\n', "train.csv, line 2: field larger than field limit", id="a huge cell"),
+        pytest.param(f'a\n"{"x" * 200_000}"\n', "train.csv, line 2: field larger than field limit", id="a huge cell"),
+        pytest.param(
+            "a\n" + "1," * 2_000_000, "train.csv, line 2: longer than 1,048,576 characters", id="no line ends"
+        ),
+        pytest.param(
+            "a;b\n1;2\n", "train.csv: one column, named 'a;b'; columns are separated by commas", id="semicolons"
+        ),
         pytest.param(
             ",".join(f"c{i}" for i in range(MAX_COLUMNS + 1)) + "\n" + ",".join("1" * (MAX_COLUMNS + 1)) + "\n",
             f"{MAX_COLUMNS + 1} columns, at most {MAX_COLUMNS} are read",
@@ -113,8 +119,8 @@ def test_a_row_far_down_is_named_by_its_line(tmp_path: Path) -> None:
 
 
 def test_other_encodings_and_other_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnusableData, match="not UTF-8"):
-        from_csv(tmp_path, "a\nMünchen\n", encoding="latin-1")
+    with pytest.raises(UnusableData, match="line 3: not UTF-8"):
+        from_csv(tmp_path, "a\nx\nMünchen\n", encoding="latin-1")
     with pytest.raises(UnusableData, match=r"\.csv and \.parquet"):
         read(tmp_path / "train.xlsx")
     with pytest.raises(FileNotFoundError):

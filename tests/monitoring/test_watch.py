@@ -99,11 +99,11 @@ def test_what_stands_in_the_way_is_a_condition(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, runtime_dir=tmp_path)
     told: list[str] = []
     watch = Watch(settings, dict, told.append)
-    drifted = {"api": "iris", "field": "input.age", "verdict": "drift", "score": 0.5, "explanation": "input.age moved"}
+    drifted = {"api": "iris", "field": "input.age", "verdict": "drift", "score": 0.5, "explanation": "median 1 -> 2"}
     found = ApiVerdict.model_validate({"verdict": "drift", "fields": [drifted], "problems": ["no PyArrow"]})
     watch._take({"iris": found, "ok": ApiVerdict(verdict="ok"), "new": ApiVerdict(verdict="no_baseline")})
     assert [(each.type, each.state, each.message) for each in watch.conditions("iris")] == [
-        ("Drift", "true", "input.age moved"),
+        ("Drift", "true", "input.age: median 1 -> 2"),
         ("Monitored", "false", "no PyArrow"),
     ]
     assert [(each.type, each.state) for each in watch.conditions("ok")] == [("Drift", "false")]

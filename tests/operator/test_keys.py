@@ -8,7 +8,15 @@ from hatchway.kubernetes.certificates import CERTIFICATE_DAYS, ends_at_s, names_
 from hatchway.kubernetes.resources import Json
 from hatchway.operator.installation import Keys
 from hatchway.operator.keys import keep_or_make
-from hatchway.operator.secrets import AUTHORITY_SECRET, GATEWAY_TLS, OPERATOR_SECRET, make_secrets, told_of
+from hatchway.operator.secrets import (
+    AUTHORITY_SECRET,
+    GATEWAY_TLS,
+    KEPT_SECRETS,
+    OPERATOR_SECRET,
+    make_secrets,
+    told_of,
+)
+from hatchway.operator.tokens import make_token_secrets
 from tests.operator.builders import some_keys
 
 NOW_S = 1_800_000_000.0
@@ -16,7 +24,12 @@ DAY_S = 86400.0
 
 
 def kept(keys: Keys) -> dict[str, Json]:
-    return {each["metadata"]["name"]: each for each in make_secrets(keys)}
+    made = [*make_secrets(keys), *make_token_secrets(keys.control_token, keys.session_key)]
+    return {each["metadata"]["name"]: each for each in made}
+
+
+def test_all_of_them_are_looked_for() -> None:
+    assert set(kept(some_keys())) == set(KEPT_SECRETS)
 
 
 def test_the_first_ones_are_made_for_the_namespace() -> None:

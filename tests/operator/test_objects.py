@@ -10,13 +10,12 @@ from typing import TypeVar
 
 import httpx
 import pytest
-import yaml
 
+from hatchway.gateway.process import find_envoy
 from hatchway.kubernetes.api_server import ApiServer
 from hatchway.kubernetes.connection import connect_to
 from hatchway.kubernetes.names import COMPONENT, FILES_PORT, GATEWAY_PORT
 from hatchway.kubernetes.resources import PODS, REALTIME_APIS, Json, resource_of
-from hatchway.operator.__main__ import main
 from hatchway.operator.installation import Installation
 from hatchway.operator.objects import OPERATOR, make_objects
 from tests.backends.builders import this_interpreter
@@ -29,7 +28,11 @@ T = TypeVar("T")
 
 SRC = Path(__file__).resolve().parents[2] / "src"
 INSTALLATION = an_installation()
-IMAGE = {INSTALLATION.pods.python: sys.executable, INSTALLATION.pods.package_dir: str(SRC)}
+IMAGE = {
+    f"{INSTALLATION.pods.package_dir}/envoy/_bin/envoy": str(find_envoy(None)),
+    INSTALLATION.pods.python: sys.executable,
+    INSTALLATION.pods.package_dir: str(SRC),
+}
 
 
 @pytest.mark.parametrize(
@@ -56,14 +59,6 @@ def test_nobody_gets_rights_beyond_the_namespace_or_to_look_for_secrets() -> Non
             assert not {"list", "watch"} & set(rule["verbs"])
 
 
-def test_they_are_printed_for_kubectl(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--objects", "--namespace", "models", "--image", "registry/hatchway:1"]) == 0
-    printed = list(yaml.safe_load_all(capsys.readouterr().out))
-    assert [each["kind"] for each in printed] == [each["kind"] for each in make_objects(INSTALLATION)]
-    assert main(["--objects"]) == 2
-    assert "--image" in capsys.readouterr().err
-
-
 async def until(look: Callable[[], Awaitable[T | None]]) -> T:
     async with asyncio.timeout(PATIENCE_S):
         while not (found := await look()):  # noqa: ASYNC110 (the server is what it looks at)
@@ -80,22 +75,28 @@ async def test_an_operator_runs_from_them_alone_with_the_rights_that_they_give()
             await server.apply(obj)
 
         async def operator() -> str | None:
-            """The address of the operator's pod, when it is ready."""
-            ready = [each for each in await pods_of(server, "operator") if is_ready(each)]
-            return ready[0]["status"]["podIP"] if ready else None
+            return await ready_one(server, "operator")
+
+        async def gateway() -> str | None:
+            return await ready_one(server, "gateway")
 
         try:
-            ip = await until(operator)
-            await serve_iris(server, ip)
+            await serve_iris(server, await until(operator), await until(gateway))
         finally:
             await server.close()
         assert refusals(cluster) == []
 
 
-async def serve_iris(server: ApiServer, ip: str) -> None:
+async def ready_one(server: ApiServer, component: str) -> str | None:
+    """The address of a pod that is ready."""
+    ready = [each for each in await pods_of(server, component) if is_ready(each)]
+    return ready[0]["status"]["podIP"] if ready else None
+
+
+async def serve_iris(server: ApiServer, operator: str, gateway_ip: str) -> None:
     files = {"handler.py": "def predict(payload): return payload + 1\n"}
     key = {"authorization": f"Bearer {INSTALLATION.keys.files_token}"}
-    async with httpx.AsyncClient(base_url=f"http://{ip}:{FILES_PORT}", headers=key) as uploads:
+    async with httpx.AsyncClient(base_url=f"http://{operator}:{FILES_PORT}", headers=key) as uploads:
         source = await project_of(files, uploads, this_interpreter())
     body = {"apiVersion": REALTIME_APIS.api_version, "kind": "RealtimeAPI", "metadata": {"name": "iris"}}
     scaling = {"min_replicas": 0, "window": "1s", "downscale_stabilization_period": "0s", "max_downscale_factor": 0}
@@ -108,7 +109,7 @@ async def serve_iris(server: ApiServer, ip: str) -> None:
         return bool(status) and status["phase"] == "idle" and condition(status, "Ready") == "True" and not pods
 
     await until(idle)
-    async with httpx.AsyncClient(base_url=f"http://{ip}:{GATEWAY_PORT}", timeout=PATIENCE_S) as gateway:
+    async with httpx.AsyncClient(base_url=f"http://{gateway_ip}:{GATEWAY_PORT}", timeout=PATIENCE_S) as gateway:
         held = await asyncio.gather(*(gateway.post("/iris", json=number) for number in range(5)))
         assert [answer.text for answer in held] == ["1", "2", "3", "4", "5"]
         assert held[0].headers["x-hatchway-origin"] == "activator"
@@ -134,3 +135,8 @@ def refusals(cluster: Cluster) -> list[str]:
     asked = [each for each in cluster.requests if each.user == user]
     assert asked
     return [f"{each.method} {each.path}" for each in cluster.refused if each.user == user]
+
+
+def test_prometheus_is_told_of_gateways_where_somebody_chose_that() -> None:
+    kinds = [{each["kind"] for each in make_objects(an_installation(pod_monitor=chosen))} for chosen in (False, True)]
+    assert kinds[1] - kinds[0] == {"PodMonitor"}

@@ -30,6 +30,7 @@ LINE = a_line("Out of memory: 3 GB", level="WARNING", request_id="q-1", time=mom
         ({"text": "Out of"}, True),
         ({"text": "Memory"}, False),
         ({"text": ".*"}, False),  # no pattern
+        ({"text": "q-1"}, True),  # of the request
         ({"request_id": "q-1"}, True),
         ({"request_id": "q"}, False),
         ({"since": 100.0}, True),

@@ -17,7 +17,6 @@ from hatchway.errors import Conflict, NotFound, StorageError, UsageError
 from hatchway.store.bucket import CHUNK_BYTES, UNCLAIMED_S, Bucket, open_bucket
 
 SMALL, EMPTY, LARGE = b"weights", b"", b"0123456789abcdef" * (CHUNK_BYTES // 8)  # the last travels in parts
-TOMORROW = time.time() + UNCLAIMED_S + 60
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +106,7 @@ async def test_what_nothing_names_goes_unless_it_has_just_come(store: ObjectStor
     await bucket.add_async_stream(unwanted, parts_of(b"unwanted"))
     await obstore.put_async(store, "readme.txt", b"of somebody else")
     assert await asyncio.to_thread(bucket.prune, {wanted}) == 0
-    later = Bucket(store, wall_clock=lambda: TOMORROW)
+    later = Bucket(store, wall_clock=lambda: time.time() + UNCLAIMED_S + 60)
     assert await asyncio.to_thread(later.prune, {wanted}) == len(b"unwanted")
     assert await asyncio.to_thread(bucket.missing, [wanted, unwanted]) == [unwanted]
     assert await asyncio.to_thread(later.prune, {wanted}) == 0

@@ -215,7 +215,7 @@ def _drift(drift: Mapping[str, str] | None) -> Verdict:
         )
     # "too_few" says nothing; one field that is known to be as it was, or nothing left to judge, does.
     is_judged = any(verdict in ("ok", "disabled", "no_baseline") for verdict in drift.values()) or not drift
-    return Resolve("live data is as the baseline again") if is_judged else None
+    return Resolve("no field differs from the baseline any more") if is_judged else None
 
 
 def _percent(share: float) -> str:

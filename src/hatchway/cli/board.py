@@ -24,6 +24,7 @@ NOW_S = 10.0  # of a rate that is called the present one
 ERRORS_S = 300.0  # over which errors are counted
 BAD_ERROR_SHARE = 0.01
 VERDICT_STYLES = {"ok": "green", "drift": "bold yellow"}
+DRIFT_WORDS = {"true": "drift", "false": "ok"}  # what the condition says
 HEADERS = ("NAME", "STATUS", "REPLICAS", "REQUESTS/S", "", "P95", "5XX", "DRIFT", "REVISION", "REASON")
 EXPENDABLE = ("REVISION", "REASON", "P95", "DRIFT")  # in this order, when the terminal is narrow
 
@@ -131,7 +132,7 @@ def _columns(
 def _row(board: Board, api: ApiStatus, spark_width: int) -> list[str | Cell]:
     spark, timeline = board.sparklines.get(api.name), board.timelines.get(api.name)
     p95 = latest(timeline.p95_ms) if timeline is not None and rate_now(spark) else None
-    verdict = board.drift.get(api.name, "")
+    verdict = next((DRIFT_WORDS.get(one.state, "") for one in api.conditions if one.type == "Drift"), "")
     counts = api.replicas
     return [
         Cell(api.name, "bold"),
@@ -141,7 +142,7 @@ def _row(board: Board, api: ApiStatus, spark_width: int) -> list[str | Cell]:
         format_rate(rate_now(spark)) if spark is not None else "",
         "" if p95 is None else format_ms(p95),
         error_cell(error_share(spark)),
-        Cell("" if verdict == "disabled" else verdict.replace("_", " "), VERDICT_STYLES.get(verdict, "dim")),
+        Cell(verdict, VERDICT_STYLES.get(verdict, "dim")),
         Cell(api.revision, "dim"),
         api.reason,
     ]

@@ -13,13 +13,16 @@ def curl_line(endpoint: str, spec: Mapping[str, Any], example: Any = None) -> st
 
     `example` is what the API itself says of its payloads, see `documented_example`; {} when it says nothing.
     """
-    handler = spec.get("handler") or {}
-    if handler.get("app"):
+    if (spec.get("handler") or {}).get("app"):
         return f"curl {shlex.quote(endpoint + '/')}"  # an application's own routes decide what may be asked
-    known = (handler.get("example"), handler.get("warmup"), example)
-    payload: Any = next((value for value in known if value is not None), {})
-    body = json.dumps(payload, ensure_ascii=False)
+    body = json.dumps(payload_of(spec, example), ensure_ascii=False)
     return f"curl {shlex.quote(endpoint)} -H 'content-type: application/json' -d {shlex.quote(body)}"
+
+
+def payload_of(spec: Mapping[str, Any], example: Any = None) -> Any:
+    handler = spec.get("handler") or {}
+    known = (handler.get("example"), handler.get("warmup"), example)
+    return next((value for value in known if value is not None), {})
 
 
 def documented_example(openapi: Any) -> Any:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hatchway.cli.curl import curl_line
-from hatchway.cli.example import example_of
+from hatchway.cli.example import call_line
 from hatchway.cli.output import Cell, Output, status_cell
 from hatchway.cli.progress import Progress, open_progress, reporter
 from hatchway.errors import DeployFailed, EngineUnavailable, HatchwayError, NotFound, TimedOut
@@ -140,7 +139,7 @@ def _show_success(out: Output, client: Client, result: DeployResult, elapsed_s: 
     out.line(Cell(result.name, "bold"), " is ", status_cell(result.status), Cell(about, "dim"))
     out.line("  ", result.endpoint)
     spec = client.get(result.name).spec
-    out.line("  ", curl_line(result.endpoint, spec, example_of(result.endpoint, spec, result.status)))
+    out.line("  ", call_line(client.way, result.name, result.endpoint, spec, result.status))
     if not (spec.get("handler") or {}).get("app"):  # an application has routes of its own
         out.line("  ", Cell("try it, and read what it takes: ", "dim"), f"{result.endpoint.rstrip('/')}/docs")
     for setting in result.kept:

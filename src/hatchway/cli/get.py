@@ -12,8 +12,7 @@ import typer
 
 from hatchway.cli.board import board_lines
 from hatchway.cli.connect import engine_if_used, engine_of
-from hatchway.cli.curl import curl_line
-from hatchway.cli.example import example_of
+from hatchway.cli.example import call_line
 from hatchway.cli.looks import BoardLooks, PageLooks, again_and_again
 from hatchway.cli.names import api_name, complete_api
 from hatchway.cli.output import (
@@ -85,7 +84,7 @@ def show_one(out: Output, name: str, *, watch: bool) -> None:
         if watch:
             watch_one(out, client, name)
         else:
-            print_one(out, client.get(name), predictions(client, name))
+            print_one(out, client, client.get(name), predictions(client, name))
 
 
 def watch_list(out: Output, client: Client) -> None:
@@ -124,13 +123,14 @@ def predictions(client: Client, name: str) -> MonitoringReport | None:
         return None
 
 
-def print_one(out: Output, api: ApiStatus, report: MonitoringReport | None = None) -> None:
+def print_one(out: Output, client: Client, api: ApiStatus, report: MonitoringReport | None) -> None:
     if not out.is_table:
         from hatchway.spec.monitoring import ApiDetails
 
         out.data(ApiDetails(**dict(api), monitoring=report))
         return
-    for line in detail_lines(out, api, time.time(), example_of(api.endpoint, api.spec, api.status), report):
+    call = call_line(client.way, api.name, api.endpoint, api.spec, api.status)
+    for line in detail_lines(out, api, time.time(), call, report):
         out.print(line)
 
 
@@ -162,9 +162,9 @@ def list_lines(out: Output, apis: Sequence[ApiStatus], now: float) -> list[Text]
 
 
 def detail_lines(
-    out: Output, api: ApiStatus, now: float, example: object = None, report: MonitoringReport | None = None
+    out: Output, api: ApiStatus, now: float, call: str, report: MonitoringReport | None = None
 ) -> Iterator[Text]:
-    """Everything about one API, the most important first. `example` is the payload that the API itself shows."""
+    """Everything about one API, the most important first. `call` is a command that calls it."""
     reason = f"  {api.reason}" if api.reason else ""
     yield to_text(Cell(api.name, "bold"), "  ", status_cell(api.status), reason, Cell(f"  {api.kind}", "dim"))
     if api.message:
@@ -198,7 +198,7 @@ def detail_lines(
     yield from section(out, "revisions", ("ID", "AGE", "COMMIT", ""), revision_rows(api, now))
     yield to_text("")
     yield to_text(Cell("call it", "bold"))
-    yield to_text("  ", curl_line(api.endpoint, api.spec, example))
+    yield to_text("  ", call)
 
 
 def scaled_text(scaled: ScaledStatus, now: float) -> str:

@@ -50,31 +50,43 @@ def init(
         Path | None,
         typer.Option("--from", metavar="FILE", help="Start from a model's file: the project that serves it as it is."),
     ] = None,
+    trust: Annotated[
+        bool,
+        typer.Option("--trust", help="With --from: open a model that may run code while it loads, without asking."),
+    ] = False,
 ) -> None:
     """Start a project from a template, or from a model's file.
 
     You get its YAML, its handler, its training and a request to try; no file is ever overwritten.
     """
     if model is not None:
-        start_from_model(model, template, folder)
+        start_from_model(model, template, folder, trust=trust)
     else:
         start_from_template(template or DEFAULT_TEMPLATE, folder)
 
 
-def start_from_model(model: Path, target: str | None, folder: Path | None) -> None:
+def start_from_model(model: Path, target: str | None, folder: Path | None, *, trust: bool) -> None:
     """The first argument is the folder here: there is no template. Raises UsageError for two."""
-    from hatchway.cli.models import describe
+    from hatchway.cli.connect import settings_here
+    from hatchway.cli.models import asker, describe
+    from hatchway.cli.progress import Silent
     from hatchway.cli.scaffold import scaffold, write
+    from hatchway.client.model_checks import is_trusted, trust_all
+    from hatchway.project.trust import TRUST_FILE, Trust
 
     if folder is not None:
         raise UsageError(f"--from needs no template: {target}", hint=f"hatchway init --from {model} {folder}")
-    project = scaffold(model, None)
+    out = Output.open()
+    trusted = Trust(settings_here().home / TRUST_FILE)
+    may_trust = trust_all if trust else asker(out, Silent())
+    project = scaffold(model, None, lambda found: is_trusted(found, trusted, may_trust))
     place = Path(target or project.name)
     names = write(project, place)
-    out = Output.open()
     out.line(f"{project.name}: {describe(project.model)}")
     for name in names:
         out.line("  ", Cell(str(place / name), "dim"))
+    if project.request is None and project.model.unsafe:
+        out.note("no request.json: the model may run code while it loads, so it was not opened (--trust opens it)")
     out.line("next:")
     here = [] if place.resolve() == Path.cwd() else [f"cd {shlex.quote(str(place))}"]
     ask = [f"hatchway predict {project.name} request.json"] if project.request is not None else []

@@ -1,6 +1,6 @@
 """What a live picture shows, as seen at one look, and looking again and again: over engines that come and go.
 
-Figures that cost the engine more than a glance are asked of a few APIs at each look, in turn.
+Figures that cost the engine more than a glance are asked of a few APIs at each look, in turn, or more rarely.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ T = TypeVar("T")
 
 POLL_S = 1.0
 IN_TURN = 8  # APIs that are asked more at one look
+REPORT_LOOKS = 10  # a report of predictions is large, and moves by the minute
 LIST_WINDOW_S = 60.0
 PAGE_WINDOW_S = 900.0
 LOG_LINES_KEPT = 200
+LOG_BYTES = 128 * 1024  # of one look: many more lines than a terminal has
 FIRST_LOG_S = 600.0  # how old the oldest log lines may be
 
 
@@ -37,7 +39,6 @@ class Board:
     apis: Sequence[ApiStatus] = ()
     sparklines: Mapping[str, Sparkline] = field(default_factory=dict)
     timelines: Mapping[str, Timeline] = field(default_factory=dict)  # of the last minute, as last asked
-    drift: Mapping[str, str] = field(default_factory=dict)  # verdicts, as last asked
     alerts: Sequence[AlertStatus] = ()
 
 
@@ -80,24 +81,19 @@ class BoardLooks:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._timelines: dict[str, Timeline] = {}
-        self._drift: dict[str, str] = {}
         self._turn = 0
 
     def look(self) -> Board:
         apis = self._client.list()
         sparklines = if_known(self._client.timelines) or {}
-        names = [api.name for api in apis]
-        for name in self._next([name for name in names if any(_requests(sparklines.get(name)))]):
+        busy = [api.name for api in apis if any(_requests(sparklines.get(api.name)))]
+        for name in self._next(busy):
             timeline = if_known(lambda name=name: self._client.timeline(name, LIST_WINDOW_S))  # type: ignore[misc]
             if timeline is not None:
                 self._timelines[name] = timeline
-        for name in self._next(names):
-            report = if_known(lambda name=name: self._client.monitoring(name))  # type: ignore[misc]
-            if report is not None:
-                self._drift[name] = report.verdict
         self._turn += 1
         alerts = if_known(self._client.alerts) or ()
-        return Board(apis, sparklines, dict(self._timelines), dict(self._drift), alerts)
+        return Board(apis, sparklines, dict(self._timelines), alerts)
 
     def _next(self, names: Sequence[str]) -> Sequence[str]:
         if len(names) <= IN_TURN:
@@ -114,15 +110,20 @@ class PageLooks:
         self._name = name
         self._position = LogPosition()
         self._lines: list[LogLine] = []
+        self._report: MonitoringReport | None = None
+        self._turn = 0
 
     def look(self) -> Page:
         """Raises NotFound when the API is gone."""
         api = self._client.get(self._name)
+        if self._report is None or self._turn % REPORT_LOOKS == 0:
+            self._report = if_known(lambda: self._client.monitoring(self._name))
+        self._turn += 1
         return Page(
             api,
             if_known(lambda: self._client.timeline(self._name, PAGE_WINDOW_S)),
             if_known(lambda: self._client.scaling(self._name)) or (),
-            if_known(lambda: self._client.monitoring(self._name)),
+            self._report,
             self._read_on(),
             [alert for alert in if_known(self._client.alerts) or () if alert.api == self._name],
         )
@@ -135,7 +136,7 @@ class PageLooks:
         since = now - FIRST_LOG_S if self._position.since is None else self._position.since
         self._position.resume()
         try:
-            for line in self._client.logs(self._name, since=age(now - since)):
+            for line in self._client.logs(self._name, since=age(now - since), max_bytes=LOG_BYTES):
                 if self._position.is_new(line):
                     self._lines.append(line)
         except EngineUnavailable:

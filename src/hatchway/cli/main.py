@@ -20,6 +20,7 @@ from typing import ParamSpec
 import typer
 
 from hatchway.cli import (
+    accept,
     alerts,
     cluster,
     dashboard,
@@ -106,6 +107,7 @@ for _name, _module in {
     "logs": logs,
     "history": history,
     "why": why,
+    "accept": accept,
     "alerts": alerts,
     "dashboard": dashboard,
     "metrics": metrics,

@@ -7,6 +7,7 @@ Colour and animation are for terminals only; NO_COLOR, COLUMNS and TERM=dumb are
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from hatchway.errors import HatchwayError
+
+# Control characters but tab and line end, and marks that change the direction of text.
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 GAP = "   "  # between the columns of a table
 SMALLEST_COLUMN = 12  # a column is not shortened below this to fit a narrow terminal
@@ -184,7 +188,7 @@ def to_text(*parts: str | Cell) -> Text:
     text = Text()
     for part in parts:
         cell = part if isinstance(part, Cell) else Cell(part)
-        text.append(cell.text, cell.style or None)
+        text.append(harmless(cell.text), cell.style or None)
     return text
 
 
@@ -198,6 +202,7 @@ def aligned(rows: Sequence[Sequence[str | Cell]], width: int | None, indent: str
         widths = _fit(widths, width - len(indent) - len(GAP) * (len(widths) - 1))
     lines = []
     for row in texts:
+        row[:1] = [_without_middle(text, widths[0]) for text in row[:1]]
         for text, cells in zip(row, widths, strict=True):
             text.truncate(cells, overflow="ellipsis", pad=True)
         line = Text(indent) + Text(GAP).join(row)
@@ -206,6 +211,14 @@ def aligned(rows: Sequence[Sequence[str | Cell]], width: int | None, indent: str
             line.truncate(width, overflow="ellipsis")  # still too long: a line that wraps is harder to read
         lines.append(line)
     return lines
+
+
+def _without_middle(text: Text, cells: int) -> Text:
+    """A name that is too long, with its beginning and its end: those of siblings often differ at the end."""
+    if text.cell_len <= cells or cells < SMALLEST_COLUMN or not text.plain.isascii():
+        return text
+    tail = (cells - 1) // 2
+    return text[: cells - 1 - tail] + "…" + text[-tail:]
 
 
 def line_width(rows: Sequence[Sequence[str | Cell]]) -> int:
@@ -256,6 +269,11 @@ def format_moment(moment: str, now: float) -> str:
         return moment
     is_near = abs(local.timestamp() - now) < 12 * 3600
     return local.strftime("%H:%M" if is_near else "%Y-%m-%d %H:%M")
+
+
+def harmless(text: str) -> str:
+    """Without what drives a terminal or turns its text around: errors and reasons hold what users' code says."""
+    return text if text.isprintable() else _CONTROLS.sub("", text)
 
 
 def printable(lines: Iterable[str]) -> Iterable[str]:

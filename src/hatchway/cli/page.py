@@ -13,6 +13,7 @@ from hatchway.cli.charts import Values, bar, chart, format_ms, format_rate, mean
 from hatchway.cli.looks import Page
 from hatchway.cli.output import Cell, aligned, format_age, format_bytes, printable, status_cell, to_text
 from hatchway.cli.screen import Size
+from hatchway.cli.verdicts import drifting, verdict_cell, what_happened
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -25,7 +26,7 @@ CHART_HEIGHTS = (8, 4)  # on a terminal of at least TALL lines, and on a smaller
 TALL = 40
 SMALLEST_WITH_CHARTS = 18  # lines
 GAP = "  "
-LEAST_LOG_LINES = 4
+LEAST_LOG_LINES = (12, 4)  # on such terminals
 BAR_WIDTH = 20
 LEVEL_STYLES = {"ERROR": "red", "CRITICAL": "red", "WARNING": "yellow", "DEBUG": "dim"}
 
@@ -36,13 +37,13 @@ def page_lines(page: Page, size: Size, now: float) -> list[Text]:
     lines = [*_head(page, size, now), *_charts(page.timeline, size)]
     sections = [
         Section("replicas", _replicas(page.api, size.width, now)),
-        Section("drift", _drift(page, size.width)),
+        Section("drift", _drift(page, size.width, now)),
         Section("scaling", _scaling(page, size.width, now)),
     ]
     spacing = [to_text("")] if is_tall else []
     titled = len(spacing) + 1
     filled = [section for section in sections if section.lines]
-    room = size.height - len(lines) - LEAST_LOG_LINES - titled
+    room = size.height - len(lines) - LEAST_LOG_LINES[not is_tall] - titled
     for index, section in enumerate(filled):
         fits = max(1, room // (len(filled) - index) - titled)
         lines += [*spacing, *section.draw(fits)]
@@ -173,19 +174,17 @@ def _replicas(api: ApiStatus, width: int, now: float) -> list[Text]:
     return aligned(_without_empty_columns(rows), width, "  ") if rows else []
 
 
-def _drift(page: Page, width: int) -> list[Text]:
+def _drift(page: Page, width: int, now: float) -> list[Text]:
     """Fields that differ; when none does, the verdict in one line."""
     report = page.drift
     if report is None or report.verdict == "disabled":
         return []
     rows: list[list[str | Cell]] = [
-        [field.name, Cell(field.drift.verdict, VERDICT_STYLES.get(field.drift.verdict, "dim")), field.drift.explanation]
-        for field in report.fields
-        if field.drift is not None and field.drift.verdict == "drift"
+        [name, Cell("drift", VERDICT_STYLES["drift"]), what_happened(drift, now)]
+        for name, drift in drifting(report.fields).items()
     ]
     if not rows:
-        verdict = Cell(report.verdict.replace("_", " "), VERDICT_STYLES.get(report.verdict, "dim"))
-        rows = [[verdict, f"{len(report.fields)} fields are watched" if report.fields else ""]]
+        rows = [[verdict_cell(report), f"{len(report.fields)} fields are watched" if report.fields else ""]]
     return aligned(_without_empty_columns(rows), width, "  ")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,13 +34,13 @@ DESCRIBE_TIMEOUT_S = 120.0  # importing a framework on a busy machine
 # nothing else beside it is.
 _DESCRIBE = """
 import importlib.util, json, sys
-folder, model = sys.argv[1:]
+folder, model, sha256 = sys.argv[1:]
 spec = importlib.util.spec_from_file_location("hatchway", folder + "/__init__.py", submodule_search_locations=[folder])
 sys.modules["hatchway"] = ours = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(ours)
 from hatchway.contract import Launch
 from hatchway.replica.models.opening import open_model
-launch = Launch("", "", "", "", "", "", "", model=model)
+launch = Launch("", "", "", "", "", "", "", model=model, trusted_models=(sha256,))
 model = open_model(launch).model
 print("\\n" + json.dumps({"example": model.example, "schema": model.input_schema}))
 """
@@ -91,13 +91,16 @@ class Scaffold:
         return {name: text for name, text in texts.items() if text}
 
 
-def scaffold(path: Path, name: str | None) -> Scaffold:
-    """The project for the model at `path`. Raises NotFound, UsageError, ModelFileError."""
+def scaffold(path: Path, name: str | None, is_trusted: Callable[[ModelFile], bool]) -> Scaffold:
+    """The project for the model at `path`. `is_trusted` is asked of one that may run code while it loads.
+
+    Raises NotFound, UsageError, ModelFileError.
+    """
     from hatchway.modelfiles import examine
     from hatchway.project.models import api_name, find_model
 
     model = examine(find_model(path))
-    payloads = payloads_of(model)
+    payloads = payloads_of(model) if not model.unsafe or is_trusted(model) else Payloads()
     return Scaffold(name or api_name(path), model, handler_for(model, payloads), payloads.example)
 
 
@@ -112,6 +115,8 @@ def handler_for(model: ModelFile, payloads: Payloads) -> str:
         file = f"sklearn_{payloads.kind}.py"
     if model.format == "onnx" and isinstance(payloads.example, dict):
         file = "onnx_many.py"
+    if file == "torch_module.py" and isinstance(payloads.example, dict):
+        file = "torch_many.py"
     task = task_of(model.classes) if model.format == "transformers" else ""
     if not file or task is None:
         what = model.format if not file else f"{', '.join(model.classes) or 'a model without a task'}"
@@ -122,13 +127,25 @@ def handler_for(model: ModelFile, payloads: Payloads) -> str:
         text = _sorted_imports(text)
     # Of one text the pipeline gives a list: of the one label, or of what it found in it.
     answer = "self.pipeline(text)[0]" if task == "text-classification" else "self.pipeline(text)"
+    if file == "torch_module.py":
+        text = text.replace("DTYPE", _torch_type(payloads.example))
+    if file == "torch_many.py":
+        types = [f'"{name}": {_torch_type(example)}' for name, example in payloads.example.items()]
+        text = text.replace("INPUT_TYPES", ", ".join(types))
     return text.replace("LOAD", load).replace("TASK", task).replace("ANSWER", answer)
 
 
-def payloads_of(model: ModelFile) -> Payloads:
-    """Found by opening the model in the Python that is to serve it.
+def _torch_type(example: Any) -> str:
+    """Of a tensor that is sent like this, in nested lists: indices are whole numbers."""
+    while isinstance(example, list) and example:
+        example = example[0]
+    return "torch.int64" if isinstance(example, int) and not isinstance(example, bool) else "torch.float32"
 
-    Nothing is known of one that may run code while it loads, and where it cannot be opened: the deploy will say why.
+
+def payloads_of(model: ModelFile) -> Payloads:
+    """Found by opening the model, which is trusted, in the Python that is to serve it.
+
+    Nothing is known where it cannot be opened: the deploy will say why.
     """
     import os
 
@@ -136,12 +153,10 @@ def payloads_of(model: ModelFile) -> Payloads:
     from hatchway.errors import InvalidSpec
     from hatchway.project import Cache, interpreter
 
-    if model.unsafe:
-        return Payloads()
     try:
         python = interpreter(None, os.environ, root=Path.cwd(), with_packages=False, cache=Cache(None))
         ours = str(Path(hatchway.__file__).parent)
-        command = [python.executable, "-c", _DESCRIBE, ours, str(model.path.resolve())]
+        command = [python.executable, "-c", _DESCRIBE, ours, str(model.path.resolve()), model.sha256]
         done = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=DESCRIBE_TIMEOUT_S, check=True)
         return Payloads(**json.loads(done.stdout.splitlines()[-1]))
     except (InvalidSpec, OSError, subprocess.SubprocessError, ValueError, IndexError):

@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hatchway.cli.connect import engine_if_used, engine_of
+from hatchway.cli.get import predictions
 from hatchway.cli.names import NameArgument, api_name
 from hatchway.cli.output import Cell, Format, FormatOption, Output, format_age, status_cell, to_text
 from hatchway.cli.story import show_story
+from hatchway.cli.verdicts import drifting, evidence, what_happened
 from hatchway.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from hatchway.spec.status import ApiStatus, Explanation, ScalingStep
+    from hatchway.spec.monitoring import ApiExplanation
+    from hatchway.spec.status import ApiStatus, ScalingStep
 
 EXAMPLES = (
     "hatchway why iris",
@@ -38,12 +41,12 @@ def why(
     last: Annotated[int, typer.Option("--last", metavar="N", min=1, help="How many decisions to show.")] = 10,
     output: FormatOption = Format.table,
 ) -> None:
-    """Explain an API: what stands in its way, and the autoscaler's last decisions in words.
+    """Explain an API: what stands in its way, which fields drift, and the autoscaler's last decisions in words.
 
     `why request ID` tells what one request went through: which replicas it reached and which refused it, how long it
     was held, queued and worked on, its answer, and its log lines.
     """
-    from hatchway.spec.status import Explanation
+    from hatchway.spec.monitoring import ApiExplanation
 
     out = Output.open(output)
     if request_id is not None:
@@ -53,8 +56,8 @@ def why(
         return
     wanted = api_name(name)
     with engine_of(wanted, out) as client:
-        api, steps = client.get(wanted), client.scaling(wanted)[:last]
-    found = Explanation(
+        api, steps, report = client.get(wanted), client.scaling(wanted)[:last], predictions(client, wanted)
+    found = ApiExplanation(
         name=api.name,
         status=api.status,
         reason=api.reason,
@@ -62,6 +65,7 @@ def why(
         replicas=api.replicas,
         conditions=api.conditions,
         decisions=tuple(steps),
+        drift={} if report is None else drifting(report.fields),
     )
     if not out.is_table:
         out.data(found)
@@ -94,18 +98,27 @@ def obstacles(api: ApiStatus) -> list[str]:
     return told
 
 
-def why_lines(out: Output, found: Explanation, in_its_way: list[str], now: float) -> Iterator[Text]:
+def why_lines(out: Output, found: ApiExplanation, in_its_way: list[str], now: float) -> Iterator[Text]:
     counts = found.replicas
     ready = f"  {counts.ready} of {counts.desired} replicas ready"
     yield to_text(Cell(found.name, "bold"), "  ", status_cell(found.status), ready)
     for sentence in in_its_way:
         yield from (to_text(line) for line in sentence.splitlines())
+    yield from _drift_lines(found, now)
     yield to_text("")
     if not found.decisions:
         yield to_text("the autoscaler has decided nothing yet")
         return
     rows = [[Cell(format_age(step.at, now), "dim"), _text(step)] for step in found.decisions]
     yield from out.table_lines(["AGE", "AUTOSCALER"], rows)
+
+
+def _drift_lines(found: ApiExplanation, now: float) -> Iterator[Text]:
+    for name, drift in found.drift.items():
+        yield to_text(Cell("drift", "red"), f" of {name} {what_happened(drift, now)}")
+        yield from (to_text(Cell(f"    {line}", "dim")) for line in evidence(drift))
+    if found.drift:
+        yield to_text(Cell("    if that is the new normal: ", "dim"), f"hatchway accept {found.name}")
 
 
 def _text(step: ScalingStep) -> Cell:

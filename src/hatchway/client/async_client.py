@@ -27,7 +27,7 @@ from hatchway.client.ways import Way, choose_way
 from hatchway.errors import DeployFailed, EngineUnavailable, HatchwayError, NotFound, PredictionFailed
 from hatchway.project import Project
 from hatchway.spec.alerts import AlertStatus, AlertTest
-from hatchway.spec.monitoring import MonitoringReport
+from hatchway.spec.monitoring import AcceptedChange, MonitoringReport
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
 from hatchway.spec.story import RequestStory
 from hatchway.spec.timeline import Sparkline, Timeline
@@ -140,10 +140,11 @@ class AsyncClient:
         level: str | None = None,
         text: str | None = None,
         request_id: str | None = None,
+        max_bytes: int | None = None,
         follow: bool = False,
     ) -> AsyncIterator[LogLine]:
         """See `Client.logs`."""
-        wanted = LogFilters(replica, revision, request_id, since, until, level, text)
+        wanted = LogFilters(replica, revision, request_id, since, until, level, text, max_bytes)
         if follow:
             lines = self._follow(LogFeed(name, wanted))
         else:
@@ -216,6 +217,14 @@ class AsyncClient:
     async def monitoring(self, name: str, *, window_s: float = 3600.0) -> MonitoringReport:
         """See `Client.monitoring`."""
         return await self._send(calls.monitoring(name, window_s))
+
+    async def accept(self, name: str, *, fields: Sequence[str] | None = None) -> AcceptedChange:
+        """See `Client.accept`."""
+        return await self._send(calls.accept(name, fields))
+
+    async def undo_accept(self, name: str) -> AcceptedChange:
+        """See `Client.undo_accept`."""
+        return await self._send(calls.undo_accept(name))
 
     async def delete(self, name: str) -> ApiStatus:
         """See `Client.delete`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote
@@ -13,8 +13,8 @@ from pydantic import BaseModel, TypeAdapter
 from hatchway.client.connection import ANSWER_TIMEOUT_S, raise_for
 from hatchway.client.events import Deleted, Events, log_line
 from hatchway.spec.alerts import AlertStatus, AlertTest
-from hatchway.spec.monitoring import MonitoringReport
-from hatchway.spec.requests import RollbackRequest, ScaleRequest
+from hatchway.spec.monitoring import AcceptedChange, MonitoringReport
+from hatchway.spec.requests import AcceptRequest, RollbackRequest, ScaleRequest
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
 from hatchway.spec.story import RequestStory
 from hatchway.spec.timeline import Sparkline, Timeline
@@ -132,6 +132,18 @@ def monitoring(name: str, window_s: float) -> Call[MonitoringReport]:
     return Call("GET", _api(name, f"/monitoring?window={age(window_s)}"), one(MonitoringReport))
 
 
+def accept(name: str, fields: Sequence[str] | None) -> Call[AcceptedChange]:
+    return _accept(name, AcceptRequest(fields=None if fields is None else tuple(fields)))
+
+
+def undo_accept(name: str) -> Call[AcceptedChange]:
+    return _accept(name, AcceptRequest(undo=True))
+
+
+def _accept(name: str, request: AcceptRequest) -> Call[AcceptedChange]:
+    return Call("POST", _api(name, "/monitoring/accept"), one(AcceptedChange), json=request.model_dump(mode="json"))
+
+
 def delete(name: str) -> Call[ApiStatus]:
     return Call("DELETE", _api(name), one(ApiStatus))
 
@@ -156,7 +168,10 @@ def watch(name: str, *, logs: bool, since_s: float) -> Stream[ApiStatus | LogLin
 
 @dataclass(frozen=True)
 class LogFilters:
-    """Which lines of a log are wanted, as the control API reads it. `since` and `until`: an age or a moment."""
+    """Which lines of a log are wanted, as the control API reads it. `since` and `until`: an age or a moment.
+
+    `max_bytes`: only the newest that take so much.
+    """
 
     replica: str | None = None
     revision: str | None = None
@@ -165,10 +180,11 @@ class LogFilters:
     until: str | None = None
     level: str | None = None
     text: str | None = None
+    max_bytes: int | None = None
 
 
 def logs(name: str, filters: LogFilters, *, follow: bool) -> Stream[LogLine]:
-    params = {key: value for key, value in asdict(filters).items() if value is not None}
+    params = {key: str(value) for key, value in asdict(filters).items() if value is not None}
     return Stream(_api(name, "/logs"), log_line, params | ({"follow": "1"} if follow else {}), is_endless=follow)
 
 

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 from hatchway.client import calls
 from hatchway.client.calls import LogFilters, Stream
 from hatchway.client.events import Deleted
-from hatchway.errors import EngineUnavailable
+from hatchway.errors import EngineUnavailable, UsageError
 from hatchway.spec.logs import parse_moment
 from hatchway.spec.status import ApiStatus, LogLine
 
@@ -103,10 +103,12 @@ class WatchFeed(Feed[ApiStatus | LogLine]):
 
 
 class LogFeed(Feed[LogLine]):
-    """The wanted ones of an API's log lines."""
+    """The wanted ones of an API's log lines. Raises UsageError for a limit: what is followed has no end."""
 
     def __init__(self, name: str, filters: LogFilters) -> None:
         super().__init__()
+        if filters.max_bytes is not None:
+            raise UsageError("max_bytes and follow do not go together")
         self._name = name
         self._filters = filters
         self._position = LogPosition()

@@ -36,6 +36,19 @@ def may_trust(given: bool | MayTrust) -> MayTrust:
     return given
 
 
+def is_trusted(model: ModelFile, trust: Trust, may_trust: MayTrust) -> bool:
+    """Of a model that may run code while it loads. Asks unless its content is known, and remembers a yes.
+
+    Raises StorageError.
+    """
+    if trust.knows(model.sha256):
+        return True
+    if not may_trust(model):
+        return False
+    trust.remember(model.sha256, model.path)
+    return True
+
+
 @dataclass(frozen=True)
 class ModelChecks:
     trust: Trust
@@ -61,18 +74,13 @@ class ModelChecks:
         self.on_progress(ModelSeen(api.spec.name, model, differing, is_known))
         if not model.unsafe:
             return ()
-        if not is_known:
-            self._ask(model)
-        return (model.sha256,)
-
-    def _ask(self, model: ModelFile) -> None:
-        if not self.may_trust(model):
+        if not is_trusted(model, self.trust, self.may_trust):
             raise InvalidSpec(
                 f"{model.path.name} may run code while it loads: it names what is not known to be safe",
                 hint=f"if you trust where it comes from: {self.command} {model.path.name} --trust",
                 problems=model.unsafe,
             )
-        self.trust.remember(model.sha256, model.path)
+        return (model.sha256,)
 
 
 def _check_installed(model: ModelFile, needed: list[str], python: Interpreter) -> None:

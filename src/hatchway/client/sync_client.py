@@ -22,7 +22,7 @@ from hatchway.client.ways import Way, choose_way
 from hatchway.errors import DeployFailed, EngineUnavailable, HatchwayError, NotFound, PredictionFailed
 from hatchway.project import Project
 from hatchway.spec.alerts import AlertStatus, AlertTest
-from hatchway.spec.monitoring import MonitoringReport
+from hatchway.spec.monitoring import AcceptedChange, MonitoringReport
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
 from hatchway.spec.story import RequestStory
 from hatchway.spec.timeline import Sparkline, Timeline
@@ -140,14 +140,16 @@ class Client:
         level: str | None = None,
         text: str | None = None,
         request_id: str | None = None,
+        max_bytes: int | None = None,
         follow: bool = False,
     ) -> Iterator[LogLine]:
         """Log lines that fit all that is given, oldest first.
 
         `since` and `until`: an age like "10m", or a moment like "2026-01-31T12:00:00Z". `level`: this one and above.
-        `text`: what the message holds, in any case when it has no capitals. Raises NotFound, UsageError.
+        `text`: what the message or the request's id holds, in any case when it has no capitals. `max_bytes`: only the
+        newest that take so much, 128 KiB at least; not for what is followed. Raises NotFound, UsageError.
         """
-        filters = LogFilters(replica, revision, request_id, since, until, level, text)
+        filters = LogFilters(replica, revision, request_id, since, until, level, text, max_bytes)
         if follow:
             lines = self._follow(LogFeed(name, filters))
         else:
@@ -229,6 +231,18 @@ class Client:
         Raises NotFound, MonitoringError.
         """
         return self._http.send(calls.monitoring(name, window_s))
+
+    def accept(self, name: str, *, fields: Sequence[str] | None = None) -> AcceptedChange:
+        """Say that drift is the new normal: of all fields that drift, or of these ("input.age").
+
+        What was seen of them since it began is their baseline from now on. Raises NotFound, Conflict when they do not
+        drift, MonitoringError.
+        """
+        return self._http.send(calls.accept(name, fields))
+
+    def undo_accept(self, name: str) -> AcceptedChange:
+        """Take back what was accepted last. Raises NotFound, Conflict when there is nothing, MonitoringError."""
+        return self._http.send(calls.undo_accept(name))
 
     def delete(self, name: str) -> ApiStatus:
         """Stop an API and forget it. Returns at once; `watch` ends when it is gone. Raises NotFound."""

@@ -31,6 +31,7 @@ class Choices:
     bucket_secret: str | None = None
     storage: str | None = None
     storage_class: str | None = None
+    pod_monitor: bool | None = None
     cache_claim: str | None = None
 
     def over(self, former: Choices) -> Choices:
@@ -51,7 +52,7 @@ class Choices:
             )
         said: dict[str, Any] = {
             name: value
-            for name in ("service_type", "bucket", "bucket_secret", "storage", "storage_class")
+            for name in ("service_type", "bucket", "bucket_secret", "storage", "storage_class", "pod_monitor")
             if (value := getattr(self, name)) is not None
         }
         return Installation(

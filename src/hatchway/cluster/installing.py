@@ -20,6 +20,7 @@ from hatchway.cluster.rights import check_rights, rights_to_install, rights_to_l
 from hatchway.cluster.waiting import Tell, await_ready
 from hatchway.errors import Conflict, NotFound, UsageError
 from hatchway.kubernetes.api_server import ApiServer, Refused
+from hatchway.kubernetes.definition import definition_name
 from hatchway.kubernetes.names import HATCHWAY, MANAGED_BY, NAME
 from hatchway.kubernetes.resources import (
     CLAIMS,
@@ -28,14 +29,16 @@ from hatchway.kubernetes.resources import (
     DEPLOYMENTS,
     KNOWN,
     NAMESPACES,
+    POD_MONITORS,
     SECRETS,
     SERVICES,
     STORAGE_CLASSES,
     Json,
     resource_of,
 )
+from hatchway.operator.gateway_objects import GATEWAY
 from hatchway.operator.keys import keep_or_make
-from hatchway.operator.objects import GATEWAY, OPERATOR, make_objects
+from hatchway.operator.objects import OPERATOR, make_objects
 from hatchway.operator.secrets import KEPT_SECRETS
 from hatchway.spec.cluster import Installed
 
@@ -110,6 +113,9 @@ async def prepare(server: ApiServer, choices: Choices, now_s: float, *, is_upgra
     if there is not None and there["metadata"].get("labels", {}).get(MANAGED_BY) != HATCHWAY:
         objects = [each for each in objects if each["kind"] != "Namespace"]  # somebody else's, and stays theirs
     await check_rights(server, rights_to_install(objects), to=f"install into {namespace}")
+    if chosen.pod_monitor and await server.find(DEFINITIONS, definition_name(POD_MONITORS)) is None:
+        hint = "they come with the Prometheus operator: install that first, or say --no-pod-monitor"
+        raise UsageError("--pod-monitor: this cluster knows no PodMonitors", hint=hint)
     for claim in (each for each in objects if each["kind"] == "PersistentVolumeClaim"):
         if await server.find(CLAIMS, claim["metadata"]["name"]) is None:
             await _check_storage(server, claim["spec"].get("storageClassName"))

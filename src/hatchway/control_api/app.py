@@ -37,11 +37,11 @@ from hatchway.control_api.operations import (
 )
 from hatchway.control_api.plane import ControlPlane, ShutdownMode
 from hatchway.control_api.serving import Beside, serve
-from hatchway.control_api.streams import Stream, as_events, as_lines
+from hatchway.control_api.streams import Stream, as_events, as_lines, up_to
 from hatchway.errors import HatchwayError, InvalidSpec, UsageError
 from hatchway.spec.deploy import DeployRequest
-from hatchway.spec.logs import LEVELS, LogQuery, parse_moment
-from hatchway.spec.requests import HEADER_BY, RollbackRequest, ScaleRequest
+from hatchway.spec.logs import LEVELS, SMALLEST_LIMIT_BYTES, LogQuery, parse_moment
+from hatchway.spec.requests import HEADER_BY, AcceptRequest, RollbackRequest, ScaleRequest
 from hatchway.spec.trial import TrialRequest
 from hatchway.spec.values import Wrong, parse_duration
 from hatchway.store.trees import check_manifest
@@ -111,13 +111,15 @@ class Endpoints:
         name, query = request.path_params["name"], _log_query(request)
         self._plane.get(name)
         lines = self._plane.logs(name, query, follow=_flag(request, "follow"))
+        if query.max_bytes is not None:
+            lines = up_to(lines, query.max_bytes)
         return Stream([as_lines(lines)], media_type="application/x-ndjson", keep_alive=b"\n")
 
     async def history(self, request: Request) -> Response:
-        return _answers(self._plane.history(request.path_params["name"]))
+        return _answers(self._plane.history(request.path_params["name"])[: _count(request, "limit")])
 
     async def scaling(self, request: Request) -> Response:
-        return _answers(self._plane.scaling(request.path_params["name"]))
+        return _answers(self._plane.scaling(request.path_params["name"])[: _count(request, "limit")])
 
     async def alerts(self, request: Request) -> Response:
         return _answers(self._plane.alerts())
@@ -163,6 +165,10 @@ class Endpoints:
     async def scale(self, request: Request) -> Response:
         asked = await _body(request, ScaleRequest)
         return _answer(await self._plane.scale(request.path_params["name"], asked, _by(request)))
+
+    async def accept(self, request: Request) -> Response:
+        asked = await _body(request, AcceptRequest)
+        return _answer(await self._plane.accept(request.path_params["name"], asked, _by(request)))
 
     async def delete(self, request: Request) -> Response:
         return _answer(await self._plane.delete(request.path_params["name"]))
@@ -316,7 +322,18 @@ def _log_query(request: Request) -> LogQuery:
         until=_moment(request, "until"),
         level=level,
         text=given.get("text") or None,
+        max_bytes=_count(request, "max_bytes", SMALLEST_LIMIT_BYTES),
     )
+
+
+def _count(request: Request, name: str, least: int = 1) -> int | None:
+    """`?limit=20`; None when it is not given."""
+    written = request.query_params.get(name)
+    if not written:
+        return None
+    if not (written.isascii() and written.isdecimal()) or int(written[:12]) < least:
+        raise UsageError(f"{name}={written[:40]} is not a number from {least} on")
+    return int(written[:12])
 
 
 def _moment(request: Request, name: str) -> float | None:

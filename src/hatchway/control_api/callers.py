@@ -10,7 +10,6 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Collection
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
@@ -55,12 +54,14 @@ class Caller:
         mapped = getattr(address, "ipv4_mapped", None)
         return (mapped or address).is_loopback
 
-    def cookie(self, name: str) -> str:
-        try:
-            found = SimpleCookie(self.cookies).get(name)
-        except CookieError:
-            return ""
-        return found.value if found else ""
+    def cookies_named(self, name: str) -> list[str]:
+        """The values of all cookies of this name.
+
+        Cookies know no ports: another server of this host may have set some of its own, also of this name, in a form
+        that readers of cookies give up at. None of that may keep ours from being found.
+        """
+        pairs = (part.strip().partition("=") for part in self.cookies.split(";"))
+        return [value for key, _, value in pairs if key == name]
 
     def knows_us(self, names: Collection[str]) -> bool:
         """Whether the Host is an address, `localhost` or one of our names: what no DNS of a stranger can point here."""

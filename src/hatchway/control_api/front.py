@@ -92,7 +92,8 @@ class Front:
         return self._pages.page() if has_token or self._has_session(caller) else self._pages.sign_in()
 
     def _has_session(self, caller: Caller) -> bool:
-        return self._access.is_session(caller.cookie(self._ours.cookie), self._now())
+        now = self._now()
+        return any(self._access.is_session(cookie, now) for cookie in caller.cookies_named(self._ours.cookie))
 
     def _api(self, caller: Caller, scope: Scope, *, has_token: bool) -> ASGIApp:
         if not has_token and not self._has_session(caller):

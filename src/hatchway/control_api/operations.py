@@ -12,8 +12,8 @@ from hatchway import __version__
 from hatchway.control_api.plane import ShutdownMode
 from hatchway.spec.alerts import AlertStatus, AlertTest
 from hatchway.spec.deploy import DeployRequest
-from hatchway.spec.monitoring import MonitoringReport
-from hatchway.spec.requests import HEADER_BY, RollbackRequest, ScaleRequest
+from hatchway.spec.monitoring import AcceptedChange, MonitoringReport
+from hatchway.spec.requests import HEADER_BY, AcceptRequest, RollbackRequest, ScaleRequest
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
 from hatchway.spec.story import RequestStory
 from hatchway.spec.summary import Summaries
@@ -92,6 +92,7 @@ class Operation:
     raw_body: bool = False
 
 
+_LIMIT = ("limit", "not more than so many")
 _SINCE = ("since", "only lines from then on: an age like 10m, or a moment like 2026-01-31T12:00:00Z")
 _LOG_FILTERS = (
     ("replica", "only of this replica"),
@@ -101,6 +102,7 @@ _LOG_FILTERS = (
     ("text", "only lines whose message holds this; in any case when it has no capitals"),
     _SINCE,
     ("until", "only lines before then; written like since"),
+    ("max_bytes", "not more than that: the newest lines that fit; with follow, the answer ends when it is full"),
 )
 
 OPERATIONS = (
@@ -177,6 +179,7 @@ OPERATIONS = (
         "/v1/apis/{name}/history",
         "Who did what to an API and what became of it, newest first",
         tuple[HistoryEntry, ...],
+        query=(_LIMIT,),
     ),
     Operation(
         "scaling",
@@ -184,6 +187,7 @@ OPERATIONS = (
         "/v1/apis/{name}/scaling",
         "What the autoscaler decided and why, newest first",
         tuple[ScalingStep, ...],
+        query=(_LIMIT,),
     ),
     Operation(
         "timeline",
@@ -201,6 +205,14 @@ OPERATIONS = (
         "What inputs and outputs were like, and whether that differs from the baseline",
         MonitoringReport,
         query=(("window", "of the time until now: 30m, 1h (the default), 7d"),),
+    ),
+    Operation(
+        "accept",
+        "POST",
+        "/v1/apis/{name}/monitoring/accept",
+        "Make what drifts the baseline of its fields, or take that back",
+        AcceptedChange,
+        AcceptRequest,
     ),
     Operation("delete", "DELETE", "/v1/apis/{name}", "Stop an API and forget it", ApiStatus),
     Operation("missing_blobs", "POST", "/v1/blobs/missing", "Which files must be uploaded", MissingBlobs, BlobHashes),

@@ -9,8 +9,8 @@ from typing import Literal, Protocol
 from hatchway.spec.alerts import AlertStatus, AlertTest
 from hatchway.spec.deploy import DeployRequest
 from hatchway.spec.logs import LogQuery
-from hatchway.spec.monitoring import MonitoringReport
-from hatchway.spec.requests import ScaleRequest
+from hatchway.spec.monitoring import AcceptedChange, MonitoringReport
+from hatchway.spec.requests import AcceptRequest, ScaleRequest
 from hatchway.spec.status import ApiStatus, DeployResult, HistoryEntry, LogLine, ScalingStep, Status
 from hatchway.spec.story import RequestStory
 from hatchway.spec.summary import Summaries
@@ -113,6 +113,13 @@ class ControlPlane(Protocol):
 
     async def monitoring(self, name: str, window_s: float) -> MonitoringReport:
         """What is known of the predictions of the last `window_s` seconds. Raises NotFound, MonitoringError."""
+        ...
+
+    async def accept(self, name: str, request: AcceptRequest, by: str) -> AcceptedChange:
+        """Make what drifts the baseline of its fields, or take that back.
+
+        Raises NotFound, MonitoringError, and Conflict where there is nothing to accept.
+        """
         ...
 
     async def prune(self) -> dict[str, int]:

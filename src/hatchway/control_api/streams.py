@@ -13,6 +13,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from hatchway.errors import HatchwayError
+from hatchway.spec.logs import size_bytes, told
+from hatchway.spec.status import LogLine
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +94,16 @@ async def as_lines(items: AsyncIterator[BaseModel]) -> AsyncIterator[bytes]:
     except Exception:
         log.exception("a stream of lines failed")
         yield json.dumps({"error": _unexpected()}).encode() + b"\n"
+
+
+async def up_to(lines: AsyncIterator[LogLine], max_bytes: int) -> AsyncIterator[LogLine]:
+    """The first of them that fit, with messages that are not too long."""
+    async for whole in lines:
+        line = told(whole)
+        max_bytes -= size_bytes(line)
+        if max_bytes < 0:
+            return
+        yield line
 
 
 def _event(name: str, data: str) -> bytes:

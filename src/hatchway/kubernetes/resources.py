@@ -51,11 +51,14 @@ DEFINITIONS = Resource(
     "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", is_namespaced=False
 )
 REALTIME_APIS = Resource("hatchway.dev", "v1alpha1", "realtimeapis", "RealtimeAPI")
+# Of the Prometheus operator, where it is installed.
+POD_MONITORS = Resource("monitoring.coreos.com", "v1", "podmonitors", "PodMonitor")
 
 KNOWN = (
     PODS, SECRETS, SERVICES, NAMESPACES, SERVICE_ACCOUNTS, DEPLOYMENTS, CLAIMS, NETWORK_POLICIES, DISRUPTION_BUDGETS,
     ROLES, ROLE_BINDINGS, DEFINITIONS, REALTIME_APIS, LEASES, SCALERS,
     CONFIG_MAPS, CONTROLLER_REVISIONS, STORAGE_CLASSES,
+    POD_MONITORS,
 )  # fmt: skip
 
 

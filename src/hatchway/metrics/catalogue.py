@@ -86,7 +86,7 @@ DRIFT = Metric(
     "hatchway_drift",
     "gauge",
     ("api", "field"),
-    "How far what is seen of a field is from its baseline, in units of its threshold: above 1 it drifts.",
+    "How much of a field's values moved, in units of what is too much: above 1 exactly while it drifts.",
 )
 ENGINE = Metric("hatchway_engine_info", "gauge", ("version",), "1, with the version of Hatchway.")
 ENGINE_START = Metric("hatchway_engine_start_time_seconds", "gauge", (), "When the engine started, since the epoch.")

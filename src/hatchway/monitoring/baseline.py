@@ -1,7 +1,8 @@
 """What current values are compared with, when it is not training data: windows of earlier traffic. Pure.
 
 Three sources, the first that there is: training data given at deploy (`training_data.py`); the first clean period of
-the revision; until that is there, the last week of the revision before.
+the revision; until that is there, the last week of the revision before. Which of them, and what somebody's word that a
+change is the new normal does to that: `periods.py`.
 
 The first clean period is the traffic of a revision's first week, without the windows that showed drift. It can be used
 after its first day, because every day has its hours, and is frozen after a week, because every week has its days: a
@@ -29,7 +30,7 @@ MIN_DAYS_BY_TIME = 3  # fewer, and the same hour of other days says too little o
 MIN_LEARNT = 10  # values of a window; what is chance in so few is known, and a day of such windows is judged as one
 NEAR_S = 3600  # an hour more or less: summer time, and people are no clocks
 
-Source = Literal["data", "first_period", "previous_revision"]
+Source = Literal["data", "first_period", "previous_revision", "accepted"]
 
 
 class Window(NamedTuple):

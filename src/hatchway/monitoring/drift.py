@@ -41,16 +41,14 @@ class Rules:
     Attributes:
         window_s: seconds of traffic that are judged together, once.
         false_alarm_rate: probability that an API without drift is called drifting in a week.
-        min_effect: share of a field's values that must have moved.
-        min_missing_effect: share of requests by which missing values, or types, must have changed. Lower, because
-            no noise of the world makes values disappear or change their type.
+        min_effect: share of a field's values that must have moved. Half of it is enough for missing values and for
+            types, because no noise of the world makes values disappear or change their type.
         min_samples: values that a window must have.
     """
 
     window_s: float = 3600.0
     false_alarm_rate: float = 0.01
     min_effect: float = 0.1
-    min_missing_effect: float = 0.05
     min_samples: int = 50
 
     @property
@@ -59,7 +57,7 @@ class Rules:
         return self.false_alarm_rate / max(1.0, WEEK_S / self.window_s)
 
     def least(self, aspect: Aspect) -> float:
-        return self.min_effect if aspect == "values" else self.min_missing_effect
+        return self.min_effect if aspect == "values" else self.min_effect / 2
 
 
 @dataclass(frozen=True)
@@ -72,6 +70,7 @@ class FieldVerdict:
         p_value: adjusted for all that was tested in this look; to be compared with `Rules.per_look`.
         effect: at least this share of the values moved.
         threshold: the effect from which on this would have been drift.
+        since_s: of drift that is held: when the first window began that showed it.
     """
 
     verdict: Verdict
@@ -84,6 +83,7 @@ class FieldVerdict:
     threshold: float | None = None
     n_current: int = 0
     n_baseline: int = 0
+    since_s: float | None = None
 
 
 @dataclass(frozen=True)

@@ -10,27 +10,25 @@ Everything that must survive between looks is in `Memory`; sketches are read fro
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from hatchway.monitoring.baseline import (
     DAY_S,
     MIN_DAYS_BY_TIME,
     PERIOD_S,
     Source,
-    Traffic,
     Window,
-    first_period,
-    last_period,
     learn,
     pool,
     starts_to_compare,
 )
 from hatchway.monitoring.distances import Aspect
-from hatchway.monitoring.drift import FieldVerdict, Report, Rules, Wobbles, judge, with_absent
-from hatchway.monitoring.persistence import CONFIRMING_EARLY, CONFIRMING_WINDOWS, Standing, settle
+from hatchway.monitoring.drift import Report, Rules, judge, overall, with_absent
+from hatchway.monitoring.memory import Memory
+from hatchway.monitoring.periods import Known, Period, choose, no_baseline_yet
+from hatchway.monitoring.persistence import Standing, settle
 from hatchway.monitoring.sketches import FieldSketch
 from hatchway.monitoring.wobble import Wobble
 
@@ -41,71 +39,16 @@ RHYTHM_OF_MIN_EFFECT = 0.25
 
 
 @dataclass(frozen=True)
-class Memory:
-    """Of one revision, between looks.
-
-    `unclean_s`: starts of windows that showed drift, and so are no part of the first period. `learnt_of`: from which
-    source and how many days of it `wobbles` are. `rhythmic`: fields that are compared with training data by whole days.
-    """
-
-    source: Source | None = None
-    standings: Mapping[str, Standing] = field(default_factory=dict)
-    unclean_s: frozenset[float] = frozenset()
-    wobbles: Wobbles = field(default_factory=dict)
-    rhythmic: frozenset[str] = frozenset()
-    learnt_of: tuple[Source, int] | None = None
-
-    def to_json(self) -> str:
-        document = {
-            "source": self.source,
-            "standings": {name: asdict(standing) for name, standing in self.standings.items()},
-            "unclean_s": sorted(self.unclean_s),
-            "wobbles": {
-                name: {aspect: [w.size, None if math.isinf(w.freedom) else w.freedom] for aspect, w in aspects.items()}
-                for name, aspects in self.wobbles.items()
-            },
-            "rhythmic": sorted(self.rhythmic),
-            "learnt_of": self.learnt_of,
-        }
-        return json.dumps(document)
-
-    @classmethod
-    def from_json(cls, text: str) -> Memory:
-        """What `to_json` gave."""
-        document = json.loads(text)
-        return cls(
-            document["source"],
-            {name: Standing(**standing) for name, standing in document["standings"].items()},
-            frozenset(document["unclean_s"]),
-            {
-                name: {
-                    aspect: Wobble(size, math.inf if freedom is None else freedom)
-                    for aspect, (size, freedom) in aspects.items()
-                }
-                for name, aspects in document["wobbles"].items()
-            },
-            frozenset(document["rhythmic"]),
-            None if document["learnt_of"] is None else tuple(document["learnt_of"]),
-        )
-
-
-@dataclass(frozen=True)
 class Look:
-    """What came of it. `baseline`: what the window was compared with, for histograms side by side; may be empty."""
+    """What came of it. `source`: of the baseline of all fields that were not accepted.
+
+    `baselines`: what the window was compared with, for histograms side by side.
+    """
 
     memory: Memory
     report: Report
     source: Source | None
-    baseline: Mapping[str, FieldSketch]
-
-
-@dataclass(frozen=True)
-class Known:
-    """What there is to compare with: training data, this revision's traffic, that of the one before."""
-
-    traffic: Traffic
-    data: Mapping[str, FieldSketch] | None = None
-    previous: Traffic | None = None
+    baselines: Mapping[Source, Mapping[str, FieldSketch]]
 
 
 def look(memory: Memory, window: Window, known: Known, rules: Rules) -> Look:
@@ -113,34 +56,91 @@ def look(memory: Memory, window: Window, known: Known, rules: Rules) -> Look:
 
     Learning, daily in a revision's first week, reads its windows field by field and takes up to 60 ms for each.
     """
-    source, starts_s = _choose(memory, window, known, rules)
-    if source is None:
-        return Look(memory, _no_baseline(window, known, rules), None, {})
-    if source != memory.source:  # what was held was held of something else
-        memory = replace(memory, source=source, standings={})
-    traffic = known.previous if source == "previous_revision" and known.previous is not None else known.traffic
-    period = _Period(source, starts_s, traffic)
-    memory = _learn(memory, period, window, rules)
-    compared = _compare(memory, window, known, period, rules)
-    found = judge(compared.baseline, compared.current, memory.wobbles, rules)
-    found = _told_of_days(found, compared.by_day)
-    days = memory.learnt_of[1] if memory.learnt_of is not None else 0
-    confirming = CONFIRMING_EARLY if 0 < days < MIN_DAYS_BY_TIME else CONFIRMING_WINDOWS
-    standings, held = settle(memory.standings, found, confirming)
-    if held.verdict == "drift" and window.start_s < known.traffic.since_s + PERIOD_S:
-        # Together with those that confirmed it. A window that is odd alone stays: it is what windows may be like.
-        odd = {window.start_s - i * rules.window_s for i in range(confirming)}
-        memory = replace(memory, unclean_s=memory.unclean_s | odd)
-    return Look(replace(memory, standings=standings), held, source, compared.baseline)
+    memory = memory.under(rules)
+    main, accepted = choose(memory, window, known, rules)
+    if main is not None and main.source != memory.source:  # what was held was held of something else
+        kept = {name: standing for name, standing in memory.standings.items() if name in known.accepted}
+        memory = replace(memory, source=main.source, standings=kept)
+    parts = [*_parts(main, accepted, window, known)]
+    untold = {
+        name: no_baseline_yet(name, sketch, window, known, rules)
+        for name, sketch in window.fields.items()
+        if (main is None or name in known.accepted) and name not in accepted
+    }
+    if not parts:
+        return Look(memory, Report("no_baseline", untold), None, {})
+    memory = replace(memory, learnt_of={key: days for key, days in memory.learnt_of.items() if _is_of(key, parts)})
+    for part in parts:
+        memory = _learn(memory, part, rules)
+    compared = [(part, _compare(memory, part, known, rules)) for part in parts]
+    baseline, current = _all(one.baseline for _, one in compared), _all(one.current for _, one in compared)
+    found = judge(baseline, current, memory.wobbles, rules)
+    found = _told_of_days(found, frozenset().union(*(one.by_day for _, one in compared)))
+    fields = {**found.fields, **untold}
+    found = Report(overall([field.verdict for field in fields.values()]), fields)
+    standings, held = settle(memory.standings, found, window.start_s, _early(memory, parts))
+    memory = replace(memory, standings=standings)
+    if held.verdict == "drift" and _is_learning(window, known):
+        memory = replace(memory, unclean_s=memory.unclean_s | _odd(standings, window, rules))
+    baselines: dict[Source, Mapping[str, FieldSketch]] = {}
+    for part, one in compared:
+        baselines[part.period.source] = {**baselines.get(part.period.source, {}), **one.baseline}
+    return Look(memory, held, None if main is None else main.source, baselines)
 
 
 @dataclass(frozen=True)
-class _Period:
-    """Where the baseline comes from. For training data: the windows that its wobble is learnt from."""
+class _Part:
+    """The fields of a window that are compared with one period."""
 
-    source: Source
-    starts_s: tuple[float, ...]
-    traffic: Traffic
+    period: Period
+    window: Window
+    names: frozenset[str] | None  # None: all but those in `others`
+    others: Collection[str] = ()
+
+    def owns(self, name: str) -> bool:
+        return name not in self.others if self.names is None else name in self.names
+
+    def load(self, starts_s: Collection[float]) -> dict[str, FieldSketch]:
+        """The fields of these windows as one."""
+        starts, load = [*starts_s], self.period.traffic.load
+        if self.names is None:
+            return {name: sketch for name, sketch in pool(load(starts, None)).items() if self.owns(name)}
+        return _all(pool(load(starts, name)) for name in sorted(self.names))
+
+
+def _parts(main: Period | None, accepted: Mapping[str, Period], window: Window, known: Known) -> Iterator[_Part]:
+    if main is not None:
+        yield _Part(main, window, None, known.accepted.keys())
+    for key in sorted({period.key for period in accepted.values()}):
+        names = frozenset(name for name, period in accepted.items() if period.key == key)
+        yield _Part(next(accepted[name] for name in sorted(names)), window, names)
+
+
+def _is_of(key: str, parts: Collection[_Part]) -> bool:
+    return any(part.period.key == key for part in parts)
+
+
+def _all(several: Iterable[Mapping[str, FieldSketch]]) -> dict[str, FieldSketch]:
+    return {name: sketch for one in several for name, sketch in one.items()}
+
+
+def _is_learning(window: Window, known: Known) -> bool:
+    """Whether the window may become part of a baseline."""
+    begun = [known.traffic.since_s, *(one.since_s for one in known.accepted.values())]
+    return window.start_s < max(begun) + PERIOD_S
+
+
+def _odd(standings: Mapping[str, Standing], window: Window, rules: Rules) -> frozenset[float]:
+    """This window and those before it that showed the drift. One that is odd alone stays: windows may be like that."""
+    begun = [one.since_s for one in standings.values() if one.is_drifting and one.since_s is not None]
+    n = int((window.start_s - min(begun, default=window.start_s)) // rules.window_s)
+    return frozenset(window.start_s - i * rules.window_s for i in range(n + 1))
+
+
+def _early(memory: Memory, parts: Collection[_Part]) -> frozenset[str]:
+    """Fields whose baseline is a day or two."""
+    young = [part for part in parts if 0 < memory.learnt_of.get(part.period.key, 0) < MIN_DAYS_BY_TIME]
+    return frozenset(name for part in young for name in part.window.fields if part.owns(name))
 
 
 @dataclass(frozen=True)
@@ -150,13 +150,15 @@ class _Compared:
     by_day: frozenset[str]
 
 
-def _compare(memory: Memory, window: Window, known: Known, period: _Period, rules: Rules) -> _Compared:
+def _compare(memory: Memory, part: _Part, known: Known, rules: Rules) -> _Compared:
+    window, period = part.window, part.period
     if period.source == "data":
         baseline, current = dict(known.data or {}), dict(window.fields)
+        baseline = {name: sketch for name, sketch in baseline.items() if part.owns(name)}
     else:
-        chosen = starts_to_compare(period.starts_s, window.start_s, rules.window_s)
-        baseline = pool(period.traffic.load(chosen, None))
+        baseline = part.load(starts_to_compare(period.starts_s, window.start_s, rules.window_s))
         current = with_absent(window.fields, baseline)
+    current = {name: sketch for name, sketch in current.items() if part.owns(name)}
     by_day = frozenset(
         name for name, sketch in current.items() if name in memory.rhythmic or sketch.count < rules.min_samples
     )
@@ -166,7 +168,7 @@ def _compare(memory: Memory, window: Window, known: Known, period: _Period, rule
         day = pool([Window(window.start_s, current), *known.traffic.load(before, None)])
         current |= {name: day[name] for name in by_day}
         if period.source != "data":
-            whole = pool(period.traffic.load(period.starts_s, None))
+            whole = part.load(period.starts_s)
             baseline |= {name: whole[name] for name in by_day & whole.keys()}
     return _Compared(baseline, current, by_day)
 
@@ -181,30 +183,15 @@ def _told_of_days(report: Report, names: frozenset[str]) -> Report:
     return Report(report.verdict, fields)
 
 
-def _choose(memory: Memory, window: Window, known: Known, rules: Rules) -> tuple[Source | None, tuple[float, ...]]:
-    """The source of the baseline, and the windows that belong to it, or from which its wobble is learnt."""
-    now_s = window.start_s + rules.window_s
-    first = first_period(known.traffic, memory.unclean_s | {window.start_s}, now_s, rules.window_s)
-    if known.data is not None:
-        return "data", first.starts_s
-    if first.is_usable:
-        return "first_period", first.starts_s
-    if known.previous is not None:
-        last = last_period(known.previous, known.traffic.since_s, rules.window_s)
-        if last.is_usable:
-            return "previous_revision", last.starts_s
-    return None, ()
-
-
-def _learn(memory: Memory, period: _Period, window: Window, rules: Rules) -> Memory:
+def _learn(memory: Memory, part: _Part, rules: Rules) -> Memory:
+    period = part.period
     days = len(period.starts_s) * rules.window_s / DAY_S
-    stage: tuple[Source, int] = (period.source, next((at for at in LEARN_AT_DAYS if days >= at), 0))
-    if stage == memory.learnt_of:
+    stage = next((at for at in LEARN_AT_DAYS if days >= at), 0)
+    if memory.learnt_of.get(period.key) == stage:
         return memory
-    if stage[1] == 0:
-        return replace(memory, wobbles={}, rhythmic=frozenset(), learnt_of=stage)
-    wobbles, rhythmic = {}, set()
-    for name in window.fields:
+    wobbles = {name: known for name, known in memory.wobbles.items() if not part.owns(name)}
+    rhythmic = {name for name in memory.rhythmic if not part.owns(name)}
+    for name in filter(part.owns, part.window.fields if stage else ()):
         windows = list(period.traffic.load(period.starts_s, name))
         wobbles[name] = by_time = learn(windows, name, rules)
         if period.source == "data":
@@ -213,7 +200,8 @@ def _learn(memory: Memory, period: _Period, window: Window, rules: Rules) -> Mem
                 rhythmic.add(name)
             else:
                 wobbles[name] = at_any_time
-    return replace(memory, wobbles=wobbles, rhythmic=frozenset(rhythmic), learnt_of=stage)
+    learnt_of = {**memory.learnt_of, period.key: stage}
+    return replace(memory, wobbles=wobbles, rhythmic=frozenset(rhythmic), learnt_of=learnt_of)
 
 
 def _rhythm(at_any_time: Mapping[Aspect, Wobble], by_time: Mapping[Aspect, Wobble]) -> float:
@@ -221,10 +209,3 @@ def _rhythm(at_any_time: Mapping[Aspect, Wobble], by_time: Mapping[Aspect, Wobbl
     if "values" not in at_any_time or "values" not in by_time:
         return 0.0
     return math.sqrt(max(0.0, at_any_time["values"].size ** 2 - by_time["values"].size ** 2))
-
-
-def _no_baseline(window: Window, known: Known, rules: Rules) -> Report:
-    hours = (window.start_s + rules.window_s - known.traffic.since_s) / 3600
-    told = f"the first day is being learnt: {hours:.0f} hours of 24" if hours < 24 else "too little traffic yet"
-    fields = {name: FieldVerdict("no_baseline", told, n_current=sketch.count) for name, sketch in window.fields.items()}
-    return Report("no_baseline", fields)

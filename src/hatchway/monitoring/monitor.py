@@ -6,20 +6,25 @@ Knows no sockets; time is passed in. A frame belongs to the minute in which it c
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from hatchway.monitoring import accepting
+from hatchway.monitoring.accepting import NothingToAccept, Word
 from hatchway.monitoring.frames import Frame
-from hatchway.monitoring.judges import Judges
+from hatchway.monitoring.judges import Due, Judges
+from hatchway.monitoring.judging import Look
 from hatchway.monitoring.panes import Key, Known, Pane
 from hatchway.monitoring.prediction_log import PredictionLogs
-from hatchway.monitoring.report import Judgement, Subject, make_report
+from hatchway.monitoring.report import Compared, Judgement, Subject, make_report, to_accepted
 from hatchway.monitoring.sketches import FieldSketch
-from hatchway.monitoring.store import MINUTE_S, PaneStore
+from hatchway.monitoring.store import HOUR_S, MINUTE_S, PaneStore
 from hatchway.monitoring.terms import Watched
-from hatchway.spec.monitoring import ApiVerdict, DriftVerdict, MonitoringReport
+from hatchway.spec.monitoring import AcceptedChange, ApiVerdict, DriftVerdict, FieldDrift, MonitoringReport
 
 log = logging.getLogger("monitor")
+
+JUST_DRIFTING = 1.01  # the score of what drifts and would not be called so by its last window alone
 
 
 class Monitor:
@@ -29,6 +34,7 @@ class Monitor:
         self._store = store
         self._logs = logs
         self._judges = Judges(store)
+        self._rolled_up_to_s = 0.0
         self._apis: Mapping[str, Watched] = {}
         self._panes: dict[Key, Pane] = {}
         self._known: dict[tuple[str, str], Known] = {}
@@ -41,12 +47,17 @@ class Monitor:
                 verdict=found.verdict,
                 fields=tuple(
                     DriftVerdict(
-                        api=api, field=name, verdict=one.verdict, score=one.statistic, explanation=one.explanation
+                        api=api, field=name, verdict=one.verdict, score=_score(one), explanation=one.explanation
                     )
                     for name, one in sorted(found.fields.items())
                 ),
                 problems=tuple(
-                    text for text in (self._logs.problem(api), self._judges.problem(self._apis[api])) if text
+                    text
+                    for text in (
+                        self._logs.problem(api),
+                        self._judges.problem(api, self._apis[api], self._seen(api, self._apis[api].revision)),
+                    )
+                    if text
                 ),
             )
             for api, found in sorted(self._judgements.items())
@@ -58,6 +69,7 @@ class Monitor:
             self._panes = {key: pane for key, pane in self._panes.items() if key.api != api}
             self._known = {key: known for key, known in self._known.items() if key[0] != api}
             self._store.forget(api)
+        self._judges.follow(apis)
         self._judgements = {api: self._judges.judgement(api, watched) for api, watched in apis.items()}
         self._logs.watch(apis, now_s)
         self._apis = apis
@@ -99,19 +111,39 @@ class Monitor:
         if self._apis.get(api) == watched:
             self._judgements[api] = self._judges.judgement(api, watched)
 
-    def judge(self, now_s: float) -> bool:
-        """Judge one hour of one API. False when there is none left that is over and was not judged."""
-        due = self._judges.due(self._apis, now_s)
-        if due is None:
-            return False
-        api, watched, start_s = due
-        self._judgements[api] = self._judges.judge(api, watched, start_s)
-        return True
+    # --- judging, in three steps: the second may be in another thread ------------------------------------
+    def due(self) -> Due | None:
+        """A window that is over, and all of it in hours, and was not judged yet."""
+        return self._judges.due(self._apis, self._rolled_up_to_s)
+
+    def look(self, due: Due, store: PaneStore) -> Look:
+        """What is found there, by what `store` has: the thread's own view of the same files."""
+        return self._judges.look(due, store)
+
+    def keep(self, due: Due, found: Look) -> None:
+        """Unless something changed meanwhile: then the window is due again, or gone."""
+        if self._apis.get(due.api) == due.watched:
+            judgement = self._judges.keep(due, found)
+            if judgement is not None:
+                self._judgements[due.api] = judgement
+
+    def accept(self, api: str, fields: Sequence[str] | None, word: Word) -> AcceptedChange:
+        """See accepting.accept. Raises KeyError for an API that is not watched, NothingToAccept."""
+        watched = self._apis[api]
+        if not watched.terms.enabled:
+            raise NothingToAccept([], [])
+        accepted, self._judgements[api] = accepting.accept(self._store, api, watched.revision, fields, word)
+        return to_accepted(accepted)
+
+    def undo(self, api: str, word: Word) -> AcceptedChange:
+        """See accepting.undo. Raises KeyError for an API that is not watched, NothingToUndo."""
+        return to_accepted(accepting.undo(self._store, api, self._apis[api].revision, word))
 
     def roll_up(self, now_s: float) -> None:
         """What is due once in a while: hours that are over, old panes and old logs."""
         self.save(now_s)
         self._store.roll_up(now_s, {(api, watched.revision) for api, watched in self._apis.items()})
+        self._rolled_up_to_s = now_s - now_s % HOUR_S
         self._logs.roll(now_s)
 
     def report(self, api: str, window_s: float, now_s: float) -> MonitoringReport | None:
@@ -124,12 +156,28 @@ class Monitor:
         pane = self._store.merged(api, watched.revision, from_s, int(now_s) + MINUTE_S)
         judgement = self._judgements[api]
         source = judgement.source
-        baseline = None if source is None else self._store.baseline(api, watched.revision, source)
-        return make_report(
-            Subject(api, watched.revision, window_s, watched), pane, baseline, judgement, self._logs.report(api)
+        compared = Compared(
+            None if source is None else self._store.baseline(api, watched.revision, source),
+            self._store.baseline(api, watched.revision, "accepted"),
+            self._store.accepted(api, watched.revision),
         )
+        return make_report(
+            Subject(api, watched.revision, window_s, watched), pane, compared, judgement, self._logs.report(api)
+        )
+
+    def _seen(self, api: str, revision: str) -> set[str]:
+        """The fields that there were so far."""
+        return {name for names in self._known_of(api, revision).places().values() for name in names.values()}
 
     def _known_of(self, api: str, revision: str) -> Known:
         if (api, revision) not in self._known:
             self._known[api, revision] = self._store.known(api, revision)
         return self._known[api, revision]
+
+
+def _score(field: FieldDrift) -> float | None:
+    """How much moved, in thresholds; at most 1 for what does not drift, or not yet, and more for what does."""
+    if field.effect is None or not field.threshold:
+        return None
+    share = field.effect / field.threshold
+    return max(share, JUST_DRIFTING) if field.verdict == "drift" else min(share, 1.0)

@@ -11,7 +11,7 @@ ever.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from hatchway.monitoring.drift import FieldVerdict, Report, overall
@@ -24,39 +24,52 @@ CONFIRMING_EARLY = 6  # while the baseline is a day or two: what it has never se
 class Standing:
     """What is remembered of a field between windows: plain values, to be kept as JSON.
 
-    `against` counts the windows in a row that contradict what is held now.
+    `against` counts the windows in a row that contradict what is held now. `since_s` is the start of the first window
+    that showed the drift that is held, or that the last ones speak for.
     """
 
     is_drifting: bool = False
     against: int = 0
+    since_s: float | None = None
 
 
 def settle(
-    standings: Mapping[str, Standing], window: Report, confirming: int = CONFIRMING_WINDOWS
+    standings: Mapping[str, Standing], window: Report, start_s: float, early: Collection[str] = ()
 ) -> tuple[dict[str, Standing], Report]:
-    """What to remember, and the report with the verdicts that hold, after one more window.
+    """What to remember, and the report with the verdicts that hold, after one more window, which began at `start_s`.
 
-    `confirming`: how many windows in a row call drift.
+    `early`: fields whose baseline is a day or two, so that more windows in a row have to call drift.
     """
-    after = {name: _follow(standings.get(name, Standing()), field, confirming) for name, field in window.fields.items()}
+    after = {
+        name: _follow(
+            standings.get(name, Standing()), field, start_s, CONFIRMING_EARLY if name in early else CONFIRMING_WINDOWS
+        )
+        for name, field in window.fields.items()
+    }
     fields = {name: _held(after[name], field) for name, field in window.fields.items()}
     kept = {name: standing for name, standing in standings.items() if name not in after}
     return kept | after, Report(overall([field.verdict for field in fields.values()]), fields)
 
 
-def _follow(standing: Standing, field: FieldVerdict, confirming: int) -> Standing:
+def _follow(standing: Standing, field: FieldVerdict, start_s: float, confirming: int) -> Standing:
     if field.verdict not in ("ok", "drift"):
         return standing
-    if (field.verdict == "drift") == standing.is_drifting:
-        return Standing(standing.is_drifting)
-    if standing.against + 1 >= (CONFIRMING_WINDOWS if standing.is_drifting else confirming):
-        return Standing(not standing.is_drifting)
-    return Standing(standing.is_drifting, standing.against + 1)
+    if standing.is_drifting:
+        if field.verdict == "drift":
+            return replace(standing, against=0)
+        over = standing.against + 1 >= CONFIRMING_WINDOWS
+        return Standing() if over else replace(standing, against=standing.against + 1)
+    if field.verdict == "ok":
+        return Standing()
+    against, since_s = standing.against + 1, standing.since_s if standing.against else start_s
+    return Standing(is_drifting=True, since_s=since_s) if against >= confirming else Standing(False, against, since_s)
 
 
 def _held(standing: Standing, field: FieldVerdict) -> FieldVerdict:
     if field.verdict == "no_baseline":
         return field
+    if standing.is_drifting:
+        field = replace(field, since_s=standing.since_s)
     if standing.is_drifting and field.verdict != "drift":
         why = "too few values since" if field.verdict == "too_few" else "not so in the last window"
         return replace(field, verdict="drift", explanation=f"{field.explanation} ({why})")

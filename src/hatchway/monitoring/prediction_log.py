@@ -112,6 +112,7 @@ class PredictionLogs:
             folder=str(folder),
             files=len(files),
             bytes=sum(file.stat().st_size for file in files),
+            waiting_bytes=self._spools[api].size if api in self._spools else 0,
             dropped=self._dropped.get(api, 0),
             problem=self._problems.get(api, ""),
         )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Literal, cast
 
@@ -11,9 +12,10 @@ from pydantic import Field
 
 from hatchway.monitoring.panes import Pane
 from hatchway.monitoring.sketches import FieldSketch, Numbers
-from hatchway.monitoring.store import Baseline
+from hatchway.monitoring.store import Acceptance, Baseline
 from hatchway.monitoring.terms import Watched
 from hatchway.spec.monitoring import (
+    AcceptedChange,
     BaselineReport,
     BaselineSource,
     FieldDrift,
@@ -52,23 +54,68 @@ class Subject:
     watched: Watched
 
 
+@dataclass(frozen=True)
+class Compared:
+    """What a window is compared with: all fields with `baseline`, but for those that `accepted` has."""
+
+    baseline: Baseline | None
+    accepted: Baseline | None = None
+    changes: Sequence[Acceptance] = ()  # the newest first
+
+    def fields(self) -> dict[str, FieldSketch]:
+        return {
+            name: one
+            for each in (self.baseline, self.accepted)
+            if each is not None
+            for name, one in each.fields.items()
+        }
+
+    def report(self) -> BaselineReport:
+        return BaselineReport(
+            source=None if self.baseline is None else self.baseline.source,
+            count=0 if self.baseline is None else self.baseline.count,
+            accepted=tuple(to_accepted(one) for one in self.changes),
+        )
+
+
+def to_accepted(one: Acceptance) -> AcceptedChange:
+    return AcceptedChange(
+        at=to_iso(one.at_s),
+        by=one.by,
+        since=to_iso(min(one.since_s.values())),
+        fields=tuple(sorted(one.since_s)),
+        undone_at=None if one.undone_at_s is None else to_iso(one.undone_at_s),
+        undone_by=one.undone_by,
+    )
+
+
 def make_report(
-    subject: Subject, pane: Pane, baseline: Baseline | None, judgement: Judgement, log: LogReport | None
+    subject: Subject, pane: Pane, compared: Compared, judgement: Judgement, log: LogReport | None
 ) -> MonitoringReport:
-    known: Mapping[str, FieldSketch] = {} if baseline is None else baseline.fields
-    names = sorted(pane.fields, key=lambda name: (_side(name) == "output", name))
+    known = compared.fields()
+    gone = {name for name, one in judgement.fields.items() if one.verdict == "drift"} - pane.fields.keys()
+    fields = {**pane.fields, **{name: FieldSketch() for name in gone}}
+    names = sorted(fields, key=lambda name: (_side(name) == "output", name))
     return MonitoringReport(
         api=subject.api,
         revision=subject.revision,
         window_s=subject.window_s,
         seen=pane.seen,
         sampled=pane.sampled,
-        baseline=BaselineReport() if baseline is None else BaselineReport(source=baseline.source, count=baseline.count),
+        baseline=compared.report(),
         verdict=judgement.verdict,
-        fields=tuple(_field(name, pane.fields[name], known.get(name), judgement.fields.get(name)) for name in names),
+        fields=tuple(_field(name, fields[name], known.get(name), judgement.fields.get(name)) for name in names),
         model=_model(pane.fields, subject.watched),
         log=log,
     )
+
+
+def records(fields: Mapping[str, FieldSketch]) -> int:
+    return max((sketch.count for sketch in fields.values()), default=0)
+
+
+def to_iso(at_s: float) -> str:
+    return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _side(name: str) -> Side:

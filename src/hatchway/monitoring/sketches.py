@@ -44,6 +44,8 @@ DISTINCT_LG_SLOTS = 10
 MAX_FEW_NUMBERS = 32  # more different numbers than this are a quantity, not a choice
 MAX_TEXT_CHARS = 64
 MIN_JUDGED_TEXTS = 20  # fewer texts than this cannot be told from a choice among a few
+MAX_LISTED_TEXTS = 48  # different ones that FREQUENT_LG_SLOTS have room for without an error
+KEPT_OF_MANY = 0.05  # of ids and prose, what is kept in the long run are texts that make up this share of all
 
 FORMAT_VERSION = 1
 _TYPES = ("number", "string", "boolean", "array", "object", "infinity")
@@ -52,6 +54,7 @@ _RANKS = np.linspace(0, 1, 257)  # finer than the ranks are exact, and every val
 _START = struct.Struct("<BI")  # version, CRC-32 of what follows: DataSketches is not asked to read damaged bytes
 _HEAD = struct.Struct("<9Q")
 _MOMENTS = struct.Struct("<Q4d")
+_UNTOLD = struct.Struct("<Q")
 _LENGTH = struct.Struct("<I")
 _PAIR = struct.Struct("<dQ")
 
@@ -178,12 +181,16 @@ class Numbers:
 
 @dataclass
 class Texts:
-    """Strings: their lengths in characters, and how often the frequent ones occur."""
+    """Strings: their lengths in characters, and how often the frequent ones occur.
+
+    `untold`: each of them, and of those that are not listed, may have occurred so many times more: what was left out.
+    """
 
     lengths: Numbers = field(default_factory=Numbers)
     frequent: datasketches.frequent_strings_sketch = field(
         default_factory=lambda: datasketches.frequent_strings_sketch(FREQUENT_LG_SLOTS), compare=False
     )
+    untold: int = 0
 
     @property
     def is_choice(self) -> bool:
@@ -207,6 +214,23 @@ class Texts:
     def merge(self, other: Texts) -> None:
         self.lengths.merge(other.lengths)
         self.frequent.merge(other.frequent)
+        self.untold += other.untold
+
+    def in_short(self) -> Texts:
+        """The same without texts that hardly come again: of ids and prose only what stands out is kept.
+
+        While so few came that all are listed, they are: several times together may show them to be a choice.
+        """
+        found = self.frequent.get_frequent_items(datasketches.NO_FALSE_NEGATIVES)
+        if self.is_choice or (len(found) <= MAX_LISTED_TEXTS and all(low == high for _, _, low, high in found)):
+            return self
+        least = KEPT_OF_MANY * self.lengths.count
+        made = Texts(self.lengths, untold=self.untold)
+        for text, _, low, _ in found:
+            if low >= least:
+                made.frequent.update(text, low)
+        made.untold += max((high if low < least else high - low for _, _, low, high in found), default=0)
+        return made
 
 
 @dataclass(frozen=True)
@@ -258,6 +282,15 @@ class FieldSketch:
         """About how many different numbers and strings there are; booleans, arrays and objects do not count."""
         return 0 if self._distinct is None else round(self._distinct.get_estimate())
 
+    def exact(self) -> tuple[object, ...]:
+        """What two sketches of the same values, taken in the same way, have in common."""
+        moments = [
+            (one.count, one.low, one.high, one.mean, one.squares)
+            for one in (self.numeric, None if self.texts is None else self.texts.lengths)
+            if one is not None
+        ]
+        return self.count, self.missing, tuple(sorted(self.types.items())), self._trues, self.distinct, tuple(moments)
+
     @property
     def kind(self) -> Kind:
         """By the most frequent type; the order of `types` decides between equals.
@@ -282,17 +315,18 @@ class FieldSketch:
     def counts(self) -> Categories | None:
         """The same also for strings that hardly come again; None if numbers are many, or no string was kept."""
         numbers = self.numeric.few if self.numeric is not None else {}
-        if numbers is None or (self.texts is not None and self.texts.frequent.is_empty()):
+        texts = self.texts
+        if numbers is None or (texts is not None and texts.frequent.is_empty() and not texts.untold):
             return None
         counts = {_as_json(value): count for value, count in numbers.items()}
         booleans = self.types.get("boolean", 0)
         counts |= {name: n for name, n in (("true", self._trues), ("false", booleans - self._trues)) if n}
         error, total = 0, booleans + sum(numbers.values())
-        if self.texts is not None:
-            found = self.texts.frequent.get_frequent_items(datasketches.NO_FALSE_NEGATIVES)
+        if texts is not None:
+            found = texts.frequent.get_frequent_items(datasketches.NO_FALSE_NEGATIVES)
             counts |= {json.dumps(text, ensure_ascii=False): low for text, _, low, _ in found if low}
-            error = max((high - low for _, _, low, high in found), default=0)
-            total += self.texts.lengths.count
+            error = max((high - low for _, _, low, high in found), default=0) + texts.untold
+            total += texts.lengths.count
         return Categories(counts, total, error) if total else None
 
     def update(self, column: Column, absent: int = 0) -> None:
@@ -337,25 +371,23 @@ class FieldSketch:
             made.types = {"number": made.numeric.count}
         return made
 
-    def to_bytes(self, with_texts: bool = True) -> bytes:
-        """For `from_bytes`, of this or a later version.
-
-        Without texts, strings are kept as lengths only: for fields whose strings are ids or prose.
-        """
-        texts = self.texts
+    def to_bytes(self, in_short: bool = False) -> bytes:
+        """For `from_bytes`, of this or a later version. `in_short`: see `Texts.in_short`."""
+        texts = self.texts.in_short() if self.texts is not None and in_short else self.texts
         body = _join(
             _HEAD.pack(self.count, self.missing, self._trues, *(self.types.get(name, 0) for name in _TYPES)),
             b"" if self.numeric is None else self.numeric.to_bytes(),
             b"" if texts is None else texts.lengths.to_bytes(),
-            b"" if texts is None or not with_texts else texts.frequent.serialize(),
+            b"" if texts is None else texts.frequent.serialize(),
             b"" if self._distinct is None else self._distinct.get_result(datasketches.HLL_8).serialize_compact(),
+            b"" if texts is None else _UNTOLD.pack(texts.untold),
         )
         return _START.pack(FORMAT_VERSION, zlib.crc32(body)) + body
 
     @classmethod
     def from_bytes(cls, data: bytes) -> FieldSketch:
         """What `to_bytes` gave. Raises BadSketch."""
-        head, numbers, lengths, frequent, distinct = _split(_body(data), 5)
+        head, numbers, lengths, frequent, distinct, untold = _split(_body(data), 6)
         made = cls()
         made.count, made.missing, made._trues, *types = _HEAD.unpack(head)
         made.types = {name: n for name, n in zip(_TYPES, types, strict=True) if n}
@@ -364,6 +396,8 @@ class FieldSketch:
             made.texts = Texts(Numbers.from_bytes(lengths))
             if frequent:
                 made.texts.frequent = datasketches.frequent_strings_sketch.deserialize(frequent)
+            if untold:
+                (made.texts.untold,) = _UNTOLD.unpack(untold)
         if distinct:
             made._merge_distinct(datasketches.hll_sketch.deserialize(distinct))
         return made
@@ -463,6 +497,9 @@ def _split(data: bytes, n_parts: int) -> list[bytes]:
     parts = []
     start = 0
     for _ in range(n_parts):
+        if start == len(data):  # written by a release that had fewer
+            parts.append(b"")
+            continue
         (length,) = _LENGTH.unpack_from(data, start)
         start += _LENGTH.size
         parts.append(data[start : start + length])

@@ -1,8 +1,9 @@
 """Panes and baselines in a SQLite file of the monitor's own, in transactions that survive a kill -9.
 
 Minutes are kept for MINUTES_KEPT_S and merged into hours, those for HOURS_KEPT_S; where the file would grow beyond
-MAX_BYTES, the oldest hours go first. A file that is damaged or of another version is moved aside: what was known of
-predictions is lost then, nothing else.
+MAX_BYTES, the oldest hours go first, those of baselines last. In hours and baselines, ids and prose are kept in short:
+their lengths, and the texts that stand out. A file that is damaged or of another version is moved aside: what was
+known of predictions is lost then, nothing else.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ log = logging.getLogger("monitor")
 
 MINUTE_S = 60
 HOUR_S = 3600
+DAY_S = 86400
 MINUTES_KEPT_S = 3 * 3600
 HOURS_KEPT_S = 30 * 86400
 FIRST_PERIOD_S = 8 * 86400  # baseline.PERIOD_S, which begins with the first hour that is one revision's alone
@@ -54,6 +56,13 @@ _SCHEMA = (
         api TEXT NOT NULL, revision TEXT NOT NULL, places TEXT NOT NULL, PRIMARY KEY (api, revision)
     ) STRICT""",
 )
+# What came later than version 1 is added to files that have it: no release stumbles over a table it does not know.
+_LATER = (
+    """CREATE TABLE IF NOT EXISTS accepted (
+        id INTEGER PRIMARY KEY, api TEXT NOT NULL, revision TEXT NOT NULL, at_s REAL NOT NULL, by TEXT NOT NULL,
+        since TEXT NOT NULL, undone_at_s REAL, undone_by TEXT NOT NULL DEFAULT ''
+    ) STRICT""",
+)
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,21 @@ class Baseline:
 
 
 @dataclass(frozen=True)
+class Acceptance:
+    """Somebody's word that what changed is the new normal. Times are seconds since the epoch.
+
+    `since_s`: field -> from when on its traffic is what it is compared with.
+    """
+
+    at_s: float
+    by: str
+    since_s: Mapping[str, float]
+    undone_at_s: float | None = None
+    undone_by: str = ""
+    id: int = 0  # given by the store
+
+
+@dataclass(frozen=True)
 class Judged:
     """What is remembered of the last hour that was judged, which began at `start_s`. The rest is JSON of others."""
 
@@ -79,14 +103,20 @@ class Judged:
 class PaneStore:
     """Raises sqlite3.Error when the disk is full or the file cannot be used."""
 
-    def __init__(self, file: Path) -> None:
-        self._db = _open(file)
+    def __init__(self, file: Path, *, is_for_thread: bool = False, max_bytes: int = MAX_BYTES) -> None:
+        self._file = file
+        self._max_bytes = max_bytes
+        self._db = _connect(file, check_same_thread=False) if is_for_thread else _open(file)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._db.close()
+
+    def reader(self) -> PaneStore:
+        """The same files for another thread, which reads while this one writes."""
+        return PaneStore(self._file, is_for_thread=True)
 
     # --- panes -------------------------------------------------------------------------------------------
     def save(self, panes: Mapping[Key, Pane], known: Mapping[tuple[str, str], Known]) -> None:
@@ -163,7 +193,7 @@ class PaneStore:
                         baseline.until_s,
                         baseline.count,
                         name,
-                        sketch.to_bytes(),
+                        sketch.to_bytes(in_short=True),
                     )
                     for name, sketch in baseline.fields.items()
                 ],
@@ -179,6 +209,13 @@ class PaneStore:
         fields = _sketches((name, data) for name, data, *_ in rows)
         _, _, origin, until_s, count = rows[0]
         return Baseline(source, fields, count, origin, until_s)
+
+    def baseline_fields(self, api: str, revision: str, source: BaselineSource) -> set[str]:
+        """The names of its fields, without what is known of them."""
+        rows = self._db.execute(
+            "SELECT field FROM baselines WHERE (api, revision, source) = (?, ?, ?)", (api, revision, source)
+        )
+        return {field for (field,) in rows}
 
     # --- judgements --------------------------------------------------------------------------------------
     def hours(self, api: str, revision: str) -> list[int]:
@@ -197,16 +234,56 @@ class PaneStore:
 
     def save_judged(self, api: str, revision: str, judged: Judged) -> None:
         with self._transaction():
+            self._save_judged(api, revision, judged)
+
+    def _save_judged(self, api: str, revision: str, judged: Judged) -> None:
+        self._db.execute(
+            "INSERT OR REPLACE INTO judged VALUES (?, ?, ?, ?, ?)",
+            (api, revision, judged.start_s, judged.memory, judged.judgement),
+        )
+
+    # --- accepted changes --------------------------------------------------------------------------------
+    def accepted(self, api: str, revision: str) -> list[Acceptance]:
+        """The newest first, those that were undone too."""
+        rows = self._db.execute(
+            """SELECT at_s, by, since, undone_at_s, undone_by, id FROM accepted
+               WHERE (api, revision) = (?, ?) ORDER BY id DESC""",
+            (api, revision),
+        )
+        return [Acceptance(at, by, json.loads(since), *undone) for at, by, since, *undone in rows]
+
+    def accept(self, api: str, revision: str, accepted: Acceptance, judged: Judged) -> None:
+        """Keep it, and what is remembered from now on, both or none."""
+        with self._transaction():
+            self._add_accepted(api, revision, accepted)
+            self._save_judged(api, revision, judged)
+
+    def add_accepted(self, api: str, revision: str, accepted: Acceptance) -> None:
+        """One that was accepted of another revision."""
+        with self._transaction():
+            self._add_accepted(api, revision, accepted)
+
+    def _add_accepted(self, api: str, revision: str, accepted: Acceptance) -> None:
+        self._db.execute(
+            "INSERT INTO accepted (api, revision, at_s, by, since) VALUES (?, ?, ?, ?, ?)",
+            (api, revision, accepted.at_s, accepted.by, json.dumps(accepted.since_s)),
+        )
+
+    def undo(self, api: str, revision: str, undone: Acceptance, judged: Judged) -> None:
+        """The same for one that was accepted before."""
+        with self._transaction():
             self._db.execute(
-                "INSERT OR REPLACE INTO judged VALUES (?, ?, ?, ?, ?)",
-                (api, revision, judged.start_s, judged.memory, judged.judgement),
+                "UPDATE accepted SET undone_at_s = ?, undone_by = ? WHERE id = ?",
+                (undone.undone_at_s, undone.undone_by, undone.id),
             )
+            self._save_judged(api, revision, judged)
 
     # --- what goes ---------------------------------------------------------------------------------------
     def roll_up(self, now_s: float, watched: Collection[tuple[str, str]] = ()) -> None:
         """Merge the minutes of hours that are over, drop what is too old, and the oldest while there is too much.
 
-        The first days of the revisions that are `watched` (API, revision) stays: later weeks are compared with it.
+        Those weeks of the revisions that are `watched` (API, revision) stay that later ones are compared with: the
+        first, and the first after a change that was accepted.
         """
         done = int(now_s) - int(now_s) % HOUR_S
         rows = self._db.execute(
@@ -222,7 +299,8 @@ class PaneStore:
         with self._transaction():
             self._db.execute("DELETE FROM panes WHERE width_s = ? AND start_s < ?", (MINUTE_S, now_s - MINUTES_KEPT_S))
             self._drop_hours(now_s - HOURS_KEPT_S, watched)
-        self._shrink()
+            self._drop_revisions(watched)
+        self._shrink(now_s, watched)
 
     def _drop_hours(self, before_s: float, watched: Collection[tuple[str, str]]) -> None:
         rows = self._db.execute(
@@ -231,16 +309,32 @@ class PaneStore:
             (HOUR_S, before_s),
         ).fetchall()
         for api, revision, first_s in rows:
-            kept_until_s = first_s + FIRST_PERIOD_S if (api, revision) in watched else first_s
+            kept = json.dumps(self._compared_with(api, revision, first_s) if (api, revision) in watched else [])
             self._db.execute(
-                "DELETE FROM panes WHERE (api, revision, width_s) = (?, ?, ?) AND start_s >= ? AND start_s < ?",
-                (api, revision, HOUR_S, kept_until_s, before_s),
+                """DELETE FROM panes WHERE (api, revision, width_s) = (?, ?, ?) AND start_s < ?
+                   AND NOT EXISTS (SELECT 1 FROM json_each(?) WHERE start_s >= value AND start_s < value + ?)""",
+                (api, revision, HOUR_S, before_s, kept, FIRST_PERIOD_S),
             )
+
+    def _drop_revisions(self, watched: Collection[tuple[str, str]]) -> None:
+        """What is left of those that no hour is known of any more."""
+        for table in ("baselines", "judged", "known", "accepted"):
+            for owner in self._db.execute(
+                f"""SELECT DISTINCT api, revision FROM {table} AS left_over WHERE NOT EXISTS (
+                    SELECT 1 FROM panes WHERE api = left_over.api AND revision = left_over.revision)"""
+            ).fetchall():
+                if owner not in watched:
+                    self._db.execute(f"DELETE FROM {table} WHERE (api, revision) = (?, ?)", owner)
+
+    def _compared_with(self, api: str, revision: str, first_s: float) -> list[float]:
+        """When the weeks begin that this revision's traffic is compared with."""
+        found = self.accepted(api, revision)
+        return [first_s, *{since for one in found if one.undone_at_s is None for since in one.since_s.values()}]
 
     def forget(self, api: str) -> None:
         """The API is deleted."""
         with self._transaction():
-            for table in ("panes", "baselines", "judged", "known"):
+            for table in ("panes", "baselines", "judged", "known", "accepted"):
                 self._db.execute(f"DELETE FROM {table} WHERE api = ?", (api,))
 
     def apis(self) -> set[str]:
@@ -250,15 +344,38 @@ class PaneStore:
         pages, free, size = (self._pragma(name) for name in ("page_count", "freelist_count", "page_size"))
         return (pages - free) * size
 
-    def _shrink(self) -> None:
-        while self.used_bytes() > MAX_BYTES:
-            with self._transaction():
-                gone = self._db.execute(
-                    "DELETE FROM panes WHERE id IN (SELECT id FROM panes WHERE width_s = ? ORDER BY start_s LIMIT 100)",
-                    (HOUR_S,),
-                ).rowcount
-            if not gone:
-                return
+    def _shrink(self, now_s: float, watched: Collection[tuple[str, str]]) -> None:
+        """Drop hours while there is too much."""
+        if self.used_bytes() <= self._max_bytes:
+            return
+        with self._transaction():
+            for id in self._expendable(now_s, watched):
+                self._db.execute("DELETE FROM panes WHERE id = ?", (id,))
+                if self.used_bytes() <= self._max_bytes:
+                    return
+
+    def _expendable(self, now_s: float, watched: Collection[tuple[str, str]]) -> list[int]:
+        """Hours by what they are worth, the least first.
+
+        Those that nothing is compared with, the oldest first. Then those of baselines from their end: a baseline that
+        lost its beginning would follow the traffic. Then those of the last day, which are judged.
+        """
+        rows = self._db.execute(
+            "SELECT id, api, revision, start_s FROM panes WHERE width_s = ? ORDER BY start_s", (HOUR_S,)
+        ).fetchall()
+        first_s: dict[tuple[str, str], int] = {}
+        for _, api, revision, start in rows:
+            first_s.setdefault((api, revision), start)
+        kept = {owner: self._compared_with(*owner, first_s[owner]) for owner in watched if owner in first_s}
+
+        def worth(row: tuple[int, str, str, int]) -> tuple[int, int]:
+            _, api, revision, start = row
+            if start >= now_s - DAY_S:
+                return 2, start
+            is_baseline = any(since <= start < since + FIRST_PERIOD_S for since in kept.get((api, revision), ()))
+            return (1, -start) if is_baseline else (0, start)
+
+        return [row[0] for row in sorted(rows, key=worth)]
 
     # --- inside ------------------------------------------------------------------------------------------
     def _save(self, key: Key, pane: Pane) -> None:
@@ -269,7 +386,7 @@ class PaneStore:
         ).fetchone()
         self._db.executemany(
             "INSERT OR REPLACE INTO sketches VALUES (?, ?, ?)",
-            [(pane_id, name, sketch.to_bytes()) for name, sketch in pane.fields.items()],
+            [(pane_id, name, sketch.to_bytes(key.width_s != MINUTE_S)) for name, sketch in pane.fields.items()],
         )
 
     def _pragma(self, name: str) -> int:
@@ -315,8 +432,8 @@ class _OtherVersion(Exception):
     pass
 
 
-def _connect(file: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(file, isolation_level=None)
+def _connect(file: Path, *, check_same_thread: bool = True) -> sqlite3.Connection:
+    db = sqlite3.connect(file, isolation_level=None, check_same_thread=check_same_thread)
     try:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
@@ -338,3 +455,5 @@ def _prepare(db: sqlite3.Connection) -> None:
         db.execute("COMMIT")
     elif version != VERSION:
         raise _OtherVersion(f"version {version}")
+    for statement in _LATER:
+        db.execute(statement)

@@ -14,6 +14,15 @@ from hatchway.spec.api import RealtimeApi
 
 
 @dataclass(frozen=True)
+class DriftTerms:
+    """`monitoring.drift`: see drift.Rules, which the monitor makes of it. The engine must not import that."""
+
+    min_effect: float = 0.1
+    false_alarm_rate: float = 0.01
+    window_s: float = 3600.0
+
+
+@dataclass(frozen=True)
 class Watched:
     """One API. What is not monitored at all is named too, so that its replicas are told to look at nothing."""
 
@@ -23,6 +32,7 @@ class Watched:
     key: str | None = None  # of the prediction in an answer
     baseline: str | None = None  # the path of a file of training data
     log_retention_s: float | None = None  # None: no log
+    drift: DriftTerms = DriftTerms()
 
 
 def watched(spec: RealtimeApi, revision: str, project_dir: Path) -> Watched:
@@ -44,6 +54,7 @@ def watched(spec: RealtimeApi, revision: str, project_dir: Path) -> Watched:
         key=monitoring.key,
         baseline=None if monitoring.baseline is None else str(project_dir / monitoring.baseline),
         log_retention_s=log.retention if is_on and log is not None else None,
+        drift=DriftTerms(monitoring.drift.min_effect, monitoring.drift.false_alarm_rate, monitoring.drift.window),
     )
 
 
@@ -57,4 +68,5 @@ def from_json(text: str) -> dict[str, Watched]:
 
 
 def _read(document: dict[str, Any]) -> Watched:
-    return Watched(**{**document, "terms": SampleTerms(**document["terms"])})
+    terms, drift = SampleTerms(**document["terms"]), DriftTerms(**document.get("drift", {}))
+    return Watched(**{**document, "terms": terms, "drift": drift})

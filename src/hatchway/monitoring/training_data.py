@@ -19,11 +19,11 @@ from __future__ import annotations
 import csv
 import importlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from hatchway.monitoring.sketches import MAX_TEXT_CHARS, Column, FieldSketch
 
 ROWS_AT_ONCE = 4096
 MAX_COLUMNS = 1000  # 10 kB each
+MAX_LINE_CHARS = 1024 * 1024
 
 _MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "nil"})
 _BOOLEANS = {"true": True, "false": False}
@@ -44,15 +45,15 @@ class UnusableData(ValueError):
     """A file that cannot be read as training data; the message names file, row and column, and what would help."""
 
 
-def read(path: Path) -> dict[str, FieldSketch]:
-    """Field -> what the file says of it. Raises UnusableData, OSError."""
+def read(path: Path, should_stop: Callable[[], bool] = lambda: False) -> dict[str, FieldSketch]:
+    """Field -> what the file says of it. Raises UnusableData, also when told to stop before the end, and OSError."""
     suffix = path.suffix.lower()
     if suffix == ".csv":
-        columns = _Columns(path)
+        columns = _Columns(path, should_stop)
         for row, names, cells in _csv_columns(path):
             columns.add(names, [_of_cells(column) for column in cells], row)
     elif suffix in (".parquet", ".pq"):
-        columns = _Columns(path)
+        columns = _Columns(path, should_stop)
         for row, names, values in _parquet_columns(path):
             columns.add(names, values, row)
     else:
@@ -61,12 +62,15 @@ def read(path: Path) -> dict[str, FieldSketch]:
 
 
 class _Columns:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, should_stop: Callable[[], bool]) -> None:
         self._path = path
+        self._should_stop = should_stop
         self._names: list[str] = []
         self._sketches: list[FieldSketch] = []
 
     def add(self, names: Sequence[str], columns: Sequence[Column], row: int) -> None:
+        if self._should_stop():
+            raise UnusableData(f"{self._path.name}: not read to its end")
         if not self._names:
             self._begin(names)
         for name, column, sketch in zip(names, columns, self._sketches, strict=True):
@@ -111,7 +115,7 @@ def _fields(names: Sequence[str], sketches: Sequence[FieldSketch]) -> Iterator[t
 def _csv_columns(path: Path) -> Iterator[tuple[int, list[str], list[tuple[str, ...]]]]:
     """The line in which rows begin, the header, and some rows as columns."""
     with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file)
+        reader = csv.reader(_lines(path, file))
         try:
             header = [name.strip() for name in next(reader, [])]
             _check_header(path, header)
@@ -126,15 +130,44 @@ def _csv_columns(path: Path) -> Iterator[tuple[int, list[str], list[tuple[str, .
                 yield first_line, header, list(zip(*rows, strict=True))
         except UnicodeDecodeError as error:
             raise UnusableData(
-                f"{path.name}, after line {reader.line_num}: not UTF-8 ({error.reason}); save it as UTF-8"
+                f"{path.name}, line {_first_not_utf8(path)}: not UTF-8 ({error.reason}); save it as UTF-8"
             ) from error
         except csv.Error as error:
             raise UnusableData(f"{path.name}, line {reader.line_num}: {error}") from error
 
 
+def _lines(path: Path, file: TextIO) -> Iterator[str]:
+    """One by one; a file without line breaks is not read into memory."""
+    for number in count(1):
+        line = file.readline(MAX_LINE_CHARS + 1)
+        if len(line) > MAX_LINE_CHARS:
+            raise UnusableData(f"{path.name}, line {number}: longer than {MAX_LINE_CHARS:,} characters")
+        if not line:
+            return
+        yield line
+
+
+def _first_not_utf8(path: Path) -> int:
+    with path.open("rb") as file:
+        for number in count(1):
+            line = file.readline(MAX_LINE_CHARS)
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return number
+            if not line:
+                return number
+    raise AssertionError
+
+
 def _check_header(path: Path, header: Sequence[str]) -> None:
     if not header:
         raise UnusableData(f"{path.name}: empty; the first line must name the columns")
+    other = next((mark for mark in (";", "\t", "|") if mark in header[0]), None)
+    if len(header) == 1 and other is not None:
+        raise UnusableData(
+            f"{path.name}: one column, named {header[0]!r}; columns are separated by commas, not by {other!r}"
+        )
     if all(isinstance(_of_cell(name), float) for name in header):
         raise UnusableData(f"{path.name}: the first line must name the columns, it holds only numbers")
 

@@ -10,16 +10,17 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from pydantic import TypeAdapter
 
-from hatchway.errors import HatchwayError, MonitoringError
+from hatchway.errors import Conflict, HatchwayError, MonitoringError
 from hatchway.files import replace_text
 from hatchway.monitoring.process import MonitorProcess
 from hatchway.monitoring.terms import Watched, to_json
 from hatchway.settings import Settings
-from hatchway.spec.monitoring import ApiVerdict, MonitoringReport
+from hatchway.spec.monitoring import AcceptedChange, ApiVerdict, MonitoringReport
 from hatchway.spec.status import Condition
 
 log = logging.getLogger(__name__)
@@ -95,21 +96,43 @@ class Watch:
     # --- what the monitor says ---------------------------------------------------------------------------
     async def report(self, api: str, window_s: float) -> MonitoringReport:
         """What is known of the last `window_s` seconds. Raises MonitoringError."""
+        answer = await self._ask(json.dumps({"ask": "report", "api": api, "window_s": window_s}))
+        if answer == b"null\n" or not answer:
+            raise MonitoringError(f"nothing is known of {api} yet", hint="ask again in a few seconds")
+        return MonitoringReport.model_validate_json(answer)
+
+    async def accept(self, api: str, fields: Sequence[str] | None, by: str) -> AcceptedChange:
+        """What these fields are like since they drift, all that do by default, is their baseline from now on.
+
+        Raises MonitoringError, and Conflict where there is nothing to accept.
+        """
+        return await self._say({"ask": "accept", "api": api, "fields": None if fields is None else [*fields], "by": by})
+
+    async def undo_accept(self, api: str, by: str) -> AcceptedChange:
+        """Take the last one back. Raises MonitoringError, and Conflict where there is none."""
+        return await self._say({"ask": "undo", "api": api, "by": by})
+
+    async def _say(self, word: Mapping[str, Any]) -> AcceptedChange:
+        answer = json.loads(await self._ask(json.dumps(word)) or b"{}")
+        if "refused" in answer:
+            raise Conflict(answer["refused"], hint=answer["hint"])
+        if not answer:
+            raise MonitoringError("the monitor could not keep it", hint="see logs/monitor.log of the home")
+        return AcceptedChange.model_validate(answer)
+
+    async def _ask(self, question: str) -> bytes:
+        """The monitor's answer, one line; empty when it failed. Raises MonitoringError when there is none."""
         if not self._is_running.is_set():
             raise MonitoringError(
                 "no API is monitored yet", hint="monitoring.enabled: true, and a replica that is ready"
             )
-        question = json.dumps({"ask": "report", "api": api, "window_s": window_s})
         try:
             async with asyncio.timeout(ANSWER_S), self._asking(question) as reader:
-                answer = await reader.readline()
+                return await reader.readline()
         except (OSError, ValueError) as exc:  # TimeoutError is an OSError
             raise MonitoringError(
                 "the monitor does not answer", hint="it is started again; see logs/monitor.log of the home"
             ) from exc
-        if answer == b"null\n" or not answer:
-            raise MonitoringError(f"nothing is known of {api} yet", hint="ask again in a few seconds")
-        return MonitoringReport.model_validate_json(answer)
 
     def verdicts(self) -> Mapping[str, ApiVerdict]:
         """API -> what the last judgement said; an API that was never judged is missing."""
@@ -150,7 +173,7 @@ class Watch:
 def _conditions(found: ApiVerdict) -> Iterator[Condition]:
     drifted = [one for one in found.fields if one.verdict == "drift"]
     if found.verdict == "drift":
-        message = "; ".join(one.explanation or one.field for one in drifted[:3])
+        message = "; ".join(": ".join(filter(None, (one.field, one.explanation))) for one in drifted[:3])
         more = f"; and {len(drifted) - 3} more" if len(drifted) > 3 else ""
         yield Condition(type="Drift", state="true", reason="Drift", message=message + more)
     elif found.verdict == "ok":

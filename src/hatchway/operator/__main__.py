@@ -1,11 +1,7 @@
-"""Runs the operator, `python -m hatchway.operator`, or prints the objects that it needs in a cluster:
-
-python -m hatchway.operator --objects --namespace models --image registry/hatchway:1 | kubectl apply -f -
-"""
+"""Runs the operator: `python -m hatchway.operator`. What it is told comes from the objects of an installation."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import logging
@@ -13,22 +9,20 @@ import os
 import signal
 import socket
 import sys
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import uvloop
-import yaml
 
-from hatchway.backends.kubernetes.manifests import PodSettings, ReplicaPods
+from hatchway.backends.kubernetes.manifests import PodSettings
 from hatchway.errors import HatchwayError, UsageError
 from hatchway.kubernetes.connection import connect
-from hatchway.kubernetes.names import CONTROL_API_PORT, FILES_PORT
+from hatchway.kubernetes.names import CONFIGURATION_PORT, CONTROL_API_PORT, FILES_PORT
+from hatchway.kubernetes.tls import TlsFiles
+from hatchway.operator.configuration import GatewayWays
 from hatchway.operator.control import Entrance
 from hatchway.operator.control_objects import TOKENS_DIR
-from hatchway.operator.installation import Installation, read_pods
-from hatchway.operator.keys import keep_or_make
-from hatchway.operator.objects import make_objects
+from hatchway.operator.installation import read_pods
 from hatchway.operator.operator import Operator
 from hatchway.operator.tokens import Tokens
 from hatchway.settings import Settings
@@ -36,21 +30,10 @@ from hatchway.store.bucket import open_bucket
 
 log = logging.getLogger(__name__)
 
-DRAIN_S = 50.0  # for requests in flight, within the grace period of the pod
 
-
-def main(arguments: Sequence[str]) -> int:
+def main() -> int:
     """The exit code."""
-    parser = argparse.ArgumentParser(prog="python -m hatchway.operator")
-    parser.add_argument("--objects", action="store_true", help="print what has to be applied, instead of running")
-    parser.add_argument("--namespace", default="default")
-    parser.add_argument("--image")
-    parser.add_argument("--service-type", default="ClusterIP", choices=("ClusterIP", "NodePort", "LoadBalancer"))
-    chosen = parser.parse_args(arguments)
     try:
-        if chosen.objects:
-            print_objects(chosen)
-            return 0
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         for noisy in ("httpx", "httpx2", "grpc"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -62,21 +45,6 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def print_objects(chosen: argparse.Namespace) -> None:
-    """As one YAML stream. Raises UsageError without an image."""
-    if not chosen.image:
-        raise UsageError("--image is missing", hint="one with Python and hatchway[kubernetes] in it")
-    installation = Installation(
-        namespace=chosen.namespace,
-        operator_image=chosen.image,
-        gateway_image=chosen.image,
-        pods=ReplicaPods(image=chosen.image),
-        keys=keep_or_make({}, chosen.namespace, time.time())[0],
-        service_type=chosen.service_type,
-    )
-    yaml.safe_dump_all(make_objects(installation), sys.stdout, sort_keys=False)
-
-
 def read_pod_settings(environ: Mapping[str, str]) -> PodSettings:
     """Raises UsageError when one is missing."""
     try:
@@ -85,6 +53,17 @@ def read_pod_settings(environ: Mapping[str, str]) -> PodSettings:
             files_url=f"{environ['HATCHWAY_FILES_URL']}/projects",
             files_token=environ["HATCHWAY_FILES_TOKEN"],
         )
+    except KeyError as exc:
+        raise UsageError(
+            f"{exc.args[0]} is not set", hint="`hatchway cluster install` and the Helm chart set it"
+        ) from None
+
+
+def read_ways(environ: Mapping[str, str], host: str) -> GatewayWays:
+    """Raises UsageError when one is missing."""
+    try:
+        address = f"{host}:{environ.get('HATCHWAY_CONFIGURATION_PORT', CONFIGURATION_PORT)}"
+        return GatewayWays(address, TlsFiles(Path(environ["HATCHWAY_TLS"])), environ["HATCHWAY_GATEWAY_URL"])
     except KeyError as exc:
         raise UsageError(f"{exc.args[0]} is not set", hint="see `python -m hatchway.operator --objects`") from None
 
@@ -97,7 +76,7 @@ def _bound(host: str, port: int) -> socket.socket:
 
 
 async def live(environ: Mapping[str, str]) -> None:
-    """Until SIGTERM; then Envoy finishes the requests in flight, for it goes with this pod."""
+    """Until SIGTERM; gateways and replicas live on."""
     settings, pods = Settings.from_environment(environ), read_pod_settings(environ)
     settings.prepare()
     connection = connect()
@@ -114,6 +93,7 @@ async def live(environ: Mapping[str, str]) -> None:
             Tokens(Path(environ.get("HATCHWAY_TOKENS_DIR", TOKENS_DIR))),
             frozenset(environ.get("HATCHWAY_CONTROL_NAMES", "").lower().replace(",", " ").split()),
         ),
+        ways=read_ways(environ, settings.host),
     )
     running = asyncio.create_task(operator.run(), name="operator")
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -122,9 +102,8 @@ async def live(environ: Mapping[str, str]) -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await running
     finally:
-        await operator.close(DRAIN_S)
         await connection.http.aclose()
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -26,13 +26,13 @@ from hatchway.operator.edits import Edits
 from hatchway.operator.wishes import to_moment, to_patch
 from hatchway.plane import Reads, Sightings
 from hatchway.spec.deploy import DeployRequest
-from hatchway.spec.requests import ScaleRequest
+from hatchway.spec.requests import AcceptRequest, ScaleRequest
 from hatchway.spec.status import Address, ApiStatus, DeployResult, EngineStatus, GatewayStatus, Status
 from hatchway.store.blobs import BlobStore
 
 if TYPE_CHECKING:
     from hatchway.spec.alerts import AlertStatus, AlertTest
-    from hatchway.spec.monitoring import MonitoringReport
+    from hatchway.spec.monitoring import AcceptedChange, MonitoringReport
     from hatchway.spec.timeline import Sparkline, Timeline
 
 
@@ -177,6 +177,10 @@ class ClusterPlane(Reads):
         raise _not_yet("metrics are not served in a cluster yet")
 
     async def monitoring(self, name: str, window_s: float) -> MonitoringReport:
+        self.get(name)
+        raise MonitoringError("predictions are not monitored in a cluster yet")
+
+    async def accept(self, name: str, request: AcceptRequest, by: str) -> AcceptedChange:
         self.get(name)
         raise MonitoringError("predictions are not monitored in a cluster yet")
 

@@ -39,6 +39,7 @@ class Installation:
     bucket:        where projects' files are kept, s3://BUCKET/PREFIX; bucket_secret has its keys as variables.
     storage:       size of the volume for them where there is no bucket; storage_class "": the cluster's default.
     service_type:  of the gateway: ClusterIP, NodePort or LoadBalancer.
+    pod_monitor:   whether the cluster's Prometheus operator is told to ask gateways for metrics.
     """
 
     namespace: str
@@ -51,6 +52,7 @@ class Installation:
     storage: str = "20Gi"
     storage_class: str = ""
     service_type: str = "ClusterIP"
+    pod_monitor: bool = False
     operator_resources: Mapping[str, Any] = field(default_factory=lambda: _requests("250m", "512Mi"))
     gateway_resources: Mapping[str, Any] = field(default_factory=lambda: _requests("250m", "256Mi"))
 

@@ -22,7 +22,7 @@ from hatchway.operator.tokens import HASHES_SECRET, SESSION_KEY, new_token
 
 
 def keep_or_make(found: Mapping[str, Json], namespace: str, now_s: float) -> tuple[Keys, list[str]]:
-    """`found` are Secrets of the namespace by name. Also says what is made anew although there was one, and why."""
+    """`found` are those of KEPT_SECRETS that are there. Also says what is made anew although there was one, and why."""
     news: list[str] = []
     authority = read_certified(read_secret(found.get(AUTHORITY_SECRET)), "ca")
     if authority is not None and _is_bad(authority, (), now_s):

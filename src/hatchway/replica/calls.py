@@ -110,6 +110,7 @@ class Call(Exchange):
         "_context",
         "_follow_up",
         "_form",
+        "_is_streamed",
         "_method",
         "_result",
         "_streams_events",
@@ -135,6 +136,7 @@ class Call(Exchange):
         self._task: asyncio.Task[None] | None = None
         self._form: Any = None
         self._result: Answer | None = None
+        self._is_streamed = False
         self._streams_events = False
         self._follow_up: Callable[[], Any] | None = None
         self.batch: Batch | None = None
@@ -439,6 +441,7 @@ class Call(Exchange):
             task.add_done_callback(self._app.tasks.discard)
 
     def start_stream(self, status: int, headers: ExtraHeaders) -> None:
+        self._is_streamed = True
         self._streams_events = dict(headers).get(_CONTENT_TYPE, b"").startswith(EVENT_STREAM)
         super().start_stream(status, headers)
 
@@ -518,7 +521,15 @@ class Call(Exchange):
         self._app.counts.requests += self.answered
         self._app.counts.errors += self.failed
         self._keep(now)
+        if self._is_streamed and self.is_sampled:
+            self._tell_of_stream()
         self._app.sampler.keep(self, is_sampled=self.is_sampled)
+
+    def _tell_of_stream(self) -> None:
+        """Of a streamed answer only its length is known."""
+        self.looks += look.streamed(self.sent_bytes)
+        if self._app.sampler.logs and not self.failed:
+            self._app.sampler.log(self, Answer(b"", b"", self.status), output_bytes=self.sent_bytes)
 
     def _leave_slot(self, now: float) -> None:
         self._app.gate.leave(self, now)

@@ -22,8 +22,10 @@ from hatchway.spec.values import (
     duration,
     flag,
     number,
+    one_of_durations,
     project_path,
     rate,
+    rate_from,
     secret,
     share,
     text,
@@ -474,6 +476,21 @@ class Alerts(Part):
     )
 
 
+class DriftRules(Part):
+    """`monitoring.drift`: which differences from the baseline are called drift (docs/drift.md)."""
+
+    min_effect: Annotated[float, rate_from(0.02, 1.0, "10%")] = Field(
+        default=0.1,
+        description="The share of a field's values that must have moved; half of it for missing values and for types.",
+    )
+    false_alarm_rate: Annotated[float, rate_from(0.0001, 0.5, "1%")] = Field(
+        default=0.01, description="How likely a week without any change may bring an alarm, all fields together."
+    )
+    window: Annotated[float, one_of_durations("1h", "2h", "3h", "4h", "6h", "8h", "12h", "1d")] = Field(
+        default=3600, description="The time whose requests are judged together, once, when it is over."
+    )
+
+
 class PredictionLog(Part):
     """`monitoring.log`: predictions one by one, as Parquet files. `log: true` is all of it by default."""
 
@@ -515,8 +532,10 @@ class Monitoring(Part):
         default=None,
         description="A file of training data in the project (.csv, .parquet) that live data is compared with.",
     )
+    drift: DriftRules = Field(default=DriftRules(), description="Which differences are called drift.")
     log: Annotated[PredictionLog | None, BeforeValidator(_switched)] = Field(
-        default=None, description="Keeps predictions one by one; `true` for all of them."
+        default=None,
+        description="Keeps predictions one by one, of the requests that are looked at (`sample_rate`); `true`: whole.",
     )
     alerts: Alerts = Field(default=Alerts(), description="Who is told when the API is in trouble.")
 

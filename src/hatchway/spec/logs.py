@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -10,6 +11,8 @@ from hatchway.spec.status import LogLine
 from hatchway.spec.values import Wrong, parse_duration
 
 LEVELS = ("debug", "info", "warning", "error")
+LONGEST_TOLD_CHARS = 16 * 1024  # of a message, in an answer of limited size
+SMALLEST_LIMIT_BYTES = 128 * 1024  # of an answer: the longest message that is told fits, however JSON spells it
 # What handlers that write records of their own may call them, too. An unknown level counts as info.
 _RANKS = {"debug": 0, "info": 1, "warn": 2, "warning": 2, "error": 3, "critical": 4, "fatal": 4}
 
@@ -18,9 +21,10 @@ _RANKS = {"debug": 0, "info": 1, "warn": 2, "warning": 2, "error": 3, "critical"
 class LogQuery:
     """Lines that fit all that is given. Times are in seconds since the epoch, `until` is exclusive.
 
-    `level`: one of LEVELS; lines of this level and above. `text`: what a line holds somewhere; plain text and no
-    pattern, since a pattern of a few letters can keep the engine busy for ever. As with journalctl and ripgrep, text
-    without capitals fits any case.
+    `level`: one of LEVELS; lines of this level and above. `text`: what the message or the request's id holds; plain
+    text and no pattern, since a pattern of a few letters can keep the engine busy for ever. As with journalctl and
+    ripgrep, text without capitals fits any case. `max_bytes`: so much is told, as JSON: of what there is the newest
+    lines, and what is followed ends when it is told.
     """
 
     replica: str | None = None
@@ -30,6 +34,7 @@ class LogQuery:
     until: float | None = None
     level: str | None = None
     text: str | None = None
+    max_bytes: int | None = None
 
     def is_of(self, revision: str, replica: str) -> bool:
         """Whether the log of this replica may hold wanted lines."""
@@ -41,7 +46,7 @@ class LogQuery:
             return False
         if self.level is not None and rank(line.level) < rank(self.level):
             return False
-        if self.text is not None and not _holds(line.message, self.text):
+        if self.text is not None and not (_holds(line.message, self.text) or _holds(line.request_id or "", self.text)):
             return False
         return self._begin <= line.time < self._end
 
@@ -63,6 +68,31 @@ class LogQuery:
                 return (text.lower().encode(),)
         wanted = rank(self.level) if self.level is not None else 0
         return tuple(word.encode() for word, at in _RANKS.items() if at >= wanted) if wanted > 1 else ()
+
+
+def told(line: LogLine) -> LogLine:
+    """As an answer of limited size tells it: with a message that is not too long."""
+    more = len(line.message) - LONGEST_TOLD_CHARS
+    if more <= 0:
+        return line
+    shown = f"{line.message[:LONGEST_TOLD_CHARS]} … and {more:,} characters more"
+    return line.model_copy(update={"message": shown})
+
+
+def size_bytes(line: LogLine) -> int:
+    """Of the line as JSON, with its line end."""
+    return len(line.model_dump_json().encode()) + 1
+
+
+def newest_of(lines: Sequence[LogLine], max_bytes: int) -> tuple[list[LogLine], bool]:
+    """(those at the end that fit, as they are told; whether there were more)"""
+    found: list[LogLine] = []
+    for line in map(told, reversed(lines)):
+        max_bytes -= size_bytes(line)
+        if max_bytes < 0:
+            return found[::-1], True
+        found.append(line)
+    return found[::-1], False
 
 
 def rank(level: str) -> int:

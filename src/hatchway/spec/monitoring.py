@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from hatchway.spec.status import ApiStatus, Wire
+from pydantic import Field
+
+from hatchway.spec.status import ApiStatus, Explanation, Wire
 
 Verdict = Literal["ok", "drift", "too_few", "no_baseline", "disabled"]
 Side = Literal["input", "output"]
-BaselineSource = Literal["data", "first_period", "previous_revision"]
+BaselineSource = Literal["data", "first_period", "previous_revision", "accepted"]
 
 
 class Histogram(Wire):
@@ -20,14 +22,18 @@ class Histogram(Wire):
 
 
 class FieldDrift(Wire):
-    """How a field compares with the baseline."""
+    """How a field compares with the baseline. Of the last window that was judged."""
 
     verdict: str
     test: str | None = None
-    statistic: float | None = None
-    p_value: float | None = None
-    threshold: float | None = None
+    statistic: float | None = None  # of the test: D, or chi-square
+    p_value: float | None = None  # corrected for everything that was tested in this window
+    effect: float | None = None  # at least this share of the values moved
+    threshold: float | None = None  # the effect from which on it is drift
     explanation: str = ""
+    since: str | None = None  # of drift: when the first window began that showed it; ISO 8601, UTC
+    n_current: int = 0  # values on both sides
+    n_baseline: int = 0
 
 
 class FieldReport(Wire):
@@ -50,11 +56,23 @@ class FieldReport(Wire):
     drift: FieldDrift | None = None
 
 
+class AcceptedChange(Wire):
+    """Somebody's word that a change is the new normal: `hatchway accept`. Times are ISO 8601, UTC."""
+
+    at: str
+    by: str  # user@host; "" when nobody said
+    since: str  # the traffic from then on is the baseline of these fields
+    fields: tuple[str, ...]
+    undone_at: str | None = None
+    undone_by: str = ""
+
+
 class BaselineReport(Wire):
-    """What the window is compared with."""
+    """What the window is compared with: `source`, but for the fields of `accepted` that were not undone."""
 
     source: BaselineSource | None = None
     count: int = 0  # records in it
+    accepted: tuple[AcceptedChange, ...] = ()  # the newest first
 
 
 class ModelReport(Wire):
@@ -74,6 +92,7 @@ class LogReport(Wire):
     folder: str
     files: int = 0
     bytes: int = 0
+    waiting_bytes: int = 0  # of predictions that are in no file yet
     dropped: int = 0  # predictions that came too fast to be kept
     problem: str = ""
 
@@ -99,7 +118,7 @@ class DriftVerdict(Wire):
     api: str
     field: str  # "input.age"
     verdict: str
-    score: float | None  # the statistic of the test
+    score: float | None  # how much moved, in thresholds; above 1 exactly if it drifts
     explanation: str = ""
 
 
@@ -109,6 +128,12 @@ class ApiVerdict(Wire):
     verdict: Verdict
     fields: tuple[DriftVerdict, ...] = ()
     problems: tuple[str, ...] = ()
+
+
+class ApiExplanation(Explanation):
+    """`why NAME -o json`: how an API is, how that came about, and what differs of what it is sent and answers."""
+
+    drift: dict[str, FieldDrift] = Field(default_factory=dict)  # fields that drift: what happened, and the evidence
 
 
 class ApiDetails(ApiStatus):

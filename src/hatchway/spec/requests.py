@@ -22,3 +22,15 @@ class ScaleRequest(BaseModel):
 
     replicas: int | None = None
     for_s: float = Field(ge=0, allow_inf_nan=False)
+
+
+class AcceptRequest(BaseModel):
+    """What these fields are like since they drift is their baseline from now on; None: all that drift.
+
+    `undo`: take the last one back.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fields: tuple[str, ...] | None = Field(default=None, min_length=1)
+    undo: bool = False

@@ -6,7 +6,7 @@ from typing import Self
 
 from hatchway.spec.status import ApiStatus, Condition, Phase, ReplicaCounts, Wire
 
-LONGEST_MESSAGE = 300  # characters
+LONGEST_MESSAGE = 200  # characters
 
 
 class ApiSummary(Wire):

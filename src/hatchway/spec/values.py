@@ -308,6 +308,19 @@ def duration(minimum: str = "0s", maximum: str | None = None) -> Rule:
     return Rule(f"a duration {bounds}, such as 30s, 5m, 1h30m or 100ms", read, format_duration)
 
 
+def one_of_durations(*written: str) -> Rule:
+    """One of a few durations, held in seconds."""
+    allowed = {parse_duration(one) for one in written}
+
+    def read(value: Any) -> float:
+        found = parse_duration(value)
+        if found not in allowed:
+            raise Wrong
+        return found
+
+    return Rule(f"{', '.join(written[:-1])} or {written[-1]}", read, format_duration)
+
+
 # --- quantities ----------------------------------------------------------------------------------------------
 _BINARY = {"Ti": 1024**4, "Gi": 1024**3, "Mi": 1024**2, "Ki": 1024}
 _DECIMAL = {"T": 1000**4, "G": 1000**3, "M": 1000**2, "K": 1000}
@@ -402,3 +415,15 @@ def format_rate(rate: float) -> str:
 
 
 rate = Rule("a percentage from 0% to 100%, such as 5%", _read_rate, format_rate)
+
+
+def rate_from(least: float, most: float, such_as: str) -> Rule:
+    """A rate within bounds, both included."""
+
+    def read(value: Any) -> float:
+        found = _read_rate(value)
+        if not least <= found <= most:
+            raise Wrong
+        return found
+
+    return Rule(f"a percentage from {format_rate(least)} to {format_rate(most)}, such as {such_as}", read, format_rate)

@@ -52,6 +52,7 @@ class Served:
 
     def __init__(self, front: HandlerFront, socket: str, log: Path) -> None:
         self.method: Method = front._app.handler.methods["POST"]
+        self.example = self.method.example
         self.title = front.title
         self.batches = front.gate.batching.max_size > 1
         self._socket = socket

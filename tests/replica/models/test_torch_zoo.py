@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hatchway.cli.scaffold import Payloads, handler_for
+from hatchway.cli.scaffold import handler_for, payloads_of
 from hatchway.errors import ModelFileError
 from hatchway.modelfiles import examine
 from tests.replica.models.serving import refusal, served
@@ -51,6 +51,68 @@ def test_a_program_is_served(tmp_path: Path, kind: str) -> None:
         assert api.predict(ROWS[0]) == direct(net, ROWS[:1])[0]
         assert api.post([[1.0, 2.0]]).status == 422
         assert api.post([["x"]]).status == 422
+
+
+class Picture(torch.nn.Module):  # type: ignore[misc,name-defined]  # of Any
+    """Takes images of 28 by 28 and no others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = torch.nn.Conv2d(1, 4, 3)
+        self.said = torch.nn.Linear(4 * 26 * 26, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # type: ignore[name-defined]
+        return self.said(self.seen(x).flatten(1))
+
+
+class Recurrent(torch.nn.Module):  # type: ignore[misc,name-defined]
+    def __init__(self) -> None:
+        super().__init__()
+        self.memory = torch.nn.GRU(3, 4, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # type: ignore[name-defined]
+        return self.memory(x)[0]
+
+
+class Two(torch.nn.Module):  # type: ignore[misc,name-defined]
+    def forward(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:  # type: ignore[name-defined]
+        return left + right
+
+
+def saved(net: Any, path: Path) -> Path:
+    torch.jit.script(net.eval()).save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("net", "shape"),
+    [
+        (a_net, (1, 4)),
+        (lambda: torch.nn.Sequential(torch.nn.Embedding(5, 2)), (1, 1)),
+        (lambda: torch.nn.Sequential(torch.nn.BatchNorm1d(3)), (1, 3)),
+        (Picture, (1, 1, 28, 28)),
+        (Recurrent, (1, 1, 3)),
+        (torch.nn.ReLU, None),  # takes anything: nothing is known
+        (Two, None),
+    ],
+)
+def test_the_example_of_a_script_is_one_it_answers(tmp_path: Path, net: Any, shape: tuple[int, ...] | None) -> None:
+    with served(saved(net(), tmp_path / "m.pt")) as api:
+        example = api.example
+        if shape is None:
+            assert example is None
+            return
+        assert torch.tensor(example).shape == shape
+        api.predict(example)
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+def test_the_example_of_an_exported_program_has_the_shapes_it_was_exported_with(tmp_path: Path, is_large: bool) -> None:
+    side = 5000 if is_large else 3
+    inputs = (torch.zeros(2, side), torch.zeros(2, side))
+    torch.export.save(torch.export.export(Two(), inputs), tmp_path / "m.pt2")
+    with served(tmp_path / "m.pt2") as api:
+        assert api.example == (None if is_large else {"left": inputs[0].tolist(), "right": inputs[1].tolist()})
 
 
 def test_a_program_that_looks_up_indices(tmp_path: Path) -> None:
@@ -111,8 +173,9 @@ def test_a_folder_of_transformers(tmp_path: Path) -> None:
 
 # --- init --from -----------------------------------------------------------------------------------------------
 def made_handler(path: Path, folder: Path) -> Any:
-    """An instance of what `hatchway init --from` writes for the model at `path`."""
-    (folder / "handler.py").write_text(handler_for(examine(path), Payloads()))
+    """An instance of what `hatchway init --from` writes for the model at `path`, which is trusted."""
+    found = examine(path)
+    (folder / "handler.py").write_text(handler_for(found, payloads_of(found)))
     spec = importlib.util.spec_from_file_location("made_handler", folder / "handler.py")
     assert spec is not None
     assert spec.loader is not None
@@ -135,6 +198,20 @@ def test_the_handler_to_start_from_answers_the_same(tmp_path: Path, kind: str) -
     with served(path, [examine(path).sha256]) as api:
         for payload in (ROWS, ROWS[0]):
             assert handler.handle_post(payload) == api.predict(payload)
+
+
+def test_the_handler_to_start_from_takes_indices(tmp_path: Path) -> None:
+    path = saved(torch.nn.Sequential(torch.nn.Embedding(5, 2)), tmp_path / "m.pt")
+    with served(path) as api:
+        assert made_handler(path, tmp_path).handle_post([[1, 2]]) == api.predict([[1, 2]])
+
+
+def test_the_handler_to_start_from_takes_several_inputs(tmp_path: Path) -> None:
+    path, payload = tmp_path / "m.pt2", {"left": [[1.0, 2.0]], "right": [[3, 4]]}
+    inputs = (torch.zeros(1, 2), torch.zeros(1, 2, dtype=torch.int64))
+    torch.export.save(torch.export.export(Two(), inputs), path)
+    with served(path) as api:
+        assert made_handler(path, tmp_path).handle_post(payload) == api.predict(payload)
 
 
 TEXTS = ["a good film", "a bad film and a bad book", "good"]

@@ -21,6 +21,7 @@ from hatchway.replica.sampling.look import (
     MAX_TEXT_CHARS,
     MAX_VALUES,
     TextLength,
+    _Walk,
     look,
 )
 
@@ -177,3 +178,14 @@ def test_infinities_and_nan_are_values_like_others() -> None:
     (found,) = fields_of({"a": math.inf, "b": math.nan, "c": 10**400})
     assert (found["input.a"], found["input.c"]) == (math.inf, 10**400)
     assert math.isnan(found["input.b"])
+
+
+_LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=70)
+_ITEMS = _LEAVES | st.lists(_LEAVES, max_size=4) | st.lists(st.floats(allow_nan=False), min_size=63, max_size=66)
+
+
+@given(st.dictionaries(st.text(max_size=3), _ITEMS, max_size=4))
+def test_the_short_way_finds_what_the_long_way_finds(payload: dict[str, Any]) -> None:
+    walk = _Walk()
+    walk.see(payload, "input", 0)
+    assert look(payload, "input") == tuple(walk.found)

@@ -12,7 +12,7 @@ import pytest
 
 from hatchway.contract import SampleTerms
 from hatchway.replica.connection import ClientGone, Exchange, Sink
-from hatchway.replica.sampling.sampler import FLUSH_AFTER_S, MAX_LOG_BYTES, MAX_VALUES, Sampler
+from hatchway.replica.sampling.sampler import FLUSH_AFTER_S, FLUSH_VALUES, MAX_LOG_BYTES, MAX_VALUES, Sampler
 
 
 class Listening(Sink):
@@ -65,6 +65,10 @@ class Bench:
             )
             self.sampler.log(call, answer)
         self.sampler.keep(call, is_sampled=is_sampled)
+
+    def is_certain(self) -> bool:
+        """Whether each request is looked at."""
+        return all(self.sampler.takes() for _ in range(100))
 
     async def listen(self, **terms: Any) -> Listening:
         """Returns when it is listened to."""
@@ -181,6 +185,50 @@ async def test_a_share_of_the_requests_is_looked_at_and_all_are_counted(bench: B
     frame = await listener.frame()
     assert frame["seen"] == 2000
     assert 800 < frame["sampled"] < 1200  # 9 standard deviations
+
+
+async def test_of_many_requests_a_second_some_are_looked_at_and_of_few_all(bench: Bench) -> None:
+    listener = await bench.listen()
+    for number in range(FLUSH_VALUES):
+        bench.request(number)
+    assert (await listener.frame(1))["sampled"] == FLUSH_VALUES  # nobody knew that so many would come
+    await asyncio.sleep(0)  # what is sent has been sent
+    for number in range(FLUSH_VALUES):
+        bench.request(number)
+    while not bench.is_certain():  # noqa: ASYNC110 (what the timer does is not told to anybody)
+        await asyncio.sleep(0.05)
+    bench.request(1)
+    counts = [(await listener.frame(number))["seen"] for number in range(2, len(listener.frames) + 1)]
+    sampled = sum(frame["sampled"] for frame in listener.frames[1:])
+    assert sampled < FLUSH_VALUES / 2
+    assert sum(counts) <= FLUSH_VALUES + 1
+
+
+async def test_the_log_has_all_of_many(bench: Bench) -> None:
+    listener = await bench.listen(log=True)
+    for number in (1, 2):
+        for _ in range(FLUSH_VALUES):
+            bench.request(1)
+        assert (await listener.frame(number))["sampled"] == FLUSH_VALUES
+
+
+async def test_all_are_counted_also_where_none_is_looked_at(bench: Bench) -> None:
+    listener = await bench.listen(sample_rate=0)
+    for _ in range(3):
+        bench.request(1)
+    frame = await listener.frame()
+    assert (frame["seen"], frame["sampled"], frame["tables"]) == (3, 0, {})
+
+
+async def test_what_was_thinned_out_is_missing_in_the_log_and_counted(bench: Bench) -> None:
+    await bench.listen(log=True)
+    await bench.leave()
+    rows = MAX_VALUES // 64 + 1
+    for _ in range(2 * rows):
+        bench.request([[1.0] * 64])
+    frame = await (await bench.listen(log=True)).frame()
+    assert frame["sampled"] < 2 * rows
+    assert len(frame["log"]) + frame["log_dropped"] == 2 * rows
 
 
 async def test_without_a_listener_what_is_kept_is_bounded_and_every_time_is_kept_alike(bench: Bench) -> None:

@@ -12,7 +12,7 @@ from hatchway.contract import LOG_LEVEL, LOG_MESSAGE, LOG_REQUEST_ID, LOG_STREAM
 from hatchway.kubernetes.api_server import ApiServer, Refused, Unreachable
 from hatchway.kubernetes.names import REVISION, label
 from hatchway.kubernetes.resources import Json
-from hatchway.spec.logs import LogQuery, moment_text
+from hatchway.spec.logs import LogQuery, moment_text, newest_of
 from hatchway.spec.status import LogLine
 
 log = logging.getLogger(__name__)
@@ -32,10 +32,13 @@ class PodLogs:
         pods = self._meant(api, query)
         histories = [[line async for line in self._lines(pod, query, follow=False)] for pod in pods]
         last: dict[str, str] = {}
+        wanted: list[LogLine] = []
         for line in heapq.merge(*histories, key=lambda line: line.time):
             last[line.replica] = line.time
             if query.fits(line):
-                yield line
+                wanted.append(line)
+        for line in wanted if query.max_bytes is None else newest_of(wanted, query.max_bytes)[0]:
+            yield line
         if follow:
             async for line in self._follow(api, query, last):
                 yield line

@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import heapq
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from hatchway.backends.local.log_reading import CHUNK_BYTES, Cursor
+from hatchway.backends.local.log_tail import newest
 from hatchway.contract import LOG_LEVEL, LOG_MESSAGE, LOG_STREAM, LOG_TIME
 from hatchway.rotation import LogStream
 from hatchway.spec.logs import LogQuery, moment_text
@@ -89,14 +90,15 @@ class ApiLogs:
     async def read(self, api: str, query: LogQuery, *, follow: bool) -> AsyncIterator[LogLine]:
         """The wanted lines, oldest first, merged by time; `follow` waits for more until closed."""
         cursors: dict[Path, Cursor] = {}
-        self._discover(api, query, cursors)
-        # The end is fixed at the start, so that a busy replica cannot keep the first reading from ending.
-        history = heapq.merge(*(cursor.steps(cursor.end()) for cursor in cursors.values()), key=lambda step: step.time)
-        for count, step in enumerate(history):
-            if step.line is not None:
-                yield step.line
-            if step.line is None or count % _LINES_PER_TURN == 0:
-                await asyncio.sleep(0)
+        if query.max_bytes is None:
+            self._discover(api, query, cursors)
+            async for line in _merged(cursors.values()):
+                yield line
+        else:
+            for line in await self._newest(api, query, query.max_bytes, cursors):
+                yield line
+        for cursor in cursors.values():
+            cursor.tell_all_from_now_on()
         while follow:
             self._discover(api, query, cursors)
             news = [step for cursor in cursors.values() for step in cursor.steps(cursor.position + CHUNK_BYTES)]
@@ -105,10 +107,33 @@ class ApiLogs:
                     yield step.line
             await asyncio.sleep(0 if news else _POLL_S)
 
+    async def _newest(
+        self, api: str, query: LogQuery, max_bytes: int, cursors: dict[Path, Cursor]
+    ) -> Sequence[LogLine]:
+        logs = {log.path: log for log in self.of(api) if query.is_of(log.revision, log.replica_id)}
+
+        def open_at(path: Path, position: int | None = None) -> Cursor:
+            log = logs[path]
+            return Cursor(log.stream, log.revision, log.replica_id, query, start=position)
+
+        found = await newest({path: open_at(path).end() for path in logs}, open_at, max_bytes)
+        cursors.update(found.cursors)
+        return found.lines
+
     def _discover(self, api: str, query: LogQuery, cursors: dict[Path, Cursor]) -> None:
         for log in self.of(api):
             if log.path not in cursors and query.is_of(log.revision, log.replica_id):
                 cursors[log.path] = Cursor(log.stream, log.revision, log.replica_id, query)
+
+
+async def _merged(cursors: Collection[Cursor]) -> AsyncIterator[LogLine]:
+    """All there is now. The end is fixed first, so that a busy replica cannot keep this from ending."""
+    history = heapq.merge(*(cursor.steps(cursor.end()) for cursor in cursors), key=lambda step: step.time)
+    for count, step in enumerate(history):
+        if step.line is not None:
+            yield step.line
+        if step.line is None or count % _LINES_PER_TURN == 0:
+            await asyncio.sleep(0)
 
 
 class Tail:

@@ -22,6 +22,7 @@ from hatchway.contract import (
 
 FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 30.0
+MAX_MESSAGE_CHARS = 3000  # of what a replica says of its end
 CALM_AFTER_S = 60.0  # ready for so long: what happened before does not count any more
 MAX_UNREADY_CRASHES = 5
 MIN_LOOP = 2  # ends in a row without having been ready: it will be told as a loop, whether or not it is over
@@ -82,7 +83,7 @@ def describe_loop(exits: Sequence[Exit]) -> str:
 def describe(code: int | None, words: LastWords | None) -> tuple[str, str]:
     """(reason, message) of an exit in words; the replica's own last words come first."""
     if words is not None:
-        return words.reason, words.message
+        return words.reason, _in_short(words.message)
     if code is None:
         return "Unknown", "the replica's process ended and nobody saw how"
     if code < 0:
@@ -92,6 +93,14 @@ def describe(code: int | None, words: LastWords | None) -> tuple[str, str]:
     if code == EXIT_OK:
         return "Exited", "the replica's process ended by itself (exit code 0)"
     return "Exited", f"the replica's process ended with exit code {code}"
+
+
+def _in_short(message: str) -> str:
+    """Its beginning and its end: an exception may hold megabytes, and each status and event would repeat them."""
+    if len(message) <= MAX_MESSAGE_CHARS:
+        return message
+    half = MAX_MESSAGE_CHARS // 2
+    return f"{message[:half]} … {message[-half:]}"
 
 
 def _unready(exits: Sequence[Exit]) -> int:

@@ -14,6 +14,7 @@ from hatchway.cli.cluster.options import (
     ForceOption,
     GatewayImageOption,
     ImageOption,
+    PodMonitorOption,
     PullSecretOption,
     ReplicaImageOption,
     ServiceTypeOption,
@@ -48,6 +49,7 @@ def install(  # noqa: PLR0913 (an option each)
     bucket_secret: BucketSecretOption = None,
     storage: StorageOption = None,
     storage_class: StorageClassOption = None,
+    pod_monitor: PodMonitorOption = None,
     cache_claim: CacheClaimOption = None,
     timeout: TimeoutOption = TIMEOUT_S,
     force: ForceOption = False,
@@ -71,6 +73,7 @@ def install(  # noqa: PLR0913 (an option each)
         bucket_secret=bucket_secret,
         storage=storage,
         storage_class=storage_class,
+        pod_monitor=pod_monitor,
         cache_claim=cache_claim,
     )
     if dry_run:
@@ -118,3 +121,6 @@ def carry_out(
     since = f" (was {done.former_version})" if done.former_version not in ("", done.version) else ""
     out.line(Cell(what, "green"), f"   hatchway {done.version}{since} in {cluster}")
     out.line(f"gateway   {done.gateway}")
+    if what == "installed":
+        named = f"--context {cluster.name} --namespace {cluster.namespace}"
+        out.note(Cell(f"have commands act on it: hatchway env add prod {named}", "dim"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -41,11 +41,15 @@ CacheClaimOption = Annotated[
         help="A volume claim that replicas share for files and Python environments. Default: each its own.",
     ),
 ]
+PodMonitorOption = Annotated[
+    bool | None,
+    typer.Option("--pod-monitor/--no-pod-monitor", help="Have the Prometheus operator ask gateways for metrics."),
+]
 ForceOption = Annotated[bool, typer.Option("--force", help="Set back what others have changed of it.")]
 
 
 def choices_of(
-    image: str | None, others: tuple[str | None, str | None], pull_secret: list[str] | None, **said: str | None
+    image: str | None, others: tuple[str | None, str | None], pull_secret: list[str] | None, **said: Any
 ) -> Choices:
     """`others` are the images of gateways and replicas."""
     from hatchway.cluster.choices import Choices

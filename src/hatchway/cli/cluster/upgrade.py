@@ -11,6 +11,7 @@ from hatchway.cli.cluster.options import (
     ForceOption,
     GatewayImageOption,
     ImageOption,
+    PodMonitorOption,
     PullSecretOption,
     ReplicaImageOption,
     ServiceTypeOption,
@@ -38,6 +39,7 @@ def upgrade(  # noqa: PLR0913 (an option each)
     bucket_secret: BucketSecretOption = None,
     storage: StorageOption = None,
     storage_class: StorageClassOption = None,
+    pod_monitor: PodMonitorOption = None,
     cache_claim: CacheClaimOption = None,
     timeout: TimeoutOption = TIMEOUT_S,
     force: ForceOption = False,
@@ -57,6 +59,7 @@ def upgrade(  # noqa: PLR0913 (an option each)
         bucket_secret=bucket_secret,
         storage=storage,
         storage_class=storage_class,
+        pod_monitor=pod_monitor,
         cache_claim=cache_claim,
     )
     out = Output.open(output)

@@ -70,8 +70,9 @@ export function apiPage({ name, tab, go, signal }) {
     const told = found.reason || found.message ? found : wrong;
     const reason = [told?.reason, told?.message].filter(Boolean).join(": ");
     put(why, reason);
-    why.hidden = !reason;
-    set(why, "data-phase", found.status);
+    // While nothing is wrong, the state beside the name and the panel of the rollout say as much as a lone reason.
+    why.hidden = !reason || (!found.message && !wrong && ["starting", "updating"].includes(found.status));
+    set(why, "data-tone", found.status === "failed" ? "bad" : found.reason || wrong ? "warn" : null);
     const isResting = found.status === "stopped" || found.status === "failed";
     if (buttons.dataset.resting !== String(isResting)) buttons.replaceChildren(...actions(context, isResting));
     buttons.dataset.resting = String(isResting);
@@ -178,6 +179,6 @@ function scaleDialog(found, send) {
     act: (form) =>
       form.get("end")
         ? send("scale", { replicas: null, for_s: 0 }, `${found.name} is scaled by its requests again`)
-        : send("scale", { replicas: Number(form.get("replicas")), for_s: Number(form.get("for")) }, `${found.name}: ${form.get("replicas")} replicas`),
+        : send("scale", { replicas: Number(form.get("replicas")), for_s: Number(form.get("for")) }, `${found.name}: ${form.get("replicas")} ${form.get("replicas") === "1" ? "replica" : "replicas"}`),
   });
 }

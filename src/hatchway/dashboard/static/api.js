@@ -24,6 +24,13 @@ export async function ask(path, { method = "GET", body, signal } = {}) {
   return answer.json();
 }
 
+// Lines of JSON that end: of an answer that does not go on.
+export async function askLines(path, signal) {
+  const answer = await fetch(path, { signal });
+  if (!answer.ok) throw await failure(answer);
+  return (await answer.text()).split("\n").filter(Boolean).map((line) => JSON.parse(line));
+}
+
 async function failure(answer) {
   const content = await answer.json().catch(() => null);
   if (answer.status === 401) dispatchEvent(new Event("signed-out"));

@@ -8,6 +8,8 @@ import { listPage } from "./list-page.js";
 
 const forEver = new AbortController().signal;
 const THEMES = ["system", "light", "dark"];
+const SAY_MS = 1000;
+const SAID_AT_ONCE = 3;
 
 // --- which page --------------------------------------------------------------------------------------------
 let leaving = new AbortController();
@@ -62,7 +64,7 @@ addEventListener("popstate", () => show({ isMoving: true }));
 const main = h("main", { id: "main", tabindex: "-1" });
 const crumb = h("a", { href: "/", class: "crumb", hidden: true }, "All APIs");
 const where = h("span", { class: "where" });
-const connection = h("span", { class: "connection", role: "status" });
+const connection = h("span", { class: "connection" });
 const lost = h("p", { class: "lost", role: "alert", hidden: true });
 const announcer = h("div", { class: "hidden-text", "aria-live": "polite" });
 const themeButton = h("button", { class: "icon-button", type: "button", onclick: nextTheme });
@@ -89,12 +91,29 @@ document.getElementById("app").replaceWith(
   announcer,
 );
 
+// What is read aloud: of a page of one API only what happens to it, and many changes at once as one sentence.
+let changes = new Map();
+let saying = 0;
+
+function say(name, text) {
+  const open = route(location.pathname).name;
+  if (open && open !== name) return;
+  changes.set(name, text);
+  saying ||= setTimeout(() => {
+    const told = [...changes.values()];
+    put(announcer, told.length > SAID_AT_ONCE ? `${told.length} APIs changed` : told.join(". "));
+    changes = new Map();
+    saying = 0;
+  }, SAY_MS);
+}
+
 listen((what, detail) => {
-  if (what === "phase") put(announcer, `${detail.name} is ${detail.status}${detail.reason ? `: ${detail.reason}` : ""}`);
-  if (what === "gone") put(announcer, `${detail} is gone`);
+  if (what === "phase") say(detail.name, `${detail.name} is ${detail.status}${detail.reason ? `: ${detail.reason}` : ""}`);
+  if (what === "gone") say(detail, `${detail} is gone`);
   if (what === "status" && home.status) put(where, `${home.status.gateway.url.replace("http://", "")}`);
   if (what === "connection" || what === "all") {
     const isLost = home.connection === "lost";
+    if (connection.dataset.state === "lost" && home.connection === "live") put(announcer, "The engine answers again");
     set(connection, "data-state", home.connection);
     put(connection, { live: "Live", lost: "Reconnecting", connecting: "Connecting" }[home.connection]);
     set(lost, "hidden", !isLost);

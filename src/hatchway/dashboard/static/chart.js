@@ -28,7 +28,8 @@ export class Cursor {
 
 // series: [{label, name, kind: "area" | "line" | "step", tone, isRare}]. `name` is the timeline's column; a rare one is
 // drawn only where it is not always 0. `format` writes values, `axis` those beside the axis.
-export function timeChart({ title, series, format, axis = format, cursor, isWhole = false }) {
+// `nothing` is said where no value is known.
+export function timeChart({ title, series, format, axis = format, cursor, isWhole = false, nothing = "No figures yet" }) {
   const plot = svg("svg", { class: "plot", role: "img", tabindex: "0", height: HEIGHT });
   const tip = h("div", { class: "tip", hidden: true });
   const said = h("span", { class: "hidden-text", "aria-live": "polite" });
@@ -37,6 +38,7 @@ export function timeChart({ title, series, format, axis = format, cursor, isWhol
     value: h("b"),
   }));
   const empty = h("p", { class: "empty-plot" }, "No figures yet");
+  const isKnown = (values) => values.some((value) => value !== null && value !== undefined);
   const node = h(
     "figure",
     { class: "chart" },
@@ -63,7 +65,8 @@ export function timeChart({ title, series, format, axis = format, cursor, isWhol
     if (!data || !width) return;
     const columns = series.map((one) => data.columns[one.name] ?? []);
     const n = columns[0].length;
-    empty.hidden = n > 1;
+    empty.hidden = n > 1 && columns.some(isKnown);
+    put(empty, n > 1 ? nothing : "No figures yet");
     const from = data.start;
     const to = data.start + data.step * Math.max(1, n - 1);
     const inner = { width: width - SIDES.left - SIDES.right, height: HEIGHT - SIDES.top - SIDES.bottom };
@@ -238,7 +241,7 @@ export function sparkline() {
 }
 
 // Bars of now, and the outline of the baseline, both as shares of their own total.
-export function histogram({ edges, counts, baseline }, { width, height, isSmall }) {
+export function histogram({ edges, counts, baseline }, { width, height }) {
   const share = (values) => {
     const total = values.reduce((sum, each) => sum + each, 0) || 1;
     return values.map((value) => value / total);
@@ -246,7 +249,7 @@ export function histogram({ edges, counts, baseline }, { width, height, isSmall 
   const now = share(counts);
   const then = baseline ? share(baseline) : null;
   const top = Math.max(...now, ...(then ?? [0]), 0.0001);
-  const bottom = isSmall ? height - 1 : height - 20;
+  const bottom = height - 1;
   const y = (value) => bottom - (value / top) * (bottom - 3);
   const low = edges[0];
   const reach = edges.at(-1) - low || 1;

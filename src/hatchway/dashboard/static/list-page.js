@@ -197,6 +197,7 @@ function row(one, go) {
       const requests = recent(line?.requests_per_s);
       const errors = recent(line?.errors_per_s);
       put(parts.requests, rate(requests));
+      set(parts.requests, "data-none", requests === null);
       put(parts.errors, requests > 0 ? percent(errors / requests) : NOTHING);
       set(parts.errors, "class", errors > 0 ? "value bad-text" : "value");
       put(parts.endpoint, pathOf(now.endpoint));

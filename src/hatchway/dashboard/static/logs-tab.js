@@ -1,65 +1,173 @@
-// Log lines as they are written: a window of the newest, a filter, a pause.
+// Log lines as they are written: the newest, older ones on demand, filters, a pause.
+//
+// The engine filters. Each answer is limited in size: of much that is new only the newest lines come, and what was left
+// out is said.
 
-import { api, objects, whileSeen } from "./api.js";
+import { api, ApiError, askLines, objects, whileSeen } from "./api.js";
+import { notice } from "./dialogs.js";
 import { h, put, set } from "./dom.js";
 import { count, NOTHING } from "./format.js";
 
-const KEPT = 3000; // lines in memory
-const SHOWN = 600; // of those that match, in the page
+const KEPT = 1000; // lines in the page, while new ones come
+const ANSWER_BYTES = 128 * 1024;
+const OVERLAP_MS = 1000; // lines of several replicas come in the order of time only nearly
 const SHORT = { WARNING: "WARN", CRITICAL: "CRIT" };
-const LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR"];
+const LEVELS = [["", "All levels"], ["info", "Info and above"], ["warning", "Warnings and errors"], ["error", "Errors"]];
 const DRAW_MS = 120; // a burst of lines is one change of the page
+const TYPING_MS = 250; // how long a pause in typing is its end
+const GAP = { gap: true };
 
 export function logsTab({ name, listeners, api: first, signal }) {
-  const lines = [];
-  const waiting = []; // arrived while paused
   const items = h("ol");
-  const list = h("div", { class: "log", tabindex: "0", "aria-label": "Log lines, newest last", role: "log", "aria-live": "off" }, items);
-  const search = h("input", { type: "search", placeholder: "Filter by text, replica or request id", "aria-label": "Filter lines", spellcheck: "false", oninput: () => draw(true) });
-  const level = h("select", { "aria-label": "Lowest level", onchange: () => draw(true) }, [["", "All levels"], ["INFO", "Info and above"], ["WARNING", "Warnings and errors"], ["ERROR", "Errors"]].map(([value, text]) => h("option", { value }, text)));
-  const replica = h("select", { "aria-label": "Replica", onchange: () => draw(true) }, h("option", { value: "" }, "All replicas"));
+  const older = h("button", { class: "older", type: "button", hidden: true, onclick: () => readOlder() }, "Older lines");
+  const begin = h("p", { class: "quiet begin", hidden: true }, "Older lines are not kept, or there are none.");
+  const list = h("div", { class: "log", tabindex: "0", "aria-label": "Log lines, newest last", role: "log", "aria-live": "off" }, older, begin, items);
+  const search = h("input", { type: "search", placeholder: "Filter by text or request id", "aria-label": "Filter lines", spellcheck: "false", oninput: () => laterAnew() });
+  const level = h("select", { "aria-label": "Lowest level", onchange: () => anew() }, LEVELS.map(([value, text]) => h("option", { value }, text)));
+  const replica = h("select", { "aria-label": "Replica", onchange: () => anew() }, h("option", { value: "" }, "All replicas"));
   const pause = h("button", { class: "button", type: "button", "aria-pressed": "false", onclick: () => toggle() }, "Pause");
-  const told = h("span", { class: "quiet", role: "status" });
+  const told = h("span", { class: "quiet told" });
   const jump = h("button", { class: "jump", type: "button", hidden: true, onclick: () => follow() }, "Newest lines ↓");
-  const empty = h("p", { class: "quiet none" }, "No lines of the last ten minutes. New ones appear here.");
+  const empty = h("p", { class: "quiet none", hidden: true });
   const node = h(
     "section",
     { class: "logs" },
     h("div", { class: "tools" }, search, level, replica, pause, told),
     h("div", { class: "log-box" }, list, empty, jump),
   );
+  let rows = []; // {line, node}, oldest first: what is in the page
+  let fresh = []; // lines that are not in the page yet
+  let newest = null; // the moment of the newest line, to go on from after a gap
+  let recent = new Map(); // lines of the last second and how often they came, so that none is shown twice
+  let again = new Map(); // those that the present answer tells once more
   let isPaused = false;
   let isFollowing = true;
-  let newest = null; // the moment of the newest line, to go on from after a gap
-  let seenAt = new Set(); // lines of that very moment, so that none is shown twice
+  let isAnswered = false;
   let timer = 0;
-  let drawn = []; // {line, node}
+  let typing = 0;
+  let round = new AbortController();
 
-  function matches(line) {
-    const least = LEVELS.indexOf(level.value);
-    if (least > 0 && LEVELS.indexOf(line.level) < least && !(line.level === "CRITICAL")) return false;
-    if (replica.value && line.replica !== replica.value) return false;
-    const query = search.value.trim().toLowerCase();
-    return !query || `${line.message} ${line.replica} ${line.request_id ?? ""} ${line.level}`.toLowerCase().includes(query);
+  const markOf = (line) => `${line.time} ${line.replica} ${line.message}`;
+
+  function wanted(more) {
+    const filters = { level: level.value, replica: replica.value, text: search.value.trim(), ...more, max_bytes: ANSWER_BYTES };
+    return `${api(name, "/logs")}?${new URLSearchParams(Object.entries(filters).filter(([, value]) => value !== ""))}`;
   }
 
-  function draw(isAnew = false) {
-    timer = 0;
-    if (isAnew) {
-      drawn = [];
-      items.replaceChildren();
+  // --- what comes ----------------------------------------------------------------------------------------
+  function connect() {
+    const ended = round.signal;
+    let isFirst = false;
+    whileSeen((seen) => {
+      objects(
+        () => wanted({ follow: 1, since: newest === null ? "" : new Date(Date.parse(newest) - OVERLAP_MS).toISOString() }),
+        {
+          open: () => {
+            again = new Map(recent);
+            isFirst = newest !== null;
+            isAnswered = true;
+            later();
+          },
+          object: (line) => {
+            if (line.error || ended.aborted) return;
+            if (isFirst && line.time > newest) fresh.push(GAP);
+            isFirst = false;
+            take(line);
+          },
+        },
+        seen,
+      );
+    }, ended);
+  }
+
+  function take(line) {
+    const mark = markOf(line);
+    const left = again.get(mark) ?? 0;
+    if (left > 0) {
+      again.set(mark, left - 1);
+      return;
     }
-    const last = drawn.at(-1)?.line;
-    const from = last ? lines.indexOf(last) + 1 : 0;
-    const fresh = lines.slice(from).filter(matches).slice(-SHOWN);
-    const nodes = fresh.map((line) => ({ line, node: toRow(line) }));
-    items.append(...nodes.map((one) => one.node));
-    drawn.push(...nodes);
-    for (const old of drawn.splice(0, Math.max(0, drawn.length - SHOWN))) old.node.remove();
-    empty.hidden = drawn.length > 0;
-    put(empty, lines.length ? "No line matches." : "No lines of the last ten minutes. New ones appear here.");
-    const hidden = waiting.length;
-    put(told, isPaused ? `Paused, ${count(hidden)} new` : `${count(drawn.length)} of ${count(lines.length)} lines`);
+    // What a handler writes in our form may have any text as its time.
+    if (isMoment(line) && (newest === null || line.time > newest)) {
+      newest = line.time;
+      const from = Date.parse(newest) - OVERLAP_MS;
+      if (recent.size > 200) recent = new Map([...recent].filter(([known]) => Date.parse(known.slice(0, known.indexOf(" "))) >= from));
+    }
+    recent.set(mark, (recent.get(mark) ?? 0) + 1);
+    fresh.push(line);
+    if (fresh.length > KEPT) fresh.splice(0, fresh.length - KEPT, GAP);
+    later();
+  }
+
+  function anew() {
+    clearTimeout(typing);
+    typing = 0;
+    round.abort();
+    round = new AbortController();
+    rows = [];
+    fresh = [];
+    newest = null;
+    recent = new Map();
+    isAnswered = false;
+    items.replaceChildren();
+    older.hidden = true;
+    begin.hidden = true;
+    isFollowing = true;
+    if (isPaused) toggle();
+    connect();
+    draw();
+  }
+
+  function laterAnew() {
+    clearTimeout(typing);
+    typing = setTimeout(anew, TYPING_MS);
+  }
+
+  async function readOlder() {
+    const oldest = rows.find(({ line }) => line !== GAP && isMoment(line))?.line;
+    if (!oldest) return;
+    if (!isPaused) toggle();
+    older.disabled = true;
+    const ended = round.signal;
+    try {
+      const found = await askLines(wanted({ until: new Date(Date.parse(oldest.time) + 1).toISOString() }), ended);
+      const known = new Set(rows.filter(({ line }) => line.time === oldest.time).map(({ line }) => markOf(line)));
+      const lines = found.filter((line) => !line.error && !known.has(markOf(line)));
+      const above = lines.map((line) => ({ line, node: toRow(line) }));
+      const before = list.scrollHeight - list.scrollTop;
+      items.prepend(...above.map((one) => one.node));
+      rows.unshift(...above);
+      list.scrollTop = list.scrollHeight - before;
+      older.hidden = above.length === 0;
+      begin.hidden = above.length > 0;
+    } catch (error) {
+      if (ended.aborted) return;
+      if (!(error instanceof ApiError) && !(error instanceof TypeError)) throw error;
+      notice(`Older lines: ${error.message}`, "bad");
+    } finally {
+      older.disabled = false;
+    }
+    draw();
+  }
+
+  // --- what is shown -------------------------------------------------------------------------------------
+  function draw() {
+    timer = 0;
+    if (!isPaused && fresh.length) {
+      const added = fresh.splice(0).map((line) => ({ line, node: toRow(line) }));
+      items.append(...added.map((one) => one.node));
+      rows.push(...added);
+      for (const { line } of added) if (line !== GAP) nameReplica(line.replica);
+      if (isFollowing && rows.length > KEPT) {
+        for (const old of rows.splice(0, rows.length - KEPT)) old.node.remove();
+        begin.hidden = true;
+      }
+      older.hidden = !begin.hidden;
+    }
+    empty.hidden = rows.length > 0 || !isAnswered;
+    const isFiltered = search.value.trim() || level.value || replica.value;
+    put(empty, isFiltered ? "No line matches. New ones that do appear here." : "Nothing was logged yet. New lines appear here.");
+    put(told, isPaused ? `Paused, ${count(fresh.length)}${fresh[0] === GAP ? "+" : ""} new` : rows.length ? `${count(rows.length)} lines` : "");
     if (isFollowing && !isPaused) list.scrollTop = list.scrollHeight;
   }
 
@@ -67,28 +175,11 @@ export function logsTab({ name, listeners, api: first, signal }) {
     timer ||= setTimeout(draw, DRAW_MS);
   }
 
-  function take(line) {
-    if (line.error) return;
-    const mark = `${line.replica} ${line.message}`;
-    if (newest !== null && line.time < newest) return;
-    if (line.time === newest && seenAt.has(mark)) return;
-    if (line.time !== newest) seenAt = new Set();
-    newest = line.time;
-    seenAt.add(mark);
-    (isPaused ? waiting : lines).push(line);
-    if (waiting.length > KEPT) waiting.shift();
-    if (lines.length > KEPT) lines.splice(0, lines.length - KEPT);
-    later();
-  }
-
   function toggle() {
     isPaused = !isPaused;
     set(pause, "aria-pressed", String(isPaused));
     put(pause, isPaused ? "Go on" : "Pause");
-    if (!isPaused) {
-      lines.push(...waiting.splice(0));
-      if (lines.length > KEPT) lines.splice(0, lines.length - KEPT);
-    }
+    if (!isPaused) follow();
     draw();
   }
 
@@ -103,21 +194,28 @@ export function logsTab({ name, listeners, api: first, signal }) {
     jump.hidden = isFollowing;
   });
 
-  function showReplicas(found) {
-    const ids = found.replica_list.map((one) => one.id);
-    const known = [...replica.options].map((one) => one.value);
-    for (const id of ids) if (!known.includes(id)) replica.append(h("option", { value: id }, id));
+  // A request's id in a line: its lines alone.
+  items.addEventListener("click", (event) => {
+    const id = event.target.closest?.(".request-id")?.dataset.id;
+    if (!id) return;
+    search.value = id;
+    anew();
+    search.focus();
+  });
+
+  function nameReplica(id) {
+    if (![...replica.options].some((one) => one.value === id)) replica.append(h("option", { value: id }, id));
   }
 
-  function since() {
-    const gap_s = newest === null ? 600 : Math.max(1, (Date.now() - Date.parse(newest)) / 1000 + 1);
-    return `${api(name, "/logs")}?follow=1&since=${Math.ceil(gap_s)}s`;
-  }
-
+  const showReplicas = (found) => found.replica_list.forEach((one) => nameReplica(one.id));
   listeners.add(showReplicas);
   showReplicas(first);
-  whileSeen((seen) => objects(since, { object: take }, seen), signal);
-  signal.addEventListener("abort", () => clearTimeout(timer));
+  connect();
+  signal.addEventListener("abort", () => {
+    round.abort();
+    clearTimeout(timer);
+    clearTimeout(typing);
+  });
 
   return {
     node,
@@ -131,15 +229,25 @@ export function logsTab({ name, listeners, api: first, signal }) {
   };
 }
 
+const isMoment = (line) => !Number.isNaN(Date.parse(line.time));
+
 function toRow(line) {
+  if (line === GAP) return h("li", { class: "gap" }, h("span", { class: "message" }, "Lines were left out here: they came faster than a page can show them. hatchway logs has them all."));
   const at = new Date(line.time);
   const when = Number.isNaN(at.getTime()) ? NOTHING : at.toTimeString().slice(0, 8);
+  const id = line.request_id;
   return h(
     "li",
     { "data-level": line.level },
     h("time", { datetime: line.time, title: line.time }, when),
     h("span", { class: "level" }, SHORT[line.level] ?? line.level.slice(0, 5)),
-    h("span", { class: "from", title: `${line.replica}, revision ${line.revision}${line.request_id ? `, request ${line.request_id}` : ""}` }, line.replica),
-    h("span", { class: "message" }, line.message, line.request_id ? h("span", { class: "request-id" }, line.request_id.slice(0, 8)) : null),
+    h("span", { class: "from", title: `${line.replica}, revision ${line.revision}` }, line.replica),
+    h(
+      "span",
+      { class: "message" },
+      line.message,
+      // Not a stop of the Tab key, or there would be a thousand: the filter takes the id, too.
+      id && h("button", { class: "request-id", type: "button", tabindex: "-1", "data-id": id, title: `Only request ${id}` }, id.slice(0, 8)),
+    ),
   );
 }

@@ -24,7 +24,7 @@ export function overviewTab({ name, api: first, listeners, signal }) {
       ],
     }),
     timeChart({
-      title: "Latency", cursor, format: ms, axis: (value) => (value ? ms(value).replace(".0 ", " ") : "0"),
+      title: "Latency", cursor, format: ms, nothing: "No answers in this time", axis: (value) => (value ? ms(value).replace(".0 ", " ") : "0"),
       series: [
         { label: "p99", name: "p99_ms", kind: "line", tone: "third" },
         { label: "p95", name: "p95_ms", kind: "line", tone: "second" },
@@ -123,7 +123,8 @@ export function overviewTab({ name, api: first, listeners, signal }) {
   poll(async () => {
     const steps = await ask(api(name, "/scaling"), { signal });
     noDecisions.hidden = steps.length > 0;
-    showStep(steps.slice(0, STEPS_SHOWN));
+    // The newest decision and those that moved something; `hatchway why` has them all.
+    showStep(steps.filter((one, index) => index === 0 || one.replicas !== one.before).slice(0, STEPS_SHOWN));
     marks = steps
       .filter((one) => one.replicas !== one.before)
       .map((one) => ({ at: Date.parse(one.at) / 1000, value: one.replicas, text: one.message }));

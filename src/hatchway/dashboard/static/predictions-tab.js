@@ -3,7 +3,7 @@
 import { api, ApiError, ask, poll } from "./api.js";
 import { histogram } from "./chart.js";
 import { h, keyed, put, set, skeleton, svg } from "./dom.js";
-import { count, number, percent, span as words } from "./format.js";
+import { count, moment, NOTHING, number, percent, span as words } from "./format.js";
 
 const WINDOWS = ["15m", "1h", "6h", "24h"];
 const REPORT_S = 10;
@@ -14,8 +14,11 @@ const VERDICTS = {
   no_baseline: ["", "No baseline yet"],
   disabled: ["", "Switched off"],
 };
-const SOURCES = { data: "training data", first_period: "the first period of this revision", previous_revision: "the previous revision" };
-const SHAPES = { small: { width: 168, height: 36, isSmall: true }, large: { width: 520, height: 190, isSmall: false } };
+const SOURCES = {
+  data: "training data", first_period: "the first period of this revision", previous_revision: "the previous revision",
+  accepted: "what was accepted as normal",
+};
+const SHAPES = { small: { width: 168, height: 36 }, large: { width: 520, height: 172 } };
 
 let span = "1h"; // kept while other pages are shown
 
@@ -26,12 +29,13 @@ export function predictionsTab({ name, signal }) {
   const classes = h("div", { class: "classes" });
   const fields = h("ul", { class: "fields-list" }, skeleton(4, "li", "skeleton block"));
   const none = h("p", { class: "quiet none", hidden: true });
+  const key = h("p", { class: "key-line quiet", hidden: true }, h("i", { class: "swatch now" }), "now", h("i", { class: "swatch then" }), "baseline");
   const node = h(
     "section",
     null,
     h("div", { class: "bar" }, h("div", { class: "verdict" }, verdict, told), h("div", { class: "chips", role: "group", "aria-label": "Window" }, spans)),
     classes,
-    h("p", { class: "key-line quiet" }, h("i", { class: "swatch now" }), "now", h("i", { class: "swatch then" }), "baseline"),
+    key,
     fields,
     none,
   );
@@ -60,6 +64,7 @@ export function predictionsTab({ name, signal }) {
   function nothing(text) {
     fields.replaceChildren();
     show = null;
+    key.hidden = true;
     none.hidden = false;
     put(none, text);
   }
@@ -73,6 +78,7 @@ export function predictionsTab({ name, signal }) {
     put(told, `${count(report.sampled)} records of the last ${words(report.window_s)}${source}${drifted ? `: ${drifted} of ${report.fields.length} fields differ` : ""}.`);
     showModel(classes, report.model);
     none.hidden = report.fields.length > 0;
+    key.hidden = !none.hidden;
     put(none, report.verdict === "disabled" ? "monitoring.enabled is false for this API." : "No predictions in this window. Each request that is answered adds to it.");
     if (!show) {
       fields.replaceChildren();
@@ -159,23 +165,27 @@ function evidence(field) {
     ["min", number(field.min)], ["max", number(field.max)], ["mean", number(field.mean)], ["sd", number(field.sd)],
     ...(field.quantiles ?? []).map(([q, value]) => [`p${number(q * 100)}`, number(value)]),
     ...Object.entries(field.types ?? {}).map(([type, n]) => [`type ${type}`, count(n)]),
-    ...(drift?.test ? [["test", drift.test], ["statistic", number(drift.statistic)], ["p", number(drift.p_value)], ["threshold", number(drift.threshold)]] : []),
-  ].filter(([, value]) => value !== "–");
+    ...(drift?.test ? verdictFacts(drift) : []),
+  ].filter(([, value]) => value !== NOTHING);
   parts.push(h("dl", { class: "facts" }, rows.map(([term, value]) => h("div", null, h("dt", null, term), h("dd", null, value)))));
   return parts;
+}
+
+function verdictFacts(drift) {
+  const isShare = drift.effect !== undefined; // of the values: how many moved, at least
+  return [
+    ["test", drift.test], ["statistic", number(drift.statistic)], ["p", number(drift.p_value)],
+    ["moved", isShare ? percent(drift.effect) : NOTHING], ["threshold", isShare ? percent(drift.threshold) : number(drift.threshold)],
+    ["since", drift.since ? moment(drift.since) : NOTHING],
+  ];
 }
 
 function largeHistogram(field) {
   const shape = SHAPES.large;
   const made = histogram(field.histogram, shape);
-  const tip = h("p", { class: "tip-line quiet", "aria-live": "polite" }, "Point at a bar to read it.");
+  const tip = h("p", { class: "tip-line quiet" }, "Point at a bar to read it.");
   const { edges, counts, baseline } = field.histogram;
-  const labels = [0, 0.25, 0.5, 0.75, 1].map((part) => {
-    const value = edges[0] + part * (edges.at(-1) - edges[0]);
-    const text = svg("text", { class: "tick", x: part * shape.width, y: shape.height - 4, "text-anchor": part === 0 ? "start" : part === 1 ? "end" : "middle" });
-    text.textContent = number(value);
-    return text;
-  });
+  const labels = [0, 0.25, 0.5, 0.75, 1].map((part) => h("span", null, number(edges[0] + part * (edges.at(-1) - edges[0]))));
   const picture = svg(
     "svg",
     {
@@ -190,9 +200,8 @@ function largeHistogram(field) {
       },
     },
     made.parts,
-    labels,
   );
-  return h("div", null, picture, tip);
+  return h("div", null, picture, h("div", { class: "axis", "aria-hidden": "true" }, labels), tip);
 }
 
 function topValues(field) {

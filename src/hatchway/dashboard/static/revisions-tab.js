@@ -6,6 +6,7 @@ import { h, keyed, put, set } from "./dom.js";
 import { ago, moment, NOTHING, span } from "./format.js";
 
 const HISTORY_S = 5;
+const ENTRIES_SHOWN = 30; // `hatchway history` has them all
 const VERBS = {
   deployed: "Deployed", configured: "Configured", rolled_back: "Rolled back", restarted: "Restarted", scaled: "Scaled",
   stopped: "Stopped", started: "Started",
@@ -82,7 +83,7 @@ export function revisionsTab({ name, api: first, listeners, signal }) {
     };
   });
 
-  const look = async () => tell(await ask(api(name, "/history"), { signal }));
+  const look = async () => tell(await ask(api(name, `/history?limit=${ENTRIES_SHOWN}`), { signal }));
   const update = (found) => show(found.revisions);
   listeners.add(update);
   update(first);

@@ -14,8 +14,8 @@ from typing import Any
 from hatchway.errors import RequestError
 from hatchway.replica.models.model import Model, Schema
 from hatchway.replica.models.tensors import WrongShape, shape_of
+from hatchway.replica.models.torch_examples import LOOKUPS, example_of, example_of_program, first_layer, kind_of
 
-_LOOKUPS = ("Embedding", "EmbeddingBag")  # a first layer of theirs takes indices
 _WEIGHTS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 _WHOLE_DTYPES = (1, 2, 3, 4, 5)  # integers, in the numbering of exported programs
 
@@ -26,7 +26,9 @@ class TorchModel:
 
     takes_batch = False  # rows are stacked by the caller: a program may not be free in its first dimension
 
-    def __init__(self, torch: Any, module: Any, arguments: Sequence[str], whole: Sequence[bool], kind: str) -> None:
+    def __init__(
+        self, torch: Any, module: Any, arguments: Sequence[str], whole: Sequence[bool], kind: str, example: Any
+    ) -> None:
         self._torch = torch
         self._module = module
         self._arguments = arguments
@@ -37,7 +39,7 @@ class TorchModel:
         by_name: Schema = {"type": "object", "properties": properties, "required": list(arguments)}
         self.input_schema: Schema = {"anyOf": [nested, by_name]} if len(arguments) == 1 else by_name
         self.output_schema: Schema = {}
-        self.example: Any = None
+        self.example = example
 
     def read(self, payload: Any) -> tuple[list[Any], bool]:
         is_alone = isinstance(payload, list) and bool(payload) and not isinstance(payload[0], list)
@@ -81,9 +83,8 @@ def open_torchscript(path: Path, cpu_threads: int) -> Model:
     torch = _torch(cpu_threads)
     module = torch.jit.load(str(path), map_location="cpu").eval()
     arguments = [argument.name for argument in module.forward.schema.arguments[1:] if not argument.has_default_value()]
-    first = next((part for part in module.modules() if next(part.children(), None) is None), None)
-    takes_indices = getattr(first, "original_name", "") in _LOOKUPS
-    return TorchModel(torch, module, arguments, [takes_indices] * len(arguments), "TorchScript")
+    whole = [kind_of(first_layer(module)) in LOOKUPS] * len(arguments)
+    return TorchModel(torch, module, arguments, whole, "TorchScript", example_of(torch, module, len(arguments)))
 
 
 @contextlib.contextmanager
@@ -104,7 +105,8 @@ def open_pt2(path: Path, cpu_threads: int, *, is_trusted: bool) -> Model:
     arguments = list(program.graph_signature.user_inputs)
     types = _tensor_types(path)
     whole = [types.get(name) in _WHOLE_DTYPES for name in arguments]
-    return TorchModel(torch, program.module(), arguments, whole, "exported program")
+    example = example_of_program(torch, program, arguments)
+    return TorchModel(torch, program.module(), arguments, whole, "exported program", example)
 
 
 def open_module(path: Path, cpu_threads: int) -> Model:
@@ -114,7 +116,9 @@ def open_module(path: Path, cpu_threads: int) -> Model:
     code = module.forward.__code__
     optional = len(module.forward.__defaults__ or ())
     arguments = code.co_varnames[1 : code.co_argcount - optional]
-    return TorchModel(torch, module, arguments, [False] * len(arguments), f"module {type(module).__name__}")
+    whole = [kind_of(first_layer(module)) in LOOKUPS] * len(arguments)
+    example = example_of(torch, module, len(arguments))
+    return TorchModel(torch, module, arguments, whole, f"module {type(module).__name__}", example)
 
 
 def _torch(cpu_threads: int) -> Any:

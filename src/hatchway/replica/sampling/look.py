@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from enum import Enum
+from functools import lru_cache
 from itertools import islice
 from types import NoneType
 from typing import Any
@@ -28,11 +29,13 @@ MAX_ELEMENTS = 64  # of such a list that are looked at, at equal distances
 MAX_VALUES = 2048  # of one payload
 MAX_TEXT_CHARS = 64
 MAX_NAME_CHARS = 100  # fields with longer names are passed over
+OUTPUT = "output"
 WHOLE = ""  # the name of a value that is no field of anything
 
 _NUMBERS = frozenset({int, float, bool, NoneType})
 _SCALARS = _NUMBERS | {str}
 _ALONE = (WHOLE,)
+_STREAMED = ("bytes",)
 _PLACES = tuple(tuple(str(place) for place in range(length)) for length in range(MAX_POSITIONS + 1))
 _BRIGHTNESS_SIDE = 16  # pixels of each side that are enough for a mean
 
@@ -53,6 +56,11 @@ def look(value: Any, where: str) -> Records:
     return tuple(walk.found)
 
 
+def streamed(sent_bytes: int) -> Records:
+    """What there is to say of an answer that was sent piece by piece."""
+    return (((OUTPUT, _STREAMED, False), (sent_bytes,)),)
+
+
 def _flat(value: Any, where: str) -> Record | None:
     """The record of an object of scalars, a short list of numbers or a number: what most payloads are."""
     kind = type(value)
@@ -63,12 +71,42 @@ def _flat(value: Any, where: str) -> Record | None:
                 return (where, tuple(value), False), values
             if _SCALARS.issuperset(map(type, values)):
                 return (where, tuple(value), True), tuple([_short(one) for one in values])
+            return _with_lists(value, where)
     elif kind is list:
         if 0 < len(value) <= MAX_POSITIONS and _NUMBERS.issuperset(map(type, value)):
             return (where, _PLACES[len(value)], False), tuple(value)
     elif kind in _NUMBERS:
         return (where, _ALONE, False), (value,)
     return None
+
+
+def _with_lists(value: dict[Any, Any], where: str) -> Record | None:
+    """The record of an object of scalars and short lists of numbers, with each place of a list as a field."""
+    names: list[str] = []
+    values: list[Scalar] = []
+    has_texts = False
+    for key, item in value.items():
+        kind = type(item)
+        if kind is list:
+            if not 0 < len(item) <= MAX_POSITIONS or not _NUMBERS.issuperset(map(type, item)):
+                return None
+            names += _places_of(key, len(item))
+            values += item
+        elif kind in _NUMBERS:
+            names.append(key)
+            values.append(item)
+        elif kind is str:
+            names.append(key)
+            values.append(_short(item))
+            has_texts = True
+        else:
+            return None
+    return ((where, tuple(names), has_texts), tuple(values)) if len(names) <= MAX_FIELDS else None
+
+
+@lru_cache(maxsize=256)
+def _places_of(name: str, length: int) -> tuple[str, ...]:
+    return tuple(f"{name}.{place}" for place in _PLACES[length])
 
 
 class _Walk:

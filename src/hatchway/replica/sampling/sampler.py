@@ -1,7 +1,8 @@
 """Keeps what was seen of requests for about a second, and sends it to whoever listens on the control socket.
 
 Nobody may listen, or slowly: then what is kept is thinned out, each sample with the same chance, and frames say how
-many requests there were. All of it belongs to the event loop; only `look` is called
+many requests there were. Of many requests a second some are looked at, again each with the same chance: more would cost
+the caller and tell nothing new. All of it belongs to the event loop; only `look` is called
 where the handler runs.
 """
 
@@ -23,6 +24,7 @@ from hatchway.replica.sampling.pack import Packer, encode
 from hatchway.replica.sampling.redact import only, without
 
 FLUSH_AFTER_S = 1.0
+ENOUGH_PER_S = 500.0  # requests that are looked at, but for a log, which has all of them
 FLUSH_VALUES = 8_192  # that are sent before the second is over: packing them holds up the loop for about a millisecond
 MAX_VALUES = 65_536  # that are kept for a listener that is slow or away
 MAX_LOG_BYTES = 8 * 1024 * 1024  # of payloads and answers that are kept for the log
@@ -66,6 +68,9 @@ class Sampler:
         self._packer = Packer()
         self._chance = 0.0  # that a request is looked at
         self._share = 1.0  # of those that the terms ask for, those that there is room for
+        self._pace = 1.0  # and of these, those that are enough
+        self._watched_at = time.monotonic()  # from when on requests are counted for the pace
+        self._seen_then = 0  # of `_seen`
         self._groups: dict[Shape, list[Values]] = {}
         self._n_values = 0
         self._seen = 0
@@ -82,7 +87,7 @@ class Sampler:
 
     def open(self) -> None:
         """Requests are looked at from now on, by the terms of the listener there is, if there is one yet."""
-        self._seen = 0
+        self._seen = self._seen_then = 0
         self._is_open = True
         self._set_terms(self._terms)
 
@@ -107,12 +112,21 @@ class Sampler:
     # --- in the loop -------------------------------------------------------------------------------------
     def takes(self) -> bool:
         """Whether the request that begins is looked at."""
-        return self._chance == 1.0 or random.random() < self._chance
+        if self._chance == 1.0:
+            return True
+        drawn = random.random()
+        if self.logs and self._chance <= drawn < self._terms.sample_rate:  # thinned out, though the log wants it
+            self._log_dropped += 1
+        return drawn < self._chance
 
     def keep(self, call: Answered, *, is_sampled: bool) -> None:
         """The request is over."""
+        if not self._is_open or not self._terms.enabled:
+            return
+        if self._timer is None:
+            self._wake_up()
         self._seen += 1
-        if not is_sampled or not self._terms.enabled:
+        if not is_sampled:
             return
         self._sampled += 1
         groups = self._groups
@@ -124,12 +138,15 @@ class Sampler:
             else:
                 rows.append(values)
             self._n_values += len(values)
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(FLUSH_AFTER_S, self._tell)
         if self._n_values >= FLUSH_VALUES:
             self._due.set()
             if self._n_values >= MAX_VALUES:
                 self._thin()
+
+    def _wake_up(self) -> None:
+        """Within a second; until then requests are counted."""
+        self._timer = asyncio.get_running_loop().call_later(FLUSH_AFTER_S, self._tell)
+        self._watched_at, self._seen_then = time.monotonic(), self._seen
 
     def _tell(self) -> None:
         self._timer = None
@@ -143,7 +160,21 @@ class Sampler:
         self._n_values = sum(_COST_OF_SHAPE + len(rows) * len(shape[1]) for shape, rows in self._groups.items())
         self._sampled //= 2
         self._share /= 2
-        self._chance = self._terms.sample_rate * self._share
+        self._set_chance()
+
+    def _set_pace(self, now: float) -> None:
+        """By how many requests there were since the first that was kept."""
+        elapsed_s, seen = now - self._watched_at, self._seen - self._seen_then
+        if elapsed_s < FLUSH_AFTER_S and seen < ENOUGH_PER_S:
+            return  # too little to tell how many there are a second
+        wanted = seen * self._terms.sample_rate
+        self._pace = 1.0 if wanted <= ENOUGH_PER_S * elapsed_s else ENOUGH_PER_S * elapsed_s / wanted
+        self._set_chance()
+
+    def _set_chance(self) -> None:
+        terms = self._terms
+        is_on = terms.enabled and self._is_open
+        self._chance = terms.sample_rate * self._share * (1.0 if terms.log else self._pace) if is_on else 0.0
 
     # --- on the control socket ---------------------------------------------------------------------------
     async def send(self, exchange: Exchange, terms: SampleTerms) -> None:
@@ -159,9 +190,12 @@ class Sampler:
         try:
             while True:
                 self._due.clear()
-                if self._sampled or self._log:
+                self._set_pace(time.monotonic())
+                if self._seen or self._log:
                     await exchange.write(self._pack())
                     self._sent.set()
+                if self._pace < 1.0 and self._timer is None:  # it is set again though nobody may ask meanwhile
+                    self._wake_up()
                 await self._due.wait()
         finally:
             if self._listener is asyncio.current_task():
@@ -170,7 +204,7 @@ class Sampler:
 
     async def flush(self) -> None:
         """Have the last samples sent, if somebody listens."""
-        if self._listener is None or not (self._sampled or self._log):
+        if self._listener is None or not (self._seen or self._log):
             return
         self._sent.clear()
         self._due.set()
@@ -181,11 +215,10 @@ class Sampler:
     def _set_terms(self, terms: SampleTerms) -> None:
         self._terms = terms
         self._packer.watch(terms.fields, terms.redact)
-        is_on = terms.enabled and self._is_open
-        self._chance = terms.sample_rate * self._share if is_on else 0.0
-        self.logs = is_on and terms.log
+        self._set_chance()
+        self.logs = terms.enabled and self._is_open and terms.log
         if not terms.enabled:
-            self._groups, self._n_values, self._seen, self._sampled = {}, 0, 0, 0
+            self._groups, self._n_values, self._seen, self._seen_then, self._sampled = {}, 0, 0, 0, 0
         if not terms.log:
             self._log, self._log_bytes = [], 0
 
@@ -199,19 +232,20 @@ class Sampler:
         }
         if self._log or self._log_dropped:
             frame["log"], frame["log_dropped"] = self._log, self._log_dropped
-        self._groups, self._n_values, self._seen, self._sampled, self._failed = {}, 0, 0, 0, 0
+        self._groups, self._n_values, self._sampled, self._failed = {}, 0, 0, 0
+        self._seen = self._seen_then = 0
         self._log, self._log_bytes, self._log_dropped = [], 0, 0
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if self._share < 1.0:  # there is room again
             self._share = min(1.0, self._share * 2)
-            self._chance = self._terms.sample_rate * self._share
+            self._set_chance()
         return encode(frame)
 
     # --- for the log -------------------------------------------------------------------------------------
-    def log(self, call: Answered, answer: Rendered) -> None:
-        """Tell of this request one by one."""
+    def log(self, call: Answered, answer: Rendered, output_bytes: int | None = None) -> None:
+        """Tell of this request one by one. `output_bytes`: of an answer that is not at hand."""
         now = time.monotonic()
         content_type = call.fields.get(b"content-type", b"application/json" if not call.body else b"")
         shown, answered = self._told(content_type, call.body), self._told(answer.content_type, answer.body)
@@ -227,7 +261,7 @@ class Sampler:
             "input": shown,
             "input_bytes": len(call.body),
             "output": answered,
-            "output_bytes": len(answer.body),
+            "output_bytes": len(answer.body) if output_bytes is None else output_bytes,
         }
         self._log.append(entry)
         self._log_bytes += size

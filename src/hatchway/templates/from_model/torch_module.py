@@ -9,8 +9,7 @@ class Handler:
 
     def handle_post(self, payload):
         is_one = not isinstance(payload[0], list)
-        # torch.int64 for a module whose first layer looks up indices (an embedding)
-        batch = torch.tensor([payload] if is_one else payload, dtype=torch.float32)
+        batch = torch.tensor([payload] if is_one else payload, dtype=DTYPE)
         with torch.inference_mode():
             answers = self.model(batch).tolist()
         return answers[0] if is_one else answers
