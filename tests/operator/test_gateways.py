@@ -9,9 +9,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
-from hatchway.kubernetes.resources import PODS
+from hatchway.kubernetes.names import API, label
+from hatchway.kubernetes.resources import PODS, Json
 from hatchway.processes import end_all
 from hatchway.settings import Settings
 from tests.kubernetes.double import Cluster, a_cluster
@@ -21,7 +23,7 @@ from tests.operator.running import PATIENCE_S, Load, Running, is_done, running
 HANDLER = "def predict(payload): return {version}\n"
 
 pytestmark = [
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(300),
     pytest.mark.skipif(Path(__file__).is_relative_to("/tmp"), reason="a pod has a /tmp of its own"),
 ]
 
@@ -90,3 +92,36 @@ async def test_no_request_is_lost_while_apis_operators_and_gateways_change(
             await deploy(second, HANDLER.format(version=3))
             await second.until("iris", lambda status: is_done(status) and status["revision"] != live["revision"])
         assert load.answers.keys() == {"1", "2", "3"}, load.answers
+
+
+SLEEPY = {"min_replicas": 0, "window": "1s", "downscale_stabilization_period": "0s", "max_downscale_factor": 0}
+
+
+async def test_no_request_is_lost_while_an_api_sleeps_and_while_an_endpoint_is_stale(
+    cluster: Cluster, settings: Settings
+) -> None:
+    async with Balancer(cluster).listening() as balancer:
+        ways = ways_to(balancer, settings.home / "tls", free_port())
+        async with running(cluster, settings, ways=ways) as on:
+            await install(on.server, ways.address, gateways=2)
+            await deploy(on, HANDLER.format(version=1), autoscaling=SLEEPY, networking={"idempotent": True})
+            await until_ready(cluster, 2)
+            idle = await on.until("iris", lambda status: status["phase"] == "idle" and not status["readyReplicas"])
+            # They wait at both gateways, and are answered when a replica is ready.
+            async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
+                held = await asyncio.gather(*(client.post(idle["endpoint"], json=1) for _ in range(8)))
+            assert {answer.text for answer in held} == {"1"}
+            await on.edit("iris", {"spec": {"autoscaling": {"min_replicas": 2}}})
+            await on.until("iris", has_two)
+            load = Load(idle["endpoint"])
+            async with load.going(4):
+                # A replica dies, and the cluster says for a while that it is ready.
+                dead = next(each["metadata"]["name"] for each in cluster.all("", "pods") if label(each, API) == "iris")
+                cluster.call(lambda: cluster.kubelet.crash(dead))
+                await asyncio.sleep(1)  # whatever is sent there meanwhile
+                await on.until("iris", has_two)
+            assert load.answers.keys() == {"1"}, load.answers
+
+
+def has_two(status: Json) -> bool:
+    return is_done(status) and status["readyReplicas"] == 2
