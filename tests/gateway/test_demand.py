@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from hatchway.gateway.activator.reports import Reports
-from hatchway.gateway.demand import Demand
+from hatchway.gateway.demand import Demand, reports_at
 from hatchway.settings import Settings
 from tests.gateway.conftest import until
 
 
 @asynccontextmanager
 async def following(settings: Settings, wanted: list[str]) -> AsyncIterator[Demand]:
-    demand = Demand(settings.activator_reports_socket, wanted.append)
+    demand = Demand(reports_at(settings.activator_reports_socket), wanted.append)
     task = asyncio.create_task(demand.follow())
     try:
         yield demand

@@ -18,6 +18,7 @@ from hatchway.kubernetes.api_server import ApiServer
 from hatchway.kubernetes.connection import connect_to
 from hatchway.kubernetes.definition import realtime_api_definition
 from hatchway.kubernetes.resources import REALTIME_APIS, Json
+from hatchway.operator.configuration import GatewayWays
 from hatchway.operator.operator import Operator
 from hatchway.settings import Settings
 from hatchway.spec.revision import Interpreter
@@ -83,9 +84,9 @@ def is_done(status: Json) -> bool:
 
 @asynccontextmanager
 async def running(
-    cluster: Cluster, settings: Settings, *, pre_stop_s: int = 0, **pod: object
+    cluster: Cluster, settings: Settings, *, pre_stop_s: int = 0, ways: GatewayWays | None = None, **pod: object
 ) -> AsyncIterator[Running]:
-    """Ends as an operator that is replaced: all else runs on."""
+    """Ends as an operator that is replaced: all else runs on. With `ways`, gateways have pods of their own."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", int((settings.home / "port").read_text()) if (settings.home / "port").exists() else 0))
@@ -97,7 +98,7 @@ async def running(
     users = ApiServer(connect_to(cluster.url, cluster.token))
     await users.apply(realtime_api_definition())  # as everything else that is installed before it
     blobs = open_bucket(f"file://{settings.blobs_dir}")
-    operator = Operator(settings, own, pods, blobs, listener, name="operator")
+    operator = Operator(settings, own, pods, blobs, listener, name="operator", ways=ways)
     task = asyncio.create_task(operator.run())
     headers = {"authorization": f"Bearer {TOKEN}"}
     try:

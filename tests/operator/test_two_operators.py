@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,7 +49,7 @@ class Operators:
     folder: Path
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
-    def start(self, name: str, *, home: str, token: str = "") -> None:
+    def start(self, name: str, *, home: str, token: str = "", variables: Mapping[str, str] | None = None) -> None:
         """`token`: of whom it is to the API server; the administrator's unless told."""
         environ = {
             **os.environ,
@@ -61,6 +61,7 @@ class Operators:
             "CLUSTER_TOKEN": token or self.cluster.token,
             "FILES_SOCKET": str(self.listener.fileno()),
             "NAME": name,
+            **(variables or {}),
         }
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(

@@ -1,5 +1,6 @@
-"""The delta ADS server: hands the newest resources to Envoy over a unix socket and hears what it thinks of them.
+"""The delta ADS server: hands the newest resources to Envoys and hears what they think of them.
 
+On one machine there is one Envoy, which comes over a unix socket; in a cluster many do, over TCP with mutual TLS.
 Not files: Envoy takes an inotify instance for each watched path and aborts near 128 of them. What is sent when is
 decided in `session.py`; here are only the streams.
 """
@@ -7,7 +8,8 @@ decided in `session.py`; here are only the streams.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,10 @@ import grpc.aio
 from envoy.service.discovery.v3 import ads_pb2_grpc
 
 from hatchway.errors import GatewayError
-from hatchway.gateway.envoy import ApiResources, Resources
+from hatchway.gateway.bootstrap import HOST
+from hatchway.gateway.envoy import ApiResources, Json, Resources, listener_at
 from hatchway.gateway.session import Session, Table, Wanted
-from hatchway.gateway.wire import Codec, EncodedApi
+from hatchway.gateway.wire import Codec, Encoded, EncodedApi
 
 _GRPC_OPTIONS = (
     ("grpc.max_receive_message_length", -1),  # a reconnecting Envoy lists every version it has
@@ -26,8 +29,22 @@ _GRPC_OPTIONS = (
 )
 
 
+MAX_STRANGERS = 32  # Envoys without a stream whose route tables are remembered, in case they come back
+
+
+@dataclass
+class _Envoy:
+    """One of them, as its streams show it."""
+
+    session: Session | None = None  # of the stream that is open
+    table: Table | None = None  # what the former stream accepted last
+    wake: asyncio.Event = field(default_factory=asyncio.Event)  # the stream has something to look at
+    host: str = ""  # where it listens; "": where the resources say
+    wanted: tuple[Wanted, Wanted] | None = None  # what everybody gets, and what this one gets of it
+
+
 class AdsServer:
-    """Keeps one Envoy up to date.
+    """Keeps Envoys up to date. One is known by the id of its node, and says in its metadata on which host it listens.
 
     `on_change(api)` is called when an API becomes settled or refused, or stops being so.
     """
@@ -37,40 +54,52 @@ class AdsServer:
         self._codec = Codec()
         self._wanted: Wanted | None = None
         self._resources: Resources | None = None  # that `_wanted` was made of
-        self._session: Session | None = None
-        self._table: Table | None = None  # what the former stream accepted last
-        self._wake = asyncio.Event()  # the stream has something to look at
+        self._envoys: dict[str, _Envoy] = {}
         self._changed = asyncio.Event()  # replaced whenever it is set
         self._reported: dict[str, tuple[bool, str | None]] = {}
 
     # --- what others ask ---------------------------------------------------------------------------------
     @property
     def rejections(self) -> dict[str, str]:
-        """API -> why Envoy refused its newest version. The last good one stays in place."""
-        if self._session is None or self._wanted is None:
-            return {}
-        return self._session.rejections(self._wanted)
+        """API -> why an Envoy refused its newest version. The last good one stays in place."""
+        found: dict[str, str] = {}
+        for session, wanted in self._sessions():
+            found = session.rejections(wanted) | found
+        return found
 
     def rejection(self, api: str) -> str | None:
-        """Why Envoy refused the newest version of the API."""
-        if self._session is None or self._wanted is None:
-            return None
-        return self._session.rejection(api, self._wanted)
+        """Why an Envoy refused the newest version of the API."""
+        messages = (session.rejection(api, wanted) for session, wanted in self._sessions())
+        return next((message for message in messages if message is not None), None)
 
     @property
     def listener_rejection(self) -> str | None:
-        """Why Envoy cannot open the gateway's port."""
-        if self._session is None or self._wanted is None:
-            return None
-        return self._session.listener_rejection(self._wanted)
+        """Why an Envoy cannot open the gateway's port."""
+        messages = (session.listener_rejection(wanted) for session, wanted in self._sessions())
+        return next((message for message in messages if message is not None), None)
 
     @property
     def is_listening(self) -> bool:
-        return self._session is not None and self._wanted is not None and self._session.is_listening(self._wanted)
+        return self._do_all(lambda session, wanted: session.is_listening(wanted))
 
     def is_settled(self, api: str) -> bool:
-        """Whether Envoy has acknowledged the newest routes and endpoints of the API, or its removal."""
-        return self._session is not None and self._wanted is not None and self._session.is_settled(api, self._wanted)
+        """Whether all Envoys have acknowledged the newest routes and endpoints of the API, or its removal."""
+        return self._do_all(lambda session, wanted: session.is_settled(api, wanted))
+
+    def version(self, api: str) -> str | None:
+        """Of the newest entry of the API in the route table, as Envoys show it; None: it has none."""
+        found = None if self._wanted is None else self._wanted.apis.get(api)
+        return None if found is None else found.match.version
+
+    def _do_all(self, has: Callable[[Session, Wanted], bool]) -> bool:
+        """Whether there is any Envoy, and it is so with all of them."""
+        found = [has(session, wanted) for session, wanted in self._sessions()]
+        return bool(found) and all(found)
+
+    def _sessions(self) -> Iterator[tuple[Session, Wanted]]:
+        for envoy in self._envoys.values():
+            if envoy.session is not None and self._wanted is not None:
+                yield envoy.session, self._newest(envoy)
 
     async def wait_change(self) -> None:
         """Return after the next message of Envoy, or the loss of its stream."""
@@ -85,7 +114,8 @@ class AdsServer:
         )
         self._resources = resources
         self._codec.forget_unused()
-        self._wake.set()
+        for envoy in self._envoys.values():
+            envoy.wake.set()
 
     def _encode(self, api: str, found: ApiResources) -> EncodedApi:
         """Documents that are the same object need not even be compared."""
@@ -95,15 +125,22 @@ class AdsServer:
 
     async def serve(self, socket: Path) -> None:
         """Serve until cancelled. Call `publish` first: an empty first answer would remove everything."""
+        _unlink(socket)
+        await self._serve(lambda server: server.add_insecure_port(f"unix:{socket}"), str(socket))
+
+    async def serve_tls(self, address: str, credentials: grpc.ServerCredentials) -> None:
+        """Likewise, at HOST:PORT."""
+        await self._serve(lambda server: server.add_secure_port(address, credentials), address)
+
+    async def _serve(self, bind: Callable[[grpc.aio.Server], int], where: str) -> None:
         if self._wanted is None:
             raise RuntimeError("nothing was published")
-        _unlink(socket)
         server = grpc.aio.server(options=_GRPC_OPTIONS)
         ads_pb2_grpc.add_AggregatedDiscoveryServiceServicer_to_server(_Servicer(self.stream), server)
         try:
-            server.add_insecure_port(f"unix:{socket}")
+            bind(server)
         except RuntimeError as exc:
-            raise GatewayError(f"cannot serve the gateway's configuration on {socket}: {exc}") from exc
+            raise GatewayError(f"cannot serve the gateway's configuration on {where}: {exc}") from exc
         await server.start()
         try:
             await server.wait_for_termination()
@@ -112,43 +149,67 @@ class AdsServer:
 
     # --- streams -----------------------------------------------------------------------------------------
     async def stream(self, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        """One stream of Envoy. A newer one takes over: then Envoy has given this one up, or is another process."""
-        session = self._session = Session(self._table)
-        self._wake.set()  # the stream before this one ends
-        wake = self._wake = asyncio.Event()
+        """One stream of an Envoy. A newer one takes over: then it has given this one up, or is another process."""
+        first = await anext(requests, None)
+        if first is None:
+            return
+        envoy = self._meet(first.node)
+        session = envoy.session = Session(envoy.table)
+        session.receive(first)
+        envoy.wake.set()  # the stream before this one ends
+        wake = envoy.wake = asyncio.Event()
         reader = asyncio.create_task(_read(requests, session, wake), name="ads-requests")
         try:
-            while not reader.done() and self._session is session:
+            while not reader.done() and envoy.session is session:
                 wake.clear()
-                responses = session.step(self._newest())
-                self._table = session.table
+                responses = session.step(self._newest(envoy))
+                envoy.table = session.table
                 self._report()  # before they are sent: Envoy may answer while they are, and "unsettled" go untold
                 for response in responses:
                     yield response
                 await wake.wait()
         finally:
             reader.cancel()
-            if self._session is session:
-                self._session = None
+            if envoy.session is session:
+                envoy.session = None
                 self._report()
 
-    def _newest(self) -> Wanted:
+    def _meet(self, node: Any) -> _Envoy:
+        """The Envoy of a stream that begins."""
+        if node.id not in self._envoys:
+            strangers = [name for name, envoy in self._envoys.items() if envoy.session is None]
+            for name in strangers[: max(0, len(strangers) - MAX_STRANGERS + 1)]:
+                del self._envoys[name]
+        envoy = self._envoys.setdefault(node.id, _Envoy())
+        envoy.host = node.metadata.fields[HOST].string_value if HOST in node.metadata.fields else ""
+        return envoy
+
+    def _newest(self, envoy: _Envoy) -> Wanted:
         assert self._wanted is not None  # serve() sees to it
-        return self._wanted
+        if not envoy.host:
+            return self._wanted
+        if envoy.wanted is None or envoy.wanted[0] is not self._wanted:
+            envoy.wanted = self._wanted, replace(self._wanted, listener=self._listener_at(envoy.host))
+        return envoy.wanted[1]
+
+    def _listener_at(self, host: str) -> Encoded:
+        assert self._resources is not None
+        document: Json = listener_at(self._resources.listener, host)
+        return self._codec.resource(str(document["name"]), document)
 
     def _report(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
         rejections = self.rejections
-        names = [*self._newest().apis, *(name for name in self._reported if name not in self._newest().apis)]
+        assert self._wanted is not None  # there is a stream
+        apis = self._wanted.apis
+        names = [*apis, *(name for name in self._reported if name not in apis)]
         for name in names:
             state = (self.is_settled(name), rejections.get(name))
             if self._reported.get(name) != state:
                 self._reported[name] = state
                 self._on_change(name)
-        self._reported = {
-            name: state for name, state in self._reported.items() if name in self._newest().apis or not state[0]
-        }
+        self._reported = {name: state for name, state in self._reported.items() if name in apis or not state[0]}
 
 
 class _Servicer(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):  # type: ignore[misc]  # generated, without types

@@ -433,6 +433,13 @@ def listener_name(host: str, port: int) -> str:
     return f"http:{host}:{port}"
 
 
+def listener_at(listener: Json, host: str) -> Json:
+    """The same listener on another address: in a cluster each Envoy listens on that of its own pod."""
+    port = listener["address"]["socket_address"]["port_value"]
+    address = {"socket_address": {"address": host, "port_value": port}}
+    return {**listener, "name": listener_name(host, port), "address": address}
+
+
 def make_listener(host: str, port: int, limits: Limits, observing: Observing = NOTHING) -> Json:
     """The gateway's port."""
     return {

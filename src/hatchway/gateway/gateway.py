@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from hatchway.errors import GatewayError, StorageError
 from hatchway.gateway.activator_process import ActivatorProcess
 from hatchway.gateway.ads import AdsServer
-from hatchway.gateway.demand import Demand
+from hatchway.gateway.demand import Demand, reports_at
 from hatchway.gateway.envoy import Limits, Resources, make_resources
 from hatchway.gateway.journal import Entry, Journal
 from hatchway.gateway.observing import Observing
@@ -59,7 +59,7 @@ class Gateway:
         self._load: Load | None = None
         self._journal = Journal(settings.logs_dir / "requests.jsonl", self._process.admin.write_logs)
         self._activator = ActivatorProcess(settings)
-        self._demand = Demand(settings.activator_reports_socket, on_wanted)
+        self._demand = Demand(reports_at(settings.activator_reports_socket), on_wanted)
         self._ads = AdsServer(on_change)
         self._resources: Resources | None = None
         self._is_applied = asyncio.Event()

@@ -20,7 +20,7 @@ from pathlib import Path
 from hatchway.companion import Companion, end, write_file
 from hatchway.contract import PROCESS_VARIABLE
 from hatchway.errors import GatewayError
-from hatchway.gateway.bootstrap import bootstrap_hash, make_bootstrap
+from hatchway.gateway.bootstrap import bootstrap_hash, envoy_arguments, make_bootstrap
 from hatchway.gateway.served import Served
 from hatchway.gateway.stats import Admin
 from hatchway.processes import Command, Identity, Mark, find_marked, is_alive, reap, spawn
@@ -94,13 +94,7 @@ class EnvoyProcess:
         self._settings.admin_socket.unlink(missing_ok=True)
         self._companion.log.rotate()
         mark = Mark(self._settings.home_hash, ROLE, "0")
-        argv = [
-            *(str(binary), "--config-path", str(bootstrap)),
-            *("--concurrency", str(n_workers(os.cpu_count() or 1))),
-            "--disable-hot-restart",  # else a second one exits, and files stay in /dev/shm
-            *("--drain-strategy", "immediate"),
-            *("--log-level", "warning"),
-        ]
+        argv = [str(binary), *envoy_arguments(str(bootstrap), workers=n_workers(os.cpu_count() or 1))]
         # Nothing of our environment: it may hold secrets, and Envoy needs none of it.
         environment = {PROCESS_VARIABLE: str(mark), "PATH": os.defpath}
         try:

@@ -27,6 +27,7 @@ from hatchway.gateway.wire import (
 )
 
 _WILDCARD = "*"
+_TOLD_CHARS = 500  # of Envoy's reason for a refusal
 
 
 @dataclass(frozen=True)
@@ -265,7 +266,8 @@ class Session:
         if not channel.is_open or channel.waiting:
             return []
         matches = self._next_matches(wanted)
-        version = route_table_version(matches.values())
+        refused = {api: message[:_TOLD_CHARS] for api, message in self.rejections(wanted).items()}
+        version = route_table_version(matches.values(), refused)
         if channel.accepted.get(ROUTE_CONFIGURATION) == version:
             self._known_table = Table(version, matches)
             if ROUTE_CONFIGURATION not in channel.resend:
@@ -276,7 +278,7 @@ class Session:
             return []  # refused as a whole: Envoy keeps what it has until something changes
         channel.resend.discard(ROUTE_CONFIGURATION)
         table = Table(version, matches)
-        return [self._send(_Sent(ROUTES, changed, table=table), [encode_route_table(matches)])]
+        return [self._send(_Sent(ROUTES, changed, table=table), [encode_route_table(matches, refused)])]
 
     def _next_matches(self, wanted: Wanted) -> dict[str, EncodedMatch]:
         """The table to send: the wanted one, with the last good entry of each API whose newest was refused."""

@@ -6,12 +6,13 @@ import asyncio
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hatchway.errors import GatewayError
 from hatchway.gateway.envoy import CLUSTER_PREFIX
+from hatchway.gateway.readings import Hosts, Versions, read_hosts, read_versions
 from hatchway.gateway.served import FILTER, Tally, read_served
 
 _TIMEOUT_S = 5.0
@@ -60,12 +61,26 @@ class Admin:
         text = await self._get("/stats?filter=^http.gateway.downstream_rq_active$")
         return sum(int(line.rpartition(":")[2]) for line in text.splitlines() if line)
 
+    async def fail_health_check(self) -> None:
+        """Not ready any more; connections are served and closed after their next answer, new ones are still taken."""
+        await self._call("POST", "/healthcheck/fail")
+
     async def in_flight(self) -> dict[str, int]:
         """Address -> requests in flight there, draining endpoints included."""
         totals: dict[str, int] = {}
-        for address, active in _active(await self._get("/clusters")):
-            totals[address] = totals.get(address, 0) + active
+        for of_api in (await self.hosts()).values():
+            for address, host in of_api.items():
+                totals[address] = totals.get(address, 0) + host.active
         return totals
+
+    async def hosts(self) -> Hosts:
+        """The endpoints of all APIs, the activator's among them."""
+        return read_hosts(await self._get("/clusters"))
+
+    async def versions(self) -> Versions:
+        """Of the routes in use."""
+        found = await self._get("/config_dump?resource=dynamic_route_configs&mask=route_config.metadata")
+        return read_versions(json.loads(found))
 
     async def served(self) -> dict[str, Tally]:
         """API -> its requests that are over, since Envoy started; "" for those of no API."""
@@ -119,14 +134,3 @@ def _unchunk(body: bytes) -> bytes:
             return b"".join(pieces)
         pieces.append(body[end + 2 : end + 2 + size])
         at = end + 2 + size + 2
-
-
-def _active(clusters: str) -> Iterator[tuple[str, int]]:
-    """Lines like `api:iris::/run/x.sock::rq_active::3` or `api:iris::10.0.0.1:8080::rq_active::3`.
-
-    Text, because JSON of a thousand APIs is megabytes more.
-    """
-    for line in clusters.splitlines():
-        if line.startswith(CLUSTER_PREFIX) and "::rq_active::" in line:
-            address, _, count = line.partition("::")[2].rsplit("::", 2)  # an address may have colons too
-            yield address, int(count)

@@ -41,6 +41,8 @@ ENDPOINTS = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
 LISTENER = "type.googleapis.com/envoy.config.listener.v3.Listener"
 ROUTES = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 
+NOTHING_REFUSED: Mapping[str, str] = {}
+
 # Named nowhere but inside an Any: importing them is what makes them known to protobuf.
 KNOWN_INSIDE_ANY = (
     cluster_pb2,
@@ -132,22 +134,34 @@ class Codec:
         return EncodedMatch(endpoint, version, message)
 
 
-def route_table_version(matches: Iterable[EncodedMatch]) -> str:
+VERSIONS, REFUSED = "versions", "refused"  # what a route table says of itself, in its metadata
+
+
+def route_table_version(matches: Iterable[EncodedMatch], refused: Mapping[str, str] = NOTHING_REFUSED) -> str:
     """The version of the route table of these entries, without building it."""
-    frame = assemble_route_configuration({})
-    return _version({"frame": frame, "matches": sorted([each.endpoint, each.version] for each in matches)})
+    content: Json = {
+        "frame": assemble_route_configuration({}),
+        "matches": sorted([each.endpoint, each.version] for each in matches),
+    }
+    return _version({**content, REFUSED: dict(refused)} if refused else content)
 
 
-def encode_route_table(matches: Mapping[str, EncodedMatch]) -> Encoded:
-    """The route table of these entries, by API."""
+def encode_route_table(matches: Mapping[str, EncodedMatch], refused: Mapping[str, str] = NOTHING_REFUSED) -> Encoded:
+    """The route table of these entries, by API; `refused` says of which APIs Envoy has not the newest, and why.
+
+    Which versions are in it can be read from Envoy: by whoever has to know and does not serve it.
+    """
     frame = assemble_route_configuration({each.endpoint: {} for each in matches.values()})
     message = route_pb2.RouteConfiguration()
     json_format.ParseDict({key: value for key, value in frame.items() if key != "@type"}, message)
     for each in matches.values():
         by_prefix = message.virtual_hosts[0].matcher.matcher_tree.prefix_match_map.map
         by_prefix[each.endpoint].CopyFrom(each.match)
+    told = message.metadata.filter_metadata
+    told[VERSIONS].update({api: each.version for api, each in matches.items()})
+    told[REFUSED].update(refused)
     packed = any_pb2.Any(type_url=ROUTES, value=message.SerializeToString(deterministic=True))
-    return Encoded(message.name, route_table_version(matches.values()), packed)
+    return Encoded(message.name, route_table_version(matches.values(), refused), packed)
 
 
 def _version(document: Json) -> str:

@@ -183,12 +183,42 @@ def _status_schema() -> Json:
             "replicas": count,
             "readyReplicas": count,
             "selector": text,
+            "routing": _routing_schema(),
             "restartedAt": text,
             "conditions": {
                 "type": "array",
                 "x-kubernetes-list-type": "map",
                 "x-kubernetes-list-map-keys": ["type"],
                 "items": condition,
+            },
+        },
+    }
+
+
+def _routing_schema() -> Json:
+    text, number, texts = {"type": "string"}, {"type": "number"}, {"type": "array", "items": {"type": "string"}}
+    count, flag = {"type": "integer", "format": "int64"}, {"type": "boolean"}
+    return {
+        "type": "object",
+        "description": "How gateways treat requests for the API. Written by the operator that leads, read by all.",
+        "required": ["endpoint", "timeoutSeconds", "streamIdleTimeoutSeconds", "maxBodyBytes", "idempotent", "maxHeld"],
+        "properties": {
+            "endpoint": text,
+            "timeoutSeconds": number,
+            "streamIdleTimeoutSeconds": number,
+            "maxBodyBytes": count,
+            "idempotent": flag,
+            "maxHeld": count,
+            "cors": {
+                "type": "object",
+                "properties": {
+                    "allowOrigins": texts,
+                    "allowMethods": texts,
+                    "allowHeaders": texts,
+                    "exposeHeaders": texts,
+                    "allowCredentials": flag,
+                    "maxAge": number,
+                },
             },
         },
     }

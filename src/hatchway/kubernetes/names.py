@@ -17,6 +17,9 @@ DATA_PORT = 8080  # of a replica: requests from the gateway
 CONTROL_PORT = 8081  # likewise: probes and the operator
 FILES_PORT = 8486  # of the operator: projects' files, for replicas that start
 GATEWAY_PORT = 8484  # of Envoy: requests of clients
+CONFIGURATION_PORT = 8488  # of the operator: Envoys come for what they are to do, with mutual TLS
+AGENT_PORT = 8489  # of a gateway: operators ask what its Envoy does, with mutual TLS
+PROBES_PORT = 8490  # likewise: whether it is ready, and its metrics
 CONTROL_API_PORT = 8487  # of the operator: the control API
 
 # How clients reach what runs in a cluster: a Service, and the name of its port.

@@ -41,6 +41,7 @@ DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment")
 CLAIMS = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim")
 NETWORK_POLICIES = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
+SCALERS = Resource("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler")
 DISRUPTION_BUDGETS = Resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
 STORAGE_CLASSES = Resource("storage.k8s.io", "v1", "storageclasses", "StorageClass", is_namespaced=False)
 _RBAC = "rbac.authorization.k8s.io"
@@ -53,7 +54,7 @@ REALTIME_APIS = Resource("hatchway.dev", "v1alpha1", "realtimeapis", "RealtimeAP
 
 KNOWN = (
     PODS, SECRETS, SERVICES, NAMESPACES, SERVICE_ACCOUNTS, DEPLOYMENTS, CLAIMS, NETWORK_POLICIES, DISRUPTION_BUDGETS,
-    ROLES, ROLE_BINDINGS, DEFINITIONS, REALTIME_APIS, LEASES,
+    ROLES, ROLE_BINDINGS, DEFINITIONS, REALTIME_APIS, LEASES, SCALERS,
     CONFIG_MAPS, CONTROLLER_REVISIONS, STORAGE_CLASSES,
 )  # fmt: skip
 

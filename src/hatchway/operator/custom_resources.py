@@ -40,8 +40,13 @@ def to_document(resource: Json) -> ApiDocument:
     return ApiDocument(document={"name": name, "kind": REALTIME_APIS.kind, **spec}, source=read, location=where)
 
 
-def to_status(resource: Json, seen: ApiStatus | None, problem: HatchwayError | None, now: str) -> Json:
-    """`seen` is None while nothing runs; `problem` is why the newest edit was not taken over; `now` is ISO 8601."""
+def to_status(
+    resource: Json, seen: ApiStatus | None, problem: HatchwayError | None, now: str, routing: Json | None = None
+) -> Json:
+    """`seen` is None while nothing runs; `problem` is why the newest edit was not taken over; `now` is ISO 8601.
+
+    `routing` is what gateways are told of the API; None: it is not to be routed.
+    """
     generation = resource["metadata"]["generation"]
     accepted = Condition(
         type=ACCEPTED,
@@ -65,6 +70,8 @@ def to_status(resource: Json, seen: ApiStatus | None, problem: HatchwayError | N
     }
     if seen is not None:
         status |= {"revision": seen.revision, "endpoint": seen.endpoint}
+    if routing is not None:
+        status["routing"] = routing
     return status
 
 

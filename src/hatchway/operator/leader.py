@@ -24,9 +24,12 @@ from hatchway.kubernetes.api_server import ApiServer, Refused, Unreachable
 from hatchway.kubernetes.resources import Json
 from hatchway.operator.announcements import Announcements
 from hatchway.operator.cluster_plane import ClusterPlane
+from hatchway.operator.configuration import GatewayAccess
 from hatchway.operator.edits import Edits
+from hatchway.operator.gateways import Gateways
 from hatchway.operator.lease import NotLeading
 from hatchway.operator.memory import ClusterMemory, TakenOver
+from hatchway.operator.routing import routing_of
 from hatchway.operator.sync import Sync
 from hatchway.operator.tidying import ClaimedBlobs, tidy_forever
 from hatchway.operator.variables import SecretVariables
@@ -55,7 +58,8 @@ class AllChanges(Changes):
 class Leader:
     """`server` refuses to write when the lease may be over. `on_ready` is called when everything has been adopted.
 
-    `link` makes an address of the dashboard that lets one browser in.
+    `link` makes an address of the dashboard that lets one browser in. `gateways` is how all operators reach those that
+    have pods of their own; None: Envoy runs beside this operator, and no other has one.
     """
 
     def __init__(  # noqa: PLR0913 (the parts it is put together from)
@@ -67,6 +71,7 @@ class Leader:
         blobs: BlobStore,
         on_ready: Callable[[], None],
         link: Callable[[], str] = str,
+        gateways: GatewayAccess | None = None,
     ) -> None:
         self._on_ready = on_ready
         self._store = store
@@ -74,7 +79,18 @@ class Leader:
         self._announcements = Announcements(settings.replica_sockets_dir)
         self._changes = AllChanges(self._publish)
         self.backend = KubernetesBackend(server, pods, self._on_change, owner=self._owner, record=self._record)
-        self.gateway = Gateway(settings, self._on_change, self._on_wanted)
+        self.gateway: Gateway | Gateways = (
+            Gateway(settings, self._on_change, self._on_wanted)
+            if gateways is None
+            else Gateways(
+                server,
+                gateways,
+                on_change=self._on_change,
+                on_wanted=self._on_wanted,
+                on_routing=self._publish,
+                monotonic=time.monotonic,
+            )
+        )
         self.controller = Controller(
             World(
                 store=store,
@@ -88,7 +104,8 @@ class Leader:
                 wall_clock=time.time,
             )
         )
-        self._sync = Sync(server, self.controller, time.time, self._record, self._variables.read)
+        routing = self.gateway.routing if isinstance(self.gateway, Gateways) else routing_of
+        self._sync = Sync(server, self.controller, time.time, self._record, self._variables.read, routing)
         self.plane = ClusterPlane(
             Edits(server, self.controller, self._sync, self._variables),
             self.controller,
@@ -142,6 +159,8 @@ class Leader:
         except* TakenOver:
             log.warning("the memory of this leader was written by somebody else")
         finally:
+            if isinstance(self.gateway, Gateways):
+                await self.gateway.close()
             await self.backend.close()
             await self._sync.close()
             await self._write_last()

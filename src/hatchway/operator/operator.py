@@ -22,9 +22,12 @@ from starlette.routing import Mount, Route
 from hatchway.backends.kubernetes.files import ProjectFiles
 from hatchway.backends.kubernetes.manifests import PodSettings
 from hatchway.control_api.plane import ControlPlane
+from hatchway.gateway.gateway import Gateway
 from hatchway.kubernetes.api_server import ApiServer
 from hatchway.kubernetes.connection import Connection
 from hatchway.kubernetes.names import CONTROL_API_PORT
+from hatchway.kubernetes.tls import Contexts
+from hatchway.operator.configuration import Configuration, GatewayAccess, GatewayWays
 from hatchway.operator.control import Control, Entrance
 from hatchway.operator.leader import Leader
 from hatchway.operator.leadership import Timing
@@ -41,7 +44,8 @@ LAST_ANSWERS_S = 1
 class Operator:
     """Everything built from everything else, once. `listener` is where pods and uploads come for files, from `blobs`.
 
-    `name` is that of the pod, for people who look at the Lease. `entrance` is where the control API is.
+    `name` is that of the pod, for people who look at the Lease. `entrance` is where the control API is, `ways` how
+    gateways in pods of their own and operators meet; without them Envoy runs beside the operator that leads.
     """
 
     def __init__(  # noqa: PLR0913 (the parts it is put together from)
@@ -55,7 +59,12 @@ class Operator:
         name: str,
         timing: Timing | None = None,
         entrance: Entrance | None = None,
+        ways: GatewayWays | None = None,
     ) -> None:
+        self._ways = ways
+        self._gateways = (
+            None if ways is None else GatewayAccess(Configuration(ApiServer(connection)), Contexts(ways.tls), ways.url)
+        )
         self._settings = settings
         self._connection = connection
         self._pods = pods
@@ -82,13 +91,33 @@ class Operator:
         return {
             "files": self._serve(),
             **({} if self._control is None else {"control API": self._control.serve()}),
+            **self._gateway_parts(),
+        }
+
+    def _gateway_parts(self) -> Mapping[str, Coroutine[object, object, None]]:
+        """What gateways get, they get from any operator."""
+        if self._gateways is None or self._ways is None:
+            return {}
+        return {
+            "configuration": self._gateways.configuration.follow(),
+            "gateways": self._gateways.configuration.serve(self._ways.address, self._ways.tls),
+            "certificates": self._gateways.contexts.keep_current(),
         }
 
     async def _lead(self) -> None:
         """One term."""
         server = ApiServer(self._connection, may_write=self.leadership.check)
         with Store(IN_MEMORY) as store:
-            self.leader = Leader(self._settings, store, server, self._pods, self._blobs, self._is_ready.set, self._link)
+            self.leader = Leader(
+                self._settings,
+                store,
+                server,
+                self._pods,
+                self._blobs,
+                self._is_ready.set,
+                self._link,
+                self._gateways,
+            )
             try:
                 await self.leader.run()
             finally:
@@ -102,7 +131,7 @@ class Operator:
 
     async def close(self, drain_s: float) -> None:
         """After `run`: Envoy, which goes with this pod, finishes the requests in flight."""
-        if self.leader is not None:
+        if self.leader is not None and isinstance(self.leader.gateway, Gateway):
             await self.leader.gateway.stop(drain_s)
 
     # --- HTTP ----------------------------------------------------------------------------------------------

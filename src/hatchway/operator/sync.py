@@ -19,6 +19,7 @@ from hatchway.kubernetes.api_server import ApiServer, Refused
 from hatchway.kubernetes.resources import REALTIME_APIS, Json
 from hatchway.kubernetes.watching import Watch
 from hatchway.operator.custom_resources import FINALIZER, to_document, to_status
+from hatchway.operator.routing import routing_of
 from hatchway.operator.wishes import MANAGER, asked_by, to_seconds, wishes_of
 from hatchway.spec.deploy import ApiDocument, DeployRequest
 from hatchway.spec.requests import ScaleRequest
@@ -43,6 +44,7 @@ class Taken:
 class Sync:
     """`told` is to be called whenever the controller knows something new of an API.
 
+    `routing(resource)` gives what gateways are to be told of an API, for its status.
     `read_variables(secret)` gives the values of `${VAR}` references, and raises NotFound as long as they are not there.
     `record(api)` is awaited before anything is written: what a status says was done has to be remembered by then.
     """
@@ -54,12 +56,14 @@ class Sync:
         wall_clock: Callable[[], float],
         record: Callable[[str], Awaitable[None]],
         read_variables: Callable[[str], Awaitable[dict[str, str]]],
+        routing: Callable[[Json], Json | None] = routing_of,
     ) -> None:
         self._read_variables = read_variables
         self._server = server
         self._record = record
         self._controller = controller
         self._wall_clock = wall_clock
+        self._routing = routing
         self._taken: dict[str, Taken] = {}
         self._restarted: dict[str, str] = {}  # API -> the wish for a restart that was last fulfilled
         self._has_taken = asyncio.Event()  # another one after each edit
@@ -262,7 +266,7 @@ class Sync:
     async def _report(self, resource: Json, seen: ApiStatus | None, problem: HatchwayError | None) -> None:
         """Write the status, if anything is new."""
         now = datetime.fromtimestamp(self._wall_clock(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        status = to_status(resource, seen, problem, now)
+        status = to_status(resource, seen, problem, now, self._routing(resource))
         if restarted := self._restarted.get(
             resource["metadata"]["name"], resource.get("status", {}).get("restartedAt")
         ):

@@ -29,6 +29,7 @@ from tests.kubernetes.double.api import Api
 from tests.kubernetes.double.objects import Change
 from tests.kubernetes.double.schemas import Json
 from tests.kubernetes.double.selectors import match_spec
+from tests.kubernetes.double.services import Services
 
 NODE = "node-1"
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.05, 1.0  # real ones: 10 seconds to 5 minutes
@@ -74,6 +75,7 @@ class Kubelet:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._watcher: asyncio.Task[None] | None = None
         self._addresses: Iterator[int] = count(1)
+        self._services = Services(api)
 
     def start(self) -> None:
         self._watcher = asyncio.get_running_loop().create_task(self._run(), name="kubelet")
@@ -85,6 +87,7 @@ class Kubelet:
         await asyncio.gather(*tasks, return_exceptions=True)
         for pod in self._pods.values():
             await pod.kill()
+        await self._services.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def pid(self, pod: str) -> int:
@@ -129,7 +132,7 @@ class Kubelet:
                 host = self._fixed.setdefault(volume["persistentVolumeClaim"]["claimName"], host)
         account = pod["spec"].get("serviceAccountName", "default")
         kubeconfig = self._access(pod["metadata"]["namespace"], account)
-        run = PodRun(self._api, pod, host, self._folder, str(number), self._image, kubeconfig)
+        run = PodRun(self._api, pod, host, self._folder, str(number), self._image, kubeconfig, self._services)
         self._pods[uid] = run
         self._tasks[uid] = asyncio.get_running_loop().create_task(run.live(), name=f"pod {run.name}")
 
@@ -176,7 +179,15 @@ class PodRun:
     """One pod on this node, from its first container to its last."""
 
     def __init__(
-        self, api: Api, pod: Json, ip: str, node: Path, number: str, image: Mapping[str, str], kubeconfig: Json
+        self,
+        api: Api,
+        pod: Json,
+        ip: str,
+        node: Path,
+        number: str,
+        image: Mapping[str, str],
+        kubeconfig: Json,
+        services: Services,
     ) -> None:
         self._api = api
         self._spec = pod["spec"]
@@ -186,12 +197,15 @@ class PodRun:
         self._folder = node / number
         self._image = image
         self._kubeconfig = kubeconfig
+        self._services = services
         self.uid, self.name = pod["metadata"]["uid"], pod["metadata"]["name"]
         self.namespace = pod["metadata"]["namespace"]
         self.processes: dict[str, Process] = {}
         self.logs: dict[str, Log] = {}
         self._states: dict[str, Json] = {}
-        self._is_ready = False
+        self._ready: dict[str, bool] = {}  # of containers that go on: by their names
+        self._started: dict[str, asyncio.Event] = {}
+        self._sidecars: list[asyncio.Task[None]] = []
         self._phase = "Pending"
         self._ending = asyncio.Event()
         self._paths: dict[str, str] = {}
@@ -209,9 +223,10 @@ class PodRun:
             else:
                 life.result()
         finally:
-            for task in (life, ending):
+            tasks = (life, ending, *self._sidecars)
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(life, ending, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def kill(self) -> None:
         for each in self.processes.values():
@@ -232,6 +247,9 @@ class PodRun:
         self._report()
         await self._mount()
         for container in self._spec.get("initContainers", ()):
+            if container.get("restartPolicy") == "Always":
+                await self._start_sidecar(container)
+                continue
             backoff_s = FIRST_BACKOFF_S
             while await self._run_to_end(container) != 0:
                 self._wait_state(container, "CrashLoopBackOff")
@@ -239,6 +257,18 @@ class PodRun:
                 backoff_s = min(LONGEST_BACKOFF_S, backoff_s * 2)
         self._phase = "Running"
         (container,) = self._spec["containers"]
+        await self._keep(container)
+
+    async def _start_sidecar(self, container: Json) -> None:
+        """One that goes on beside the others; the next container waits until it has started."""
+        name = container["name"]
+        started = self._started[name] = asyncio.Event()
+        self._sidecars.append(asyncio.get_running_loop().create_task(self._keep(container), name=name))
+        await started.wait()
+
+    async def _keep(self, container: Json) -> None:
+        """Run it, again and again."""
+        self._ready[container["name"]] = False
         backoff_s = FIRST_BACKOFF_S
         while True:
             await self._run_to_end(container, probes=True)
@@ -333,7 +363,8 @@ class PodRun:
             if probing is not None:
                 probing.cancel()
                 await asyncio.gather(probing, return_exceptions=True)
-        self._is_ready = False
+        if name in self._ready:
+            self._ready[name] = False
         ended = {
             "exitCode": code if code >= 0 else 128 - code,
             "reason": "Completed" if code == 0 else "Error",
@@ -359,6 +390,8 @@ class PodRun:
             if match_spec(self._labels, {"matchLabels": service["spec"].get("selector", {"": ""})}):
                 metadata = service["metadata"]
                 text = text.replace(f"{metadata['name']}.{metadata['namespace']}.svc", self._ip)
+            elif (name := f"{service['metadata']['name']}.{service['metadata']['namespace']}.svc") in text:
+                text = text.replace(name, self._services.address(service))
         for inside, outside in sorted(self._paths.items(), key=lambda item: -len(item[0])):
             if text == inside or text.startswith(inside.rstrip("/") + "/"):
                 return outside + text[len(inside.rstrip("/")) :]
@@ -391,14 +424,17 @@ class PodRun:
         if startup is not None:
             while not await self._passes(container, startup):  # noqa: ASYNC110 (a probe is a poll)
                 await asyncio.sleep(0.02)  # real ones: once a second
+        name = container["name"]
+        if name in self._started:
+            self._started[name].set()
         readiness, liveness = container.get("readinessProbe"), container.get("livenessProbe")
         failures = 0
         next_live = 0.0
         while True:
             is_ready = readiness is None or await self._passes(container, readiness)
-            if is_ready != self._is_ready:
-                self._is_ready = is_ready
-                self._states[container["name"]]["ready"] = is_ready
+            if is_ready != self._ready[name]:
+                self._ready[name] = is_ready
+                self._states[name]["ready"] = is_ready
                 self._report()
             if liveness is not None and time.monotonic() >= next_live:
                 next_live = time.monotonic() + liveness["periodSeconds"]
@@ -429,16 +465,18 @@ class PodRun:
         pod = self._current()
         grace_s = 0.0 if pod is None else float(pod["metadata"].get("deletionGracePeriodSeconds", 0))
         deadline = time.monotonic() + grace_s
-        running = [each for each in self.processes.values() if each.process.returncode is None]
+        main = {container["name"] for container in self._spec["containers"]}
+        running = {name: each for name, each in self.processes.items() if each.process.returncode is None}
         for container in self._spec["containers"]:
-            pause_s = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
-            if running:
-                await asyncio.sleep(min(pause_s, grace_s) * PRE_STOP_SHARE)
-        for each in running:
-            _signal(each, signal.SIGTERM)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-                await asyncio.gather(*(each.process.wait() for each in running))
+            if container["name"] in running:
+                await self._pre_stop(container, grace_s)
+        # Sidecars end after those that they stand beside.
+        for names in (running.keys() & main, running.keys() - main):
+            for name in names:
+                _signal(running[name], signal.SIGTERM)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                    await asyncio.gather(*(running[name].process.wait() for name in names))
         life.cancel()
         await asyncio.gather(life, return_exceptions=True)
         await self.kill()
@@ -446,6 +484,26 @@ class PodRun:
         if pod is not None:
             self._api.remove(self._api.kind("", "v1", "pods"), (self.namespace, self.name))
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    async def _pre_stop(self, container: Json, grace_s: float) -> None:
+        """What is done before a container is told to end, within its grace."""
+        told = container.get("lifecycle", {}).get("preStop", {})
+        await asyncio.sleep(min(told.get("sleep", {}).get("seconds", 0), grace_s) * PRE_STOP_SHARE)
+        if "exec" not in told:
+            return
+        process = await asyncio.create_subprocess_exec(
+            *map(self._here, told["exec"]["command"]),
+            env=await self._environment(container),
+            cwd=self._folder,
+            stdin=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            async with asyncio.timeout(grace_s):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
 
     # --- what the API server is told -----------------------------------------------------------------------
     def _current(self) -> Json | None:
@@ -457,7 +515,8 @@ class PodRun:
         if pod is None:
             return
         init = {each["name"] for each in self._spec.get("initContainers", ())}
-        ready = "True" if self._is_ready else "False"
+        main = {each["name"] for each in self._spec["containers"]}
+        ready = "True" if main <= self._ready.keys() and all(self._ready.values()) else "False"
         now = self._api.timestamp()
         conditions = [
             {"type": name, "status": status, "lastTransitionTime": now}
