@@ -77,7 +77,8 @@ def _deploy(
             progress.phase(result.name, result.status, "")
             if wait:
                 result = _wait(client, result, timeout_s, report)
-    return Deployment(result.name, result.endpoint, result.revision, to_json(example))
+            env = client.way.target.name
+    return Deployment(result.name, result.endpoint, result.revision, to_json(example), env)
 
 
 def default_name(target: object) -> str:

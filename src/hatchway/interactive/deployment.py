@@ -13,6 +13,7 @@ from hatchway.client import Client
 from hatchway.errors import HatchwayError
 from hatchway.interactive.payloads import to_json
 from hatchway.spec.status import ApiStatus, LogLine
+from hatchway.targets import LOCAL
 
 SHOWN_EXAMPLE_CHARS = 200
 
@@ -25,6 +26,7 @@ class Deployment:
     url: str
     revision: str
     example: Any = None  # a payload it answers
+    env: str = LOCAL  # the target it is on, whichever is in use later
 
     def predict(self, payload: Any = None, *, content_type: str | None = None) -> Any:
         """One request through the gateway; its answer decoded. Without a payload: with the example.
@@ -32,23 +34,23 @@ class Deployment:
         NumPy and pandas values are sent as JSON. Raises PredictionFailed, NotFound.
         """
         given = self.example if payload is None else payload
-        with noted(), Client() as client:
+        with noted(), Client(env=self.env) as client:
             return client.predict(self.name, to_json(given), content_type=content_type)
 
     def logs(self, *, since: str | None = None) -> Sequence[LogLine]:
         """What its replicas printed, oldest first; `since` is an age like "10m". Raises NotFound."""
-        with Client() as client:
+        with Client(env=self.env) as client:
             return Log(client.logs(self.name, since=since))
 
     @property
     def status(self) -> ApiStatus:
         """How it is now. Raises NotFound."""
-        with Client() as client:
+        with Client(env=self.env) as client:
             return client.get(self.name)
 
     def delete(self) -> None:
         """Stop it and forget it. Raises NotFound."""
-        with Client() as client:
+        with Client(env=self.env) as client:
             client.delete(self.name)
 
     def __repr__(self) -> str:
