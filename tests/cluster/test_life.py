@@ -13,9 +13,10 @@ import httpx
 import pytest
 
 from hatchway import __version__
+from hatchway.gateway.process import find_envoy
 from hatchway.kubernetes.api_server import ApiServer
 from hatchway.kubernetes.connection import connect_to
-from hatchway.kubernetes.names import FILES_PORT
+from hatchway.kubernetes.names import COMPONENT, FILES_PORT
 from hatchway.kubernetes.resources import PODS, REALTIME_APIS, SECRETS, Json
 from hatchway.operator.secrets import FILES_TOKEN, OPERATOR_SECRET, read_secret
 from tests.backends.builders import this_interpreter
@@ -26,7 +27,11 @@ from tests.operator.running import is_done, project_of
 
 SRC = Path(__file__).resolve().parents[2] / "src"
 REPLICAS = an_installation().pods
-PROGRAMS = {REPLICAS.python: sys.executable, REPLICAS.package_dir: str(SRC)}
+PROGRAMS = {
+    REPLICAS.python: sys.executable,
+    REPLICAS.package_dir: str(SRC),
+    f"{REPLICAS.package_dir}/envoy/_bin/envoy": str(find_envoy(None)),
+}
 HERE = "hatchway"
 PATIENCE_S = 90.0
 
@@ -98,7 +103,7 @@ async def deploy_iris(cluster: Cluster) -> None:
     server = ApiServer(connect_to(cluster.url, cluster.token, namespace=HERE))
     try:
         token = read_secret(await server.get(SECRETS, OPERATOR_SECRET))[FILES_TOKEN]
-        pods = [pod async for page, _ in server.pages(PODS) for pod in page]
+        pods = [pod async for page, _ in server.pages(PODS, labels=f"{COMPONENT}=operator") for pod in page]
         url = f"http://{pods[0]['status']['podIP']}:{FILES_PORT}"
         async with httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {token}"}) as uploads:
             files = {"handler.py": "def predict(payload): return payload + 1\n"}

@@ -20,6 +20,7 @@ from hatchway.operator.gateway_objects import GATEWAY, LET_GO_S, make_gateway_ob
 from hatchway.operator.secrets import make_secrets
 from tests.backends.kubernetes.running import IMAGE as REPLICA_IMAGE
 from tests.kubernetes.double import Cluster
+from tests.kubernetes.double.services import pass_both_ways
 from tests.operator.builders import an_installation
 
 SRC = Path(__file__).resolve().parents[2] / "src"
@@ -104,31 +105,10 @@ class Balancer:
             with contextlib.suppress(OSError):
                 if ready:
                     other = await asyncio.open_connection(ready[next(self._turns) % len(ready)], GATEWAY_PORT)
-                    await both_ways((reader, writer), other)
+                    await pass_both_ways((reader, writer), other)
         finally:
             writer.close()
             self._connections.discard(task)
-
-
-Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-
-
-async def both_ways(one: Ends, other: Ends) -> None:
-    """Until the pod closes its side, or the client does."""
-    tasks = [asyncio.create_task(_copy(one[0], other[1])), asyncio.create_task(_copy(other[0], one[1]))]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        other[1].close()
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65536):
-        writer.write(data)
-        await writer.drain()
 
 
 def ways_to(balancer: Balancer, folder: Path, port: int) -> GatewayWays:

@@ -11,6 +11,7 @@ from typing import TypeVar
 import httpx
 import pytest
 
+from hatchway.gateway.process import find_envoy
 from hatchway.kubernetes.api_server import ApiServer
 from hatchway.kubernetes.connection import connect_to
 from hatchway.kubernetes.names import COMPONENT, FILES_PORT, GATEWAY_PORT
@@ -27,7 +28,11 @@ T = TypeVar("T")
 
 SRC = Path(__file__).resolve().parents[2] / "src"
 INSTALLATION = an_installation()
-IMAGE = {INSTALLATION.pods.python: sys.executable, INSTALLATION.pods.package_dir: str(SRC)}
+IMAGE = {
+    f"{INSTALLATION.pods.package_dir}/envoy/_bin/envoy": str(find_envoy(None)),
+    INSTALLATION.pods.python: sys.executable,
+    INSTALLATION.pods.package_dir: str(SRC),
+}
 
 
 @pytest.mark.parametrize(
@@ -70,22 +75,28 @@ async def test_an_operator_runs_from_them_alone_with_the_rights_that_they_give()
             await server.apply(obj)
 
         async def operator() -> str | None:
-            """The address of the operator's pod, when it is ready."""
-            ready = [each for each in await pods_of(server, "operator") if is_ready(each)]
-            return ready[0]["status"]["podIP"] if ready else None
+            return await ready_one(server, "operator")
+
+        async def gateway() -> str | None:
+            return await ready_one(server, "gateway")
 
         try:
-            ip = await until(operator)
-            await serve_iris(server, ip)
+            await serve_iris(server, await until(operator), await until(gateway))
         finally:
             await server.close()
         assert refusals(cluster) == []
 
 
-async def serve_iris(server: ApiServer, ip: str) -> None:
+async def ready_one(server: ApiServer, component: str) -> str | None:
+    """The address of a pod that is ready."""
+    ready = [each for each in await pods_of(server, component) if is_ready(each)]
+    return ready[0]["status"]["podIP"] if ready else None
+
+
+async def serve_iris(server: ApiServer, operator: str, gateway_ip: str) -> None:
     files = {"handler.py": "def predict(payload): return payload + 1\n"}
     key = {"authorization": f"Bearer {INSTALLATION.keys.files_token}"}
-    async with httpx.AsyncClient(base_url=f"http://{ip}:{FILES_PORT}", headers=key) as uploads:
+    async with httpx.AsyncClient(base_url=f"http://{operator}:{FILES_PORT}", headers=key) as uploads:
         source = await project_of(files, uploads, this_interpreter())
     body = {"apiVersion": REALTIME_APIS.api_version, "kind": "RealtimeAPI", "metadata": {"name": "iris"}}
     scaling = {"min_replicas": 0, "window": "1s", "downscale_stabilization_period": "0s", "max_downscale_factor": 0}
@@ -98,7 +109,7 @@ async def serve_iris(server: ApiServer, ip: str) -> None:
         return bool(status) and status["phase"] == "idle" and condition(status, "Ready") == "True" and not pods
 
     await until(idle)
-    async with httpx.AsyncClient(base_url=f"http://{ip}:{GATEWAY_PORT}", timeout=PATIENCE_S) as gateway:
+    async with httpx.AsyncClient(base_url=f"http://{gateway_ip}:{GATEWAY_PORT}", timeout=PATIENCE_S) as gateway:
         held = await asyncio.gather(*(gateway.post("/iris", json=number) for number in range(5)))
         assert [answer.text for answer in held] == ["1", "2", "3", "4", "5"]
         assert held[0].headers["x-hatchway-origin"] == "activator"

@@ -36,8 +36,9 @@ from hatchway.kubernetes.resources import (
     Json,
     resource_of,
 )
+from hatchway.operator.gateway_objects import GATEWAY
 from hatchway.operator.keys import keep_or_make
-from hatchway.operator.objects import GATEWAY, OPERATOR, make_objects
+from hatchway.operator.objects import OPERATOR, make_objects
 from hatchway.operator.secrets import KEPT_SECRETS
 from hatchway.spec.cluster import Installed
 

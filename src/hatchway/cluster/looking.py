@@ -23,7 +23,8 @@ from hatchway.kubernetes.resources import (
     SERVICES,
     Json,
 )
-from hatchway.operator.objects import GATEWAY, OPERATOR
+from hatchway.operator.gateway_objects import GATEWAY
+from hatchway.operator.objects import OPERATOR
 from hatchway.operator.secrets import GATEWAY_TLS, OPERATOR_TLS, read_certified, read_secret
 from hatchway.spec.cluster import ClusterStatus, PartStatus
 

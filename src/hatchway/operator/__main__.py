@@ -17,7 +17,9 @@ import uvloop
 from hatchway.backends.kubernetes.manifests import PodSettings
 from hatchway.errors import HatchwayError, UsageError
 from hatchway.kubernetes.connection import connect
-from hatchway.kubernetes.names import CONTROL_API_PORT, FILES_PORT
+from hatchway.kubernetes.names import CONFIGURATION_PORT, CONTROL_API_PORT, FILES_PORT
+from hatchway.kubernetes.tls import TlsFiles
+from hatchway.operator.configuration import GatewayWays
 from hatchway.operator.control import Entrance
 from hatchway.operator.control_objects import TOKENS_DIR
 from hatchway.operator.installation import read_pods
@@ -27,8 +29,6 @@ from hatchway.settings import Settings
 from hatchway.store.bucket import open_bucket
 
 log = logging.getLogger(__name__)
-
-DRAIN_S = 50.0  # for requests in flight, within the grace period of the pod
 
 
 def main() -> int:
@@ -59,6 +59,15 @@ def read_pod_settings(environ: Mapping[str, str]) -> PodSettings:
         ) from None
 
 
+def read_ways(environ: Mapping[str, str], host: str) -> GatewayWays:
+    """Raises UsageError when one is missing."""
+    try:
+        address = f"{host}:{environ.get('HATCHWAY_CONFIGURATION_PORT', CONFIGURATION_PORT)}"
+        return GatewayWays(address, TlsFiles(Path(environ["HATCHWAY_TLS"])), environ["HATCHWAY_GATEWAY_URL"])
+    except KeyError as exc:
+        raise UsageError(f"{exc.args[0]} is not set", hint="see `python -m hatchway.operator --objects`") from None
+
+
 def _bound(host: str, port: int) -> socket.socket:
     made = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -67,7 +76,7 @@ def _bound(host: str, port: int) -> socket.socket:
 
 
 async def live(environ: Mapping[str, str]) -> None:
-    """Until SIGTERM; then Envoy finishes the requests in flight, for it goes with this pod."""
+    """Until SIGTERM; gateways and replicas live on."""
     settings, pods = Settings.from_environment(environ), read_pod_settings(environ)
     settings.prepare()
     connection = connect()
@@ -84,6 +93,7 @@ async def live(environ: Mapping[str, str]) -> None:
             Tokens(Path(environ.get("HATCHWAY_TOKENS_DIR", TOKENS_DIR))),
             frozenset(environ.get("HATCHWAY_CONTROL_NAMES", "").lower().replace(",", " ").split()),
         ),
+        ways=read_ways(environ, settings.host),
     )
     running = asyncio.create_task(operator.run(), name="operator")
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -92,7 +102,6 @@ async def live(environ: Mapping[str, str]) -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await running
     finally:
-        await operator.close(DRAIN_S)
         await connection.http.aclose()
 
 

@@ -79,7 +79,13 @@ def _service(installation: Installation) -> Json:
 def _configuration_service() -> Json:
     """All operators, whichever of them leads."""
     port = {"name": "ads", "port": CONFIGURATION_PORT, "targetPort": CONFIGURATION_PORT, "protocol": "TCP"}
-    spec = {"type": "ClusterIP", "selector": _OPERATOR_PODS, "ports": [port]}
+    # One that does not lead is not ready, and serves this all the same. It listens when it knows everything.
+    spec = {
+        "type": "ClusterIP",
+        "selector": _OPERATOR_PODS,
+        "ports": [port],
+        "publishNotReadyAddresses": True,
+    }
     return {"apiVersion": "v1", "kind": "Service", "metadata": _metadata(CONFIGURATION), "spec": spec}
 
 

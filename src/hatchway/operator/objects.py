@@ -6,10 +6,9 @@ from hatchway.backends.kubernetes.manifests import USER_ID
 from hatchway.kubernetes.definition import realtime_api_definition
 from hatchway.kubernetes.names import (
     COMPONENT,
+    CONFIGURATION_PORT,
     CONTROL_PORT,
-    DATA_PORT,
     FILES_PORT,
-    GATEWAY_PORT,
     HATCHWAY,
     NAME,
     common_labels,
@@ -24,6 +23,7 @@ from hatchway.operator.control_objects import (
     VARIABLES,
     make_control_service,
 )
+from hatchway.operator.gateway_objects import gateway_url, make_gateway_objects
 from hatchway.operator.installation import PODS_VARIABLE, Installation, write_pods
 from hatchway.operator.leadership import NAME as LEASE
 from hatchway.operator.pod_monitor import make_pod_monitors
@@ -31,15 +31,16 @@ from hatchway.operator.secrets import (
     FILES_TOKEN,
     OPERATOR_SECRET,
     OPERATOR_TLS,
+    TLS_DIR,
     TLS_MOUNT,
     make_secrets,
     tls_volume,
     told_of,
 )
 
-OPERATOR, GATEWAY = "hatchway-operator", "hatchway-gateway"
+OPERATOR = "hatchway-operator"
 HOME, RUNTIME, BLOBS = "/hatchway/home", "/hatchway/runtime", "/hatchway/blobs"
-GRACE_S = 60  # for requests in flight when the operator's pod, and Envoy in it, is replaced
+GRACE_S = 30  # to write what it has not yet
 
 
 def make_objects(installation: Installation) -> list[Json]:
@@ -56,7 +57,6 @@ def make_objects(installation: Installation) -> list[Json]:
                 *([] if installation.bucket else [_claim(installation)]),
                 make_control_service(),
                 _service(OPERATOR, "files", FILES_PORT, FILES_PORT, "ClusterIP"),
-                _service(GATEWAY, "http", 80, GATEWAY_PORT, installation.service_type),
                 _operator_policy(),
                 _replica_policy(),
                 _disruption_budget(),
@@ -64,6 +64,7 @@ def make_objects(installation: Installation) -> list[Json]:
                 *make_pod_monitors(installation),
             )
         ),
+        *make_gateway_objects(installation),
     ]
 
 
@@ -157,18 +158,17 @@ def _policy(name: str, pods: dict[str, str], ingress: list[Json]) -> Json:
 
 
 def _replica_policy() -> Json:
-    """Replicas trust what the gateway says in headers, so only it may come."""
-    ports = [{"protocol": "TCP", "port": port} for port in (DATA_PORT, CONTROL_PORT)]
+    """The operator asks them how they are; requests come from gateways alone."""
+    ports = [{"protocol": "TCP", "port": CONTROL_PORT}]
     return _policy("hatchway-replicas", _REPLICA_PODS, [{"from": [_pods(_OPERATOR_PODS)], "ports": ports}])
 
 
 def _operator_policy() -> Json:
-    """Requests of clients from anywhere; files for replicas. `kubectl port-forward` is not held by policies."""
+    """Files for replicas, and the control API. `kubectl port-forward` is not held by policies."""
     return _policy(
         OPERATOR,
         _OPERATOR_PODS,
         [
-            {"ports": [{"protocol": "TCP", "port": GATEWAY_PORT}]},
             INGRESS,
             {"from": [_pods(_REPLICA_PODS)], "ports": [{"protocol": "TCP", "port": FILES_PORT}]},
         ],
@@ -210,7 +210,7 @@ def _disruption_budget() -> Json:
 
 
 def _deployment(installation: Installation) -> Json:
-    """One pod: its Envoy is the gateway, and only a leader's knows of everything."""
+    """One pod, unless others are asked for: whoever leads does all the work, and gateways do without it for a while."""
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -253,7 +253,8 @@ def _operator_container(installation: Installation) -> Json:
         "HATCHWAY_HOME": HOME,
         "XDG_RUNTIME_DIR": RUNTIME,
         "HATCHWAY_HOST": "0.0.0.0",
-        "HATCHWAY_GATEWAY_PORT": str(GATEWAY_PORT),
+        "HATCHWAY_GATEWAY_URL": gateway_url(installation.namespace),
+        "HATCHWAY_TLS": TLS_DIR,
         "HATCHWAY_FILES_URL": files_url(installation.namespace),
         PODS_VARIABLE: write_pods(installation.pods),
         **VARIABLES,
@@ -271,12 +272,12 @@ def _operator_container(installation: Installation) -> Json:
         ],
         **_bucket_keys(installation),
         "ports": [
-            {"name": "http", "containerPort": GATEWAY_PORT, "protocol": "TCP"},
+            {"name": "configuration", "containerPort": CONFIGURATION_PORT, "protocol": "TCP"},
             {"name": "files", "containerPort": FILES_PORT, "protocol": "TCP"},
             CONTAINER_PORT,
         ],
         "startupProbe": _probe("/alive", failures=120),
-        # When it has adopted what there is: until then the gateway may know less than the one before it.
+        # When it leads, and has adopted what there is.
         "readinessProbe": _probe("/ready", failures=3),
         "livenessProbe": _probe("/alive", failures=30),
         "resources": dict(installation.operator_resources),

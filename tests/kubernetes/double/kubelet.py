@@ -29,6 +29,7 @@ from tests.kubernetes.double.api import Api
 from tests.kubernetes.double.objects import Change
 from tests.kubernetes.double.schemas import Json
 from tests.kubernetes.double.selectors import match_spec
+from tests.kubernetes.double.services import Services
 
 NODE = "node-1"
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.05, 1.0  # real ones: 10 seconds to 5 minutes
@@ -74,6 +75,7 @@ class Kubelet:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._watcher: asyncio.Task[None] | None = None
         self._addresses: Iterator[int] = count(1)
+        self._services = Services(api)
 
     def start(self) -> None:
         self._watcher = asyncio.get_running_loop().create_task(self._run(), name="kubelet")
@@ -85,6 +87,7 @@ class Kubelet:
         await asyncio.gather(*tasks, return_exceptions=True)
         for pod in self._pods.values():
             await pod.kill()
+        await self._services.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def pid(self, pod: str) -> int:
@@ -129,7 +132,7 @@ class Kubelet:
                 host = self._fixed.setdefault(volume["persistentVolumeClaim"]["claimName"], host)
         account = pod["spec"].get("serviceAccountName", "default")
         kubeconfig = self._access(pod["metadata"]["namespace"], account)
-        run = PodRun(self._api, pod, host, self._folder, str(number), self._image, kubeconfig)
+        run = PodRun(self._api, pod, host, self._folder, str(number), self._image, kubeconfig, self._services)
         self._pods[uid] = run
         self._tasks[uid] = asyncio.get_running_loop().create_task(run.live(), name=f"pod {run.name}")
 
@@ -176,7 +179,15 @@ class PodRun:
     """One pod on this node, from its first container to its last."""
 
     def __init__(
-        self, api: Api, pod: Json, ip: str, node: Path, number: str, image: Mapping[str, str], kubeconfig: Json
+        self,
+        api: Api,
+        pod: Json,
+        ip: str,
+        node: Path,
+        number: str,
+        image: Mapping[str, str],
+        kubeconfig: Json,
+        services: Services,
     ) -> None:
         self._api = api
         self._spec = pod["spec"]
@@ -186,6 +197,7 @@ class PodRun:
         self._folder = node / number
         self._image = image
         self._kubeconfig = kubeconfig
+        self._services = services
         self.uid, self.name = pod["metadata"]["uid"], pod["metadata"]["name"]
         self.namespace = pod["metadata"]["namespace"]
         self.processes: dict[str, Process] = {}
@@ -378,6 +390,8 @@ class PodRun:
             if match_spec(self._labels, {"matchLabels": service["spec"].get("selector", {"": ""})}):
                 metadata = service["metadata"]
                 text = text.replace(f"{metadata['name']}.{metadata['namespace']}.svc", self._ip)
+            elif (name := f"{service['metadata']['name']}.{service['metadata']['namespace']}.svc") in text:
+                text = text.replace(name, self._services.address(service))
         for inside, outside in sorted(self._paths.items(), key=lambda item: -len(item[0])):
             if text == inside or text.startswith(inside.rstrip("/") + "/"):
                 return outside + text[len(inside.rstrip("/")) :]
