@@ -31,8 +31,9 @@ from hatchway.processes import end_all
 from hatchway.settings import home_hash
 from tests.backends.builders import this_interpreter
 from tests.kubernetes.double import Cluster, a_cluster
+from tests.kubernetes.double.services import pass_both_ways
 from tests.operator.builders import an_installation
-from tests.operator.gateway_pods import IMAGE, Balancer, both_ways, install, operator_tls
+from tests.operator.gateway_pods import IMAGE, Balancer, install, operator_tls
 from tests.operator.running import TOKEN, Load, Running, condition, is_done, project_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -97,7 +98,7 @@ class Operators:
         for name in list(self.processes):
             with contextlib.suppress(OSError):
                 other = await asyncio.open_connection("127.0.0.1", self.ports[name])
-                await both_ways((reader, writer), other)
+                await pass_both_ways((reader, writer), other)
                 break
         writer.close()
 
