@@ -69,8 +69,10 @@ def run(image: str, *command: str) -> str:
     [
         ("operator", [PODS.python, "-c", "import os; print(os.getuid())"], str(USER_ID)),
         ("operator", [PODS.python, "-m", "hatchway.operator"], "HATCHWAY_PODS is not set"),
+        ("gateway", [PODS.python, "-c", "import hatchway.gateway_pod.agent; print('imported')"], "imported"),
         ("gateway", [f"{PODS.package_dir}/envoy/_bin/envoy", "--version"], "/RELEASE/"),
         ("gateway", [PODS.python, "-P", "-m", "hatchway.gateway.activator"], "to unpack (expected"),  # it is told paths
+        ("replica", [PODS.python, "-c", "import hatchway.pod.prepare; print('imported')"], "imported"),
         ("replica", [f"{PODS.package_dir}/bin/uv", "--version"], "uv "),
         ("replica", [PODS.python, f"{PODS.package_dir}/hatchway/replica/__main__.py", "/none"], "/none"),
     ],

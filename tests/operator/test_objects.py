@@ -143,3 +143,17 @@ def refusals(cluster: Cluster) -> list[str]:
 def test_prometheus_is_told_of_gateways_where_somebody_chose_that() -> None:
     kinds = [{each["kind"] for each in make_objects(an_installation(pod_monitor=chosen))} for chosen in (False, True)]
     assert kinds[1] - kinds[0] == {"PodMonitor"}
+
+
+def test_there_are_two_operators_where_both_reach_the_files() -> None:
+    def operators(installation: Installation) -> Json:
+        (found,) = [
+            each["spec"]
+            for each in make_objects(installation)
+            if (each["kind"], each["metadata"]["name"]) == ("Deployment", OPERATOR)
+        ]
+        return dict(found)
+
+    on_volume, in_bucket = operators(an_installation()), operators(an_installation(bucket="s3://models"))
+    assert (on_volume["replicas"], on_volume["strategy"]["type"]) == (1, "Recreate")
+    assert (in_bucket["replicas"], in_bucket["strategy"]["rollingUpdate"]["maxUnavailable"]) == (2, 0)

@@ -210,14 +210,20 @@ def _disruption_budget() -> Json:
 
 
 def _deployment(installation: Installation) -> Json:
-    """One pod, unless others are asked for: whoever leads does all the work, and gateways do without it for a while."""
+    """Two where files are in a bucket; a volume is held by the pods of one node, so there it is one."""
+    is_shared = bool(installation.bucket)
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": _metadata(OPERATOR),
         "spec": {
-            "replicas": 1,
-            "strategy": {"type": "Recreate"},
+            "replicas": 2 if is_shared else 1,
+            "strategy": {
+                "type": "RollingUpdate",
+                "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
+            }
+            if is_shared
+            else {"type": "Recreate"},
             "selector": {"matchLabels": _OPERATOR_PODS},
             "template": {
                 "metadata": {"labels": common_labels("operator"), "annotations": told_of(installation.keys.operator)},
@@ -233,6 +239,14 @@ def _deployment(installation: Installation) -> Json:
                         "fsGroup": USER_ID,
                         "seccompProfile": {"type": "RuntimeDefault"},
                     },
+                    "topologySpreadConstraints": [
+                        {
+                            "maxSkew": 1,
+                            "topologyKey": "kubernetes.io/hostname",
+                            "whenUnsatisfiable": "ScheduleAnyway",
+                            "labelSelector": {"matchLabels": _OPERATOR_PODS},
+                        }
+                    ],
                     "containers": [_operator_container(installation)],
                     "volumes": [
                         *_blob_volumes(installation),
