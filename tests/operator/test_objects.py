@@ -14,7 +14,7 @@ import pytest
 from hatchway.gateway.process import find_envoy
 from hatchway.kubernetes.api_server import ApiServer
 from hatchway.kubernetes.connection import connect_to
-from hatchway.kubernetes.names import COMPONENT, FILES_PORT, GATEWAY_PORT
+from hatchway.kubernetes.names import COMPONENT, FILES_PORT, GATEWAY_PORT, PROBES_PORT
 from hatchway.kubernetes.resources import PODS, REALTIME_APIS, Json, resource_of
 from hatchway.operator.installation import Installation
 from hatchway.operator.objects import OPERATOR, make_objects
@@ -113,6 +113,9 @@ async def serve_iris(server: ApiServer, operator: str, gateway_ip: str) -> None:
         held = await asyncio.gather(*(gateway.post("/iris", json=number) for number in range(5)))
         assert [answer.text for answer in held] == ["1", "2", "3", "4", "5"]
         assert held[0].headers["x-hatchway-origin"] == "activator"
+        counted = (await gateway.get(f"http://{gateway_ip}:{PROBES_PORT}/metrics")).text
+        assert 'code="200"} 5\n' in counted
+        assert 'hatchway_cold_starts_total{api="iris"} 5\n' in counted
     await server.delete(REALTIME_APIS, "iris")
 
     async def gone() -> bool:
