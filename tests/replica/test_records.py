@@ -174,6 +174,12 @@ def test_a_request_is_told_from_its_queue_to_its_end(fifo: str, pool: ThreadPool
         assert done.handler_s is not None
 
 
+def test_of_an_answer_to_head_no_byte_is_sent() -> None:
+    with a_replica("class Handler:\n    def handle_get(self):\n        return 'text'\n") as replica:
+        replica.request("HEAD", headers={"x-request-id": "head"})
+        assert find_one(replica, "head", outcome="answered").response_bytes == 0
+
+
 def test_who_ran_out_of_time_is_told_apart_from_who_never_had_a_slot(fifo: str, pool: ThreadPoolExecutor) -> None:
     with a_replica(HANDLER, config={"fifo": fifo}) as replica:
         begin(replica, pool, "slow", "hold", "running")
