@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hatchway.contract import EXIT_LOAD_FAILED, EXIT_WARMUP_FAILED
+from hatchway.contract import CONTROL_REQUESTS, EXIT_LOAD_FAILED, EXIT_WARMUP_FAILED, FoundRequests
 from tests.replica.running import Running, read_all
 
 APP = """
@@ -169,6 +169,19 @@ def test_a_body_over_the_limit_is_413(framing: bytes, body: bytes) -> None:
     with an_app(max_body_bytes=1000) as replica, replica.connect() as sock:
         sock.sendall(b"POST /size HTTP/1.1\r\nhost: x\r\n%b\r\n\r\n" % framing + body)
         assert sock.recv(65536).startswith(b"HTTP/1.1 413")
+        assert replica.until(in_flight=0).errors == 0  # the caller's
+        assert replica.messages(level="ERROR") == []
+
+
+def test_a_client_that_leaves_while_it_sends_is_no_failure_of_the_application() -> None:
+    with an_app() as replica:
+        with replica.connect() as sock:
+            sock.sendall(b"POST /size HTTP/1.1\r\nhost: x\r\nx-request-id: left\r\ncontent-length: 9\r\n\r\nhalf")
+            replica.until(in_flight=1)
+        assert replica.until(in_flight=0).errors == 0
+        assert replica.messages(level="ERROR") == []
+        (record,) = FoundRequests.from_json(replica.control(f"{CONTROL_REQUESTS}?id=left").body).requests
+        assert record.outcome == "client_left"
 
 
 def test_the_lifespan_ends_after_the_last_request() -> None:

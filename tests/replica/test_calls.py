@@ -555,6 +555,22 @@ def test_a_length_that_a_response_states_holds() -> None:
         assert (split.status, split.headers.get("set-cookie")) == (500, None)
 
 
+@pytest.mark.parametrize("kind", ["Response", "StreamingResponse"])
+def test_a_status_that_ends_no_request_is_an_error(kind: str) -> None:
+    handler = """
+    from starlette.responses import Response, StreamingResponse
+
+    class Handler:
+        def handle_post(self, payload):
+            return {"Response": Response, "StreamingResponse": StreamingResponse}[payload[0]]("x", payload[1])
+    """
+    with a_replica(handler) as running:
+        for status in (100, 103, 1000):
+            body = json.dumps([kind, status]).encode()
+            assert running.raw(http_post(body)).startswith(b"HTTP/1.1 500")
+        assert "103 is no status of an answer" in "".join(running.messages(level="ERROR"))
+
+
 def test_forms_become_starlettes_form_data() -> None:
     handler = """
     async def predict(payload):

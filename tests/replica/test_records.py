@@ -87,10 +87,16 @@ def test_a_record_tells_of_waiting_and_working() -> None:
     assert (found.attempt, found.held_s, found.held_refusals, found.batch_size) == (2, 1.5, 3, None)
 
 
-@pytest.mark.parametrize("held", [None, b"", b"nonsense", b"1.0", b"1 2 3"])
+@pytest.mark.parametrize("held", [None, b"", b"nonsense", b"1.0", b"1 2 3", b"nan 1", b"inf 1"])
 def test_who_was_not_held_has_no_such_time(held: bytes | None) -> None:
     found = to_record((*RECORD[:11], held, None), 0.0)
     assert (found.held_s, found.held_refusals) == (None, 0)
+
+
+def test_numbers_that_no_gateway_writes_count_for_nothing() -> None:
+    digits = b"9" * 5000
+    found = to_record((*RECORD[:10], digits, b"1.0 " + digits, None), 0.0)
+    assert (found.attempt, found.held_s, found.held_refusals) == (1, 1.0, 0)
 
 
 def test_what_has_no_slot_yet_is_waiting() -> None:
@@ -166,6 +172,12 @@ def test_a_request_is_told_from_its_queue_to_its_end(fifo: str, pool: ThreadPool
             file.write("go")
         done = find_one(replica, "runs", outcome="answered")
         assert done.handler_s is not None
+
+
+def test_of_an_answer_to_head_no_byte_is_sent() -> None:
+    with a_replica("class Handler:\n    def handle_get(self):\n        return 'text'\n") as replica:
+        replica.request("HEAD", headers={"x-request-id": "head"})
+        assert find_one(replica, "head", outcome="answered").response_bytes == 0
 
 
 def test_who_ran_out_of_time_is_told_apart_from_who_never_had_a_slot(fifo: str, pool: ThreadPoolExecutor) -> None:

@@ -112,6 +112,14 @@ def test_what_is_not_traced(header: bytes) -> None:
     assert trace_of({b"traceparent": header}) is None
 
 
+def test_a_state_that_is_too_long_is_not_kept() -> None:
+    header = f"00-{TRACE_ID}-{PARENT_ID}-01".encode()
+    kept = [
+        trace.state for size in (512, 513) if (trace := trace_of({b"traceparent": header, b"tracestate": b"x" * size}))
+    ]
+    assert kept == ["x" * 512, ""]
+
+
 def test_a_later_version_of_the_header_is_understood() -> None:
     trace = trace_of({b"traceparent": f"01-{TRACE_ID}-{PARENT_ID}-03-more".encode(), b"tracestate": b"a=1"})
     assert trace is not None

@@ -39,7 +39,7 @@ _REQUEST_ID = HEADER_REQUEST_ID.encode()
 _ATTEMPT = HEADER_ATTEMPT.encode()
 _HELD = HEADER_HELD.encode()
 _DENIAL = "websocket.http.response"  # ASGI extension: a handshake may be answered like any request
-_LEFT = "WebSocketDisconnect"  # what Starlette raises in an endpoint when the client leaves
+_LEFT = ("ClientDisconnect", "WebSocketDisconnect")  # what Starlette raises in an endpoint when the client leaves
 _INTERNAL_ERROR = 1011  # WebSocket close code
 
 
@@ -104,7 +104,7 @@ class _Call:
         self._overdue: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._is_cut_off = False  # we answered in the application's place: what it sends is dropped
         self._is_answer_complete = False
-        self._has_left = False  # the client of a WebSocket, as the application knows
+        self._has_left = False  # the client, as the application knows
         self._failed = False
         self._status = 0
         self._sent_bytes = 0
@@ -254,7 +254,7 @@ class _Call:
             with self._cancel_scope or contextlib.nullcontext():
                 await self._guard.app(self._scope, self._next_message, self._pass_on)
         except BaseException as exc:  # noqa: BLE001 (whatever the application raises is answered and logged)
-            if isinstance(exc, asyncio.CancelledError) or (self._has_left and type(exc).__name__ == _LEFT):
+            if isinstance(exc, asyncio.CancelledError) or (self._has_left and type(exc).__name__ in _LEFT):
                 return
             self._failed = True
             self._outcome = "failed" if self._outcome == "answered" else self._outcome
@@ -267,17 +267,18 @@ class _Call:
 
     async def _next_message(self) -> Message:
         message = self._kept.popleft() if self._kept else await self._receive()
-        self._has_left = message["type"] == "websocket.disconnect"
+        self._has_left = message["type"] in ("http.disconnect", "websocket.disconnect")
         if message["type"] == "http.disconnect" and not self._is_answer_complete:
             self._outcome = "client_left"
         self._body_bytes += len(message.get("body", b""))
         if self._body_bytes > self._max_body_bytes and message["type"] == "http.request":
             await self._too_large()
+            self._has_left = True
             return {"type": "http.disconnect"}
         return message
 
     async def _pass_on(self, message: Message) -> None:
-        if self._is_cut_off:
+        if self._is_cut_off or (self._outcome == "client_left" and not self.answered):  # Starlette answers 500 to that
             return
         if message["type"] in ("http.response.start", f"{_DENIAL}.start"):
             self.answered = True

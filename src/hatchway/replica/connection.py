@@ -103,10 +103,11 @@ class Exchange:
         if extra:
             parts.extend(b"%b: %b\r\n" % header for header in extra)
         parts.append(b"\r\n")
+        self.status = status
         if has_body and not self.is_head:
             parts.append(body)
+            self.sent_bytes = len(body)
         whole = b"".join(parts)
-        self.status, self.sent_bytes = status, len(body)
         self.answered = True
         self.ended = True
         self._connection.send(whole)

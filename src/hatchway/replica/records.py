@@ -8,6 +8,7 @@ costs most where there is time for it. Of all that goes on when the replica dies
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -20,6 +21,7 @@ KEPT_FOR_S = 10.0  # at least: so up to 204 requests a second are all kept
 KEPT_NOTABLE = 1024
 SLOW_S = 1.0
 PATH_BYTES = 200
+_DIGITS = 9
 
 # id, came at, slot at (0: none), over at, status (0: none), bytes of the answer, size of the batch (0: none), outcome,
 # method, target, attempt, held, trace. Times are of time.monotonic().
@@ -77,7 +79,7 @@ def to_record(record: Record, offset_s: float) -> RequestRecord:
         status=status or None,
         response_bytes=sent,
         batch_size=batch or None,
-        attempt=int(attempt) if attempt and attempt.isdigit() else 1,
+        attempt=_count(attempt) or 1,
         held_s=held_s,
         held_refusals=refusals,
         trace_id=trace.trace_id if trace is not None else None,
@@ -88,6 +90,12 @@ def _held(header: bytes | None) -> tuple[float | None, int]:
     """What the activator says in HEADER_HELD."""
     try:
         seconds, refusals = (header or b"").split(b" ")
-        return float(seconds), int(refusals)
+        held_s = float(seconds)
     except ValueError:
         return None, 0
+    return (held_s, _count(refusals)) if math.isfinite(held_s) else (None, 0)
+
+
+def _count(written: bytes | None) -> int:
+    """0 for what nobody of ours writes: who reaches a replica directly may write anything."""
+    return int(written) if written and len(written) <= _DIGITS and written.isdigit() else 0

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
-from hatchway.replica.connection import ClientGone, Exchange, ExtraHeaders, split_framing
+from hatchway.replica.connection import BadResponse, ClientGone, Exchange, ExtraHeaders, split_framing
 from hatchway.replica.payloads import JSON
 from hatchway.replica.serialise import to_json
 from hatchway.replica.sse import EVENT_STREAM, encode_event, is_event
@@ -71,9 +71,16 @@ def render(result: Any, accept: bytes = b"") -> Answer:
         return Answer(BYTES, bytes(result))
     if is_response(result):
         fields = [(bytes(name).lower(), bytes(value)) for name, value in result.raw_headers]
-        return Answer(b"", bytes(result.body), int(result.status_code), split_framing(fields)[0])
+        return Answer(b"", bytes(result.body), _final(int(result.status_code)), split_framing(fields)[0])
     encoded = answers.encode(result, accept)
     return Answer(JSON, to_json(result)) if encoded is None else Answer(*encoded, extra=_BY_ACCEPT)
+
+
+def _final(status: int) -> int:
+    """Raises BadResponse for what would leave the caller waiting for the answer itself, or is none of HTTP's."""
+    if not 200 <= status <= 999:
+        raise BadResponse(f"{status} is no status of an answer")
+    return status
 
 
 def stream_type(first: Any, accept: bytes) -> bytes:
@@ -118,7 +125,7 @@ async def relay(response: Any, exchange: Exchange, root_path: str) -> None:
 
     async def send(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
-            exchange.start_stream(message["status"], [(n.lower(), v) for n, v in message.get("headers", ())])
+            exchange.start_stream(_final(message["status"]), [(n.lower(), v) for n, v in message.get("headers", ())])
         elif message["type"] == "http.response.body":
             await exchange.write(bytes(message.get("body", b"")))
             if not message.get("more_body", False):

@@ -33,6 +33,7 @@ from hatchway.replica.logs import Log, current_trace_id
 from hatchway.replica.metrics import Counter, Metrics
 from hatchway.replica.records import Record, to_record
 
+MAX_STATE_BYTES = 512  # of tracestate, as W3C wants at least; callers may send 60 KB, and thousands of them are kept
 MAX_WAITING = 2048  # traced requests that were not sent yet
 FLUSH_AFTER_S = 1.0
 RETRY_AFTER_S = 5.0
@@ -66,7 +67,9 @@ def trace_of(fields: Mapping[bytes, bytes]) -> Trace | None:
     found = _VALID.fullmatch(fields.get(_PARENT, b""))
     if found is None or not int(found[3], 16) & 1 or not int(found[1], 16) or not int(found[2], 16):
         return None
-    return Trace(found[1].decode(), found[2].decode(), fields.get(_STATE, b"").decode("latin-1"))
+    state = fields.get(_STATE, b"")
+    kept = state if len(state) <= MAX_STATE_BYTES else b""
+    return Trace(found[1].decode(), found[2].decode(), kept.decode("latin-1"))
 
 
 def enter(trace: Trace) -> None:
