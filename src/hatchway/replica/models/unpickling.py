@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
 from hatchway.modelfiles.known_globals import ARRAY_WRAPPERS, is_known, may_call, python3_name
-from hatchway.modelfiles.pickles import METHOD_FIELDS, METHOD_HOLDERS, METHODS, PARTIAL, Name
+from hatchway.modelfiles.pickles import CHOICES, CHOOSERS, PARTIAL, Name
 from hatchway.modelfiles.source import compression_of, open_unpacked
 
 
@@ -122,12 +122,12 @@ class _Unpickler(_PythonUnpickler):  # type: ignore[misc]  # of Any
         self._file = file
         self._handed_out: dict[int, tuple[Any, list[Name]]] = {}  # by id; kept, so that no other object has it
         self._built: dict[int, Any] = {}
-        self._method_holders: list[Any] = []
+        self._choosers: list[Any] = []
 
     def load(self) -> Any:
         found = super().load()
-        for holder in self._method_holders:  # at the end: what a state refers to may have grown after it was given
-            _check_methods(holder)
+        for chooser in self._choosers:  # at the end: what a state refers to may have grown after it was given
+            _check_choices(chooser)
         return found
 
     # --- names -----------------------------------------------------------------------------------------------
@@ -146,7 +146,7 @@ class _Unpickler(_PythonUnpickler):  # type: ignore[misc]  # of Any
             raise Forbidden("a call of something computed while loading")
         told = self._with_names(arguments)
         for name in names:
-            if not may_call(name.module, name.name, told) or (arguments and name in METHOD_HOLDERS):
+            if not may_call(name.module, name.name, told) or (arguments and name in CHOOSERS):
                 raise Forbidden(f"{name} with arguments that are not checked")
 
     def _with_names(self, values: Any) -> Any:
@@ -184,8 +184,8 @@ class _Unpickler(_PythonUnpickler):  # type: ignore[misc]  # of Any
                 raise Forbidden(f"{PARTIAL} with a state that is not checked")
         self._built[id(target)] = target
         super().load_build()
-        if Name(type(target).__module__, type(target).__qualname__) in METHOD_HOLDERS:
-            self._method_holders.append(target)
+        if Name(type(target).__module__, type(target).__qualname__) in CHOOSERS:
+            self._choosers.append(target)
         if type(target) is _RawArray:
             self.stack[-1] = _RawArray.read(target, self._file)  # its own state might say "read"
         elif not _is_honest(target):
@@ -235,13 +235,13 @@ class _Unpickler(_PythonUnpickler):  # type: ignore[misc]  # of Any
     }
 
 
-def _check_methods(holder: Any) -> None:
-    """scikit-learn calls its parts by names that such an object holds: they have to be those of predictions."""
-    for field in METHOD_FIELDS & vars(holder).keys():
-        value = vars(holder)[field]
-        names = value if isinstance(value, (list, tuple)) else (value,)
-        if not all(name is None or (type(name) is str and name in METHODS) for name in names):
-            raise Forbidden(f"a method of the parts of {type(holder).__name__} by a name of its own")
+def _check_choices(chooser: Any) -> None:
+    """scikit-learn goes by texts that such an object holds: they have to be those of honest models."""
+    for field in CHOICES.keys() & vars(chooser).keys():
+        value = vars(chooser)[field]
+        texts = value if isinstance(value, (list, tuple)) else (value,)
+        if not all(text is None or (type(text) is str and text in CHOICES[field]) for text in texts):
+            raise Forbidden(f"a {type(chooser).__name__} with {field} of its own")
 
 
 def _is_honest(found: Any) -> bool:
