@@ -105,6 +105,14 @@ CONTENTS = {
     "an array that lies wherever an attribute says": (
         START + MODEL + b"}" + text(b"__array_interface__") + b"}sbq\x010cnumpy\nravel\nh\x01\x85R."
     ),
+    "an array that is wherever an attribute says, by way of a sparse matrix": (
+        START
+        + b"cscipy.sparse._csr\ncsr_matrix\n(("
+        + MODEL
+        + b"}"
+        + text(b"__array_interface__")
+        + b"}sb]K\x00a]K\x00aK\x00ettR."
+    ),
     "a number that is one": START + b"cnumpy\nfloat64\n" + MODEL + b"\x85R.",
     "entries of an array": (
         START + b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85" + latin(b"b") + b"\x87RK\x00K\x01s."

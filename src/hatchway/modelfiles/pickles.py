@@ -100,6 +100,10 @@ CHOOSERS = frozenset(
 )
 
 
+# An object with this attribute is, to NumPy, whatever memory it names: to read, and to write.
+MEMORY = "__array_interface__"
+
+
 @dataclass
 class Findings:
     """What a pickle holds. `unsafe` keeps the order in which it was found."""
@@ -321,6 +325,8 @@ class _Machine:
         if not isinstance(target, Fields) and not (isinstance(target, Made) and target.of in _DICTS):
             self._distrust(f"entries of {target.of if isinstance(target, Made) else 'what is no dict'}")
         for key, value in zip(items[::2], items[1::2], strict=False):
+            if key == MEMORY:
+                self._distrust("an array that lies wherever an attribute says")
             if key == "_sklearn_version" and isinstance(value, str):
                 self._findings.versions.setdefault("scikit-learn", value[:40])
             if isinstance(key, str):

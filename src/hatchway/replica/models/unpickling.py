@@ -16,12 +16,12 @@ import math
 import pickle
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
 from hatchway.modelfiles.known_globals import ARRAY_WRAPPERS, is_known, may_call, python3_name
-from hatchway.modelfiles.pickles import CHOICES, CHOOSERS, PARTIAL, Name
+from hatchway.modelfiles.pickles import CHOICES, CHOOSERS, MEMORY, PARTIAL, Name
 from hatchway.modelfiles.source import compression_of, open_unpacked
 
 
@@ -158,6 +158,7 @@ class _Unpickler(_PythonUnpickler):  # type: ignore[misc]  # of Any
     def load_reduce(self) -> None:
         self._check_call(self.stack[-2], self.stack[-1])
         super().load_reduce()
+        _check_memory(self.stack[-1])
 
     def load_newobj(self) -> None:
         self._check_call(self.stack[-2], self.stack[-1])
@@ -184,6 +185,7 @@ class _Unpickler(_PythonUnpickler):  # type: ignore[misc]  # of Any
                 raise Forbidden(f"{PARTIAL} with a state that is not checked")
         self._built[id(target)] = target
         super().load_build()
+        _check_memory(target)
         if Name(type(target).__module__, type(target).__qualname__) in CHOOSERS:
             self._choosers.append(target)
         if type(target) is _RawArray:
@@ -210,16 +212,19 @@ class _Unpickler(_PythonUnpickler):  # type: ignore[misc]  # of Any
         super().load_additems()
 
     def load_setitem(self) -> None:
-        self._check_entries(self.stack[-3])
+        self._check_entries(self.stack[-3], self.stack[-2:-1])
         super().load_setitem()
 
     def load_setitems(self) -> None:
-        self._check_entries(self.metastack[-1][-1])
+        self._check_entries(self.metastack[-1][-1], self.stack[::2])
         super().load_setitems()
 
-    def _check_entries(self, target: Any) -> None:
+    def _check_entries(self, target: Any, keys: Sequence[Any]) -> None:
+        """Also those of a plain dict: it may be some object's attributes already."""
         if not isinstance(target, dict):
             raise Forbidden(f"entries of a {type(target).__name__}")
+        if MEMORY in keys:
+            raise Forbidden("an array that lies wherever an attribute says")
 
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
         **_PythonUnpickler.dispatch,
@@ -233,6 +238,14 @@ class _Unpickler(_PythonUnpickler):  # type: ignore[misc]  # of Any
         pickle.SETITEM[0]: load_setitem,
         pickle.SETITEMS[0]: load_setitems,
     }
+
+
+def _check_memory(found: Any) -> None:
+    """As soon as an object is there: whatever makes an array of it reads that memory. A Bunch's entries are
+    attributes.
+    """
+    if MEMORY in getattr(found, "__dict__", ()) or (isinstance(found, dict) and MEMORY in found):
+        raise Forbidden("an array that lies wherever an attribute says")
 
 
 def _check_choices(chooser: Any) -> None:
