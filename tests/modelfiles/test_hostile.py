@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+import skops.io
+from sklearn.feature_extraction.text import TfidfVectorizer
 
 from hatchway.errors import ModelFileError
 from hatchway.modelfiles import examine
@@ -84,6 +86,16 @@ CONTENTS = {
         + text(b"tofile")
         + b"asb."
     ),
+    "a method of a chain's parts": (
+        START + b"csklearn.multioutput\nClassifierChain\n)\x81}" + text(b"chain_method_") + text(b"tofile") + b"sb."
+    ),
+    "texts of requests are names of files": (
+        START
+        + b"csklearn.feature_extraction.text\nTfidfVectorizer\n)\x81}"
+        + text(b"input")
+        + text(b"filename")
+        + b"sb."
+    ),
     "a partial of another function": (
         START + b"cfunctools\npartial\ncsklearn.linear_model._logistic\nLogisticRegression\n\x85R."
     ),
@@ -92,6 +104,14 @@ CONTENTS = {
     ),
     "an array that lies wherever an attribute says": (
         START + MODEL + b"}" + text(b"__array_interface__") + b"}sbq\x010cnumpy\nravel\nh\x01\x85R."
+    ),
+    "an array that is wherever an attribute says, by way of a sparse matrix": (
+        START
+        + b"cscipy.sparse._csr\ncsr_matrix\n(("
+        + MODEL
+        + b"}"
+        + text(b"__array_interface__")
+        + b"}sb]K\x00a]K\x00aK\x00ettR."
     ),
     "a number that is one": START + b"cnumpy\nfloat64\n" + MODEL + b"\x85R.",
     "entries of an array": (
@@ -114,6 +134,14 @@ def test_it_is_listed_or_refused(tmp_path: Path, content: bytes) -> None:
 def test_what_an_honest_model_does_is_not(tmp_path: Path) -> None:
     (tmp_path / "m.pkl").write_bytes(attribute(b"coef_", b"]K\x01a"))
     assert examine(tmp_path / "m.pkl").unsafe == ()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(("input", "unsafe"), [("content", ()), ("filename", ("input of its own",))])
+def test_skops_files_are_held_to_the_same_choices(tmp_path: Path, input: str, unsafe: tuple[str, ...]) -> None:
+    model = TfidfVectorizer(input=input, vocabulary={"input": 0, "chain_method": 1})
+    skops.io.dump(model, tmp_path / "m.skops")
+    assert examine(tmp_path / "m.skops").unsafe == unsafe
 
 
 # --- folders of Transformers -----------------------------------------------------------------------------------

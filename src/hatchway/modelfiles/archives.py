@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, cast
 from hatchway.errors import ModelFileError
 from hatchway.modelfiles.known_globals import is_known
 from hatchway.modelfiles.model_file import ModelFile
-from hatchway.modelfiles.pickles import METHOD_FIELDS, METHODS, Damaged, Fields, Findings, Made, Name, read_pickle
+from hatchway.modelfiles.pickles import CHOICES, Damaged, Fields, Findings, Made, Name, read_pickle
 from hatchway.modelfiles.skeletons import of_state_dict
 from hatchway.modelfiles.source import Bomb, CutOff, Source
 
@@ -106,9 +106,9 @@ def _examine_skops(path: Path, archive: zipfile.ZipFile) -> ModelFile:
         content = node.get("content")
         if not isinstance(content, dict):
             continue
-        for key in METHOD_FIELDS & content.keys():
-            if not _names_methods(content[key]):
-                unsafe[f"a method of {name}'s parts by a name of its own ({key})"] = None
+        for key in CHOICES.keys() & content.keys():
+            if not _chooses_one_of(CHOICES[key], content[key]):
+                unsafe[f"{key} of its own"] = None
         if isinstance(version := content.get("_sklearn_version"), dict):
             packages["scikit-learn"] = str(version.get("content", "")).strip('"')[:40]
     root = Name(str(schema["__module__"]), str(schema["__class__"]))
@@ -116,12 +116,13 @@ def _examine_skops(path: Path, archive: zipfile.ZipFile) -> ModelFile:
     return ModelFile(path, "skops", "sklearn", packages, tuple(unsafe)[:100], classes=(str(root),))
 
 
-def _names_methods(value: Any) -> bool:
-    """Of a field that says which method is called of an object's parts."""
+def _chooses_one_of(texts: frozenset[str], value: Any) -> bool:
+    """Numbers choose nothing: a vocabulary has any word as a key."""
     for node in _nodes(value):
-        is_text = node["__loader__"] == "JsonNode" and isinstance(node.get("content"), str)
+        is_plain = node["__loader__"] == "JsonNode" and isinstance(node.get("content"), str)
+        chosen = json.loads(node["content"]) if is_plain else ()
         if node["__loader__"] not in ("ListNode", "TupleNode") and not (
-            is_text and json.loads(node["content"]) in (None, *METHODS)
+            chosen is None or isinstance(chosen, int) or (isinstance(chosen, str) and chosen in texts)
         ):
             return False
     return True

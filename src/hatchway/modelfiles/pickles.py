@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -78,18 +78,30 @@ _DICTS = frozenset(
         Name("sklearn.utils._bunch", "Bunch"),
     }
 )
-# What scikit-learn calls of an object's parts by a name that the object holds.
-METHOD_FIELDS = frozenset({"stack_method", "stack_method_", "response_method", "_response_method"})
-METHOD_HOLDERS = frozenset(
+# Texts in a state that choose what scikit-learn does later: the method it calls of an object's parts, and whether the
+# texts of a request are contents or names of files.
+_METHODS = frozenset({"auto", "default", "predict", "predict_proba", "predict_log_proba", "decision_function", "drop"})
+CHOICES = {
+    **dict.fromkeys(("stack_method", "stack_method_", "response_method", "_response_method"), _METHODS),
+    **dict.fromkeys(("chain_method", "chain_method_"), _METHODS),
+    "input": frozenset({"content", "file"}),
+}
+CHOOSERS = frozenset(
     {
         Name("sklearn.ensemble._stacking", "StackingClassifier"),
         Name("sklearn.ensemble._stacking", "StackingRegressor"),
         Name("sklearn.model_selection._classification_threshold", "FixedThresholdClassifier"),
         Name("sklearn.model_selection._classification_threshold", "TunedThresholdClassifierCV"),
+        Name("sklearn.multioutput", "ClassifierChain"),
+        Name("sklearn.multioutput", "RegressorChain"),
         *(Name("sklearn.metrics._scorer", f"_{kind}Scorer") for kind in ("", "Predict", "Proba", "Threshold")),
+        *(Name("sklearn.feature_extraction.text", f"{kind}Vectorizer") for kind in ("Count", "Hashing", "Tfidf")),
     }
 )
-METHODS = frozenset({"auto", "default", "predict", "predict_proba", "predict_log_proba", "decision_function", "drop"})
+
+
+# An object with this attribute is, to NumPy, whatever memory it names: to read, and to write.
+MEMORY = "__array_interface__"
 
 
 @dataclass
@@ -313,6 +325,8 @@ class _Machine:
         if not isinstance(target, Fields) and not (isinstance(target, Made) and target.of in _DICTS):
             self._distrust(f"entries of {target.of if isinstance(target, Made) else 'what is no dict'}")
         for key, value in zip(items[::2], items[1::2], strict=False):
+            if key == MEMORY:
+                self._distrust("an array that lies wherever an attribute says")
             if key == "_sklearn_version" and isinstance(value, str):
                 self._findings.versions.setdefault("scikit-learn", value[:40])
             if isinstance(key, str):
@@ -375,7 +389,7 @@ class _Machine:
         if not may_call(target.module, target.name, arguments):
             self._distrust(f"{target} with arguments that are not checked")
         made = Made(target, arguments)
-        if arguments != () and target in METHOD_HOLDERS:
+        if arguments != () and target in CHOOSERS:
             self._distrust(f"{target} with arguments that are not checked")
         self._push(made)
 
@@ -441,8 +455,9 @@ class _Machine:
             self._distrust("a type of array that hides objects")
         if of == PARTIAL and not (isinstance(state, tuple) and may_call(*PARTIAL, state[:1])):
             self._distrust(f"{PARTIAL} with a state that is not checked")
-        if of in METHOD_HOLDERS and not _names_methods(state):
-            self._distrust(f"a method of {of}'s parts by a name of its own")
+        if of in CHOOSERS:
+            for what in _odd_choices(state):
+                self._distrust(f"{of} with {what}")
 
     def frame(self) -> None:
         size = self._number("<Q")
@@ -509,18 +524,18 @@ def _class_of(made: Made) -> Name:
     return made.of
 
 
-def _names_methods(state: object) -> bool:
-    """Whether an object's attributes are known, and the methods that they name are those of predictions."""
+def _odd_choices(state: object) -> Iterator[str]:
+    """What an object's attributes choose that an honest model does not, or that cannot be known."""
     if not isinstance(state, Fields) or state.has_others:
-        return False
-    for key in METHOD_FIELDS & state.keys():
+        yield "a state that cannot be known"
+        return
+    for key in CHOICES.keys() & state.keys():
         value = state[key]
-        names = value if isinstance(value, (Items, tuple)) else (value,)
-        if len(names) >= MAX_TUPLE or not all(
-            name is None or (isinstance(name, str) and name in METHODS) for name in names
+        texts = value if isinstance(value, (Items, tuple)) else (value,)
+        if len(texts) >= MAX_TUPLE or not all(
+            text is None or (isinstance(text, str) and text in CHOICES[key]) for text in texts
         ):
-            return False
-    return True
+            yield f"{key} of its own"
 
 
 def _is_honest_dtype(dtype: object) -> bool:

@@ -126,6 +126,27 @@ def test_known_names_are_not_enough_for_the_unpickler_either(tmp_path: Path, nam
         unpickling.load_plain(tmp_path / "m.pkl")
 
 
+@pytest.mark.filterwarnings("ignore:Trying to unpickle estimator")
+@pytest.mark.parametrize(
+    "made",
+    [
+        # Each computes the attribute's name, or the dict that it is in, so that the scanner does not see it.
+        b"csklearn.linear_model._base\nLinearRegression\n)\x81c__builtin__\ndict\n]NAME}\x86a\x85Rb",
+        b"ccopy_reg\n_reconstructor\ncsklearn.utils._bunch\nBunch\nc__builtin__\ndict\n]NAME}\x86a\x87R",
+        b"csklearn.utils._bunch\nBunch\n)\x81NAME}s",
+        b"csklearn.utils._bunch\nBunch\n)\x81(NAME}u",
+        # A partial keeps the very dict that it is given: entries may come later.
+        b"cfunctools\npartial\ncsklearn.utils.validation\ncheck_array\n\x85R"
+        b"(csklearn.utils.validation\ncheck_array\n)}}q\x00tb0h\x00NAME}s",
+    ],
+)
+def test_no_object_says_that_it_is_an_array_wherever_it_likes(tmp_path: Path, made: bytes) -> None:
+    name = b"c__builtin__\nstr\n" + b"U\x13__array_interface__\x85R"
+    (tmp_path / "m.pkl").write_bytes(b"\x80\x02" + made.replace(b"NAME", name) + b".")
+    with pytest.raises(unpickling.Forbidden, match="wherever an attribute says"):
+        unpickling.load_plain(tmp_path / "m.pkl")
+
+
 @pytest.mark.parametrize("compress", [0, 3])
 def test_a_pickle_within_joblibs_arrays_is_no_way_round(tmp_path: Path, compress: int) -> None:
     """joblib itself hands an array of objects to an unpickler without any rule."""

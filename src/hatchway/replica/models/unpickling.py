@@ -16,12 +16,12 @@ import math
 import pickle
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
 from hatchway.modelfiles.known_globals import ARRAY_WRAPPERS, is_known, may_call, python3_name
-from hatchway.modelfiles.pickles import METHOD_FIELDS, METHOD_HOLDERS, METHODS, PARTIAL, Name
+from hatchway.modelfiles.pickles import CHOICES, CHOOSERS, MEMORY, PARTIAL, Name
 from hatchway.modelfiles.source import compression_of, open_unpacked
 
 
@@ -122,12 +122,12 @@ class _Unpickler(_PythonUnpickler):  # type: ignore[misc]  # of Any
         self._file = file
         self._handed_out: dict[int, tuple[Any, list[Name]]] = {}  # by id; kept, so that no other object has it
         self._built: dict[int, Any] = {}
-        self._method_holders: list[Any] = []
+        self._choosers: list[Any] = []
 
     def load(self) -> Any:
         found = super().load()
-        for holder in self._method_holders:  # at the end: what a state refers to may have grown after it was given
-            _check_methods(holder)
+        for chooser in self._choosers:  # at the end: what a state refers to may have grown after it was given
+            _check_choices(chooser)
         return found
 
     # --- names -----------------------------------------------------------------------------------------------
@@ -146,7 +146,7 @@ class _Unpickler(_PythonUnpickler):  # type: ignore[misc]  # of Any
             raise Forbidden("a call of something computed while loading")
         told = self._with_names(arguments)
         for name in names:
-            if not may_call(name.module, name.name, told) or (arguments and name in METHOD_HOLDERS):
+            if not may_call(name.module, name.name, told) or (arguments and name in CHOOSERS):
                 raise Forbidden(f"{name} with arguments that are not checked")
 
     def _with_names(self, values: Any) -> Any:
@@ -158,6 +158,7 @@ class _Unpickler(_PythonUnpickler):  # type: ignore[misc]  # of Any
     def load_reduce(self) -> None:
         self._check_call(self.stack[-2], self.stack[-1])
         super().load_reduce()
+        _check_memory(self.stack[-1])
 
     def load_newobj(self) -> None:
         self._check_call(self.stack[-2], self.stack[-1])
@@ -184,8 +185,9 @@ class _Unpickler(_PythonUnpickler):  # type: ignore[misc]  # of Any
                 raise Forbidden(f"{PARTIAL} with a state that is not checked")
         self._built[id(target)] = target
         super().load_build()
-        if Name(type(target).__module__, type(target).__qualname__) in METHOD_HOLDERS:
-            self._method_holders.append(target)
+        _check_memory(target)
+        if Name(type(target).__module__, type(target).__qualname__) in CHOOSERS:
+            self._choosers.append(target)
         if type(target) is _RawArray:
             self.stack[-1] = _RawArray.read(target, self._file)  # its own state might say "read"
         elif not _is_honest(target):
@@ -210,16 +212,19 @@ class _Unpickler(_PythonUnpickler):  # type: ignore[misc]  # of Any
         super().load_additems()
 
     def load_setitem(self) -> None:
-        self._check_entries(self.stack[-3])
+        self._check_entries(self.stack[-3], self.stack[-2:-1])
         super().load_setitem()
 
     def load_setitems(self) -> None:
-        self._check_entries(self.metastack[-1][-1])
+        self._check_entries(self.metastack[-1][-1], self.stack[::2])
         super().load_setitems()
 
-    def _check_entries(self, target: Any) -> None:
+    def _check_entries(self, target: Any, keys: Sequence[Any]) -> None:
+        """Also those of a plain dict: it may be some object's attributes already."""
         if not isinstance(target, dict):
             raise Forbidden(f"entries of a {type(target).__name__}")
+        if MEMORY in keys:
+            raise Forbidden("an array that lies wherever an attribute says")
 
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
         **_PythonUnpickler.dispatch,
@@ -235,13 +240,21 @@ class _Unpickler(_PythonUnpickler):  # type: ignore[misc]  # of Any
     }
 
 
-def _check_methods(holder: Any) -> None:
-    """scikit-learn calls its parts by names that such an object holds: they have to be those of predictions."""
-    for field in METHOD_FIELDS & vars(holder).keys():
-        value = vars(holder)[field]
-        names = value if isinstance(value, (list, tuple)) else (value,)
-        if not all(name is None or (type(name) is str and name in METHODS) for name in names):
-            raise Forbidden(f"a method of the parts of {type(holder).__name__} by a name of its own")
+def _check_memory(found: Any) -> None:
+    """As soon as an object is there: whatever makes an array of it reads that memory. A Bunch's entries are
+    attributes.
+    """
+    if MEMORY in getattr(found, "__dict__", ()) or (isinstance(found, dict) and MEMORY in found):
+        raise Forbidden("an array that lies wherever an attribute says")
+
+
+def _check_choices(chooser: Any) -> None:
+    """scikit-learn goes by texts that such an object holds: they have to be those of honest models."""
+    for field in CHOICES.keys() & vars(chooser).keys():
+        value = vars(chooser)[field]
+        texts = value if isinstance(value, (list, tuple)) else (value,)
+        if not all(text is None or (type(text) is str and text in CHOICES[field]) for text in texts):
+            raise Forbidden(f"a {type(chooser).__name__} with {field} of its own")
 
 
 def _is_honest(found: Any) -> bool:
