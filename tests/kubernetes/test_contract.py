@@ -504,6 +504,19 @@ def test_a_lease_is_an_optimistic_lock(space: Space) -> None:
     assert reason(space.put(leases, "leader", theirs)) == (409, "Conflict")
 
 
+def test_a_request_of_which_half_arrives_changes_nothing(space: Space) -> None:
+    made = ok(space.create("configmaps", {"metadata": {"name": "whole"}, "data": {"colour": "blue"}}))
+
+    def half() -> Iterator[bytes]:
+        yield b'{"data": null'
+        raise ConnectionAbortedError("killed")
+
+    headers = {"content-type": MERGE, "content-length": "15"}
+    with pytest.raises(ConnectionAbortedError):
+        space.client.patch(space.path("configmaps", "whole"), content=half(), headers=headers)
+    assert space.read("configmaps", "whole") == made
+
+
 def test_the_data_of_a_controller_revision_never_changes(space: Space) -> None:
     revisions = "apps/v1/controllerrevisions"
     made = ok(space.create(revisions, {"metadata": {"name": "r1"}, "data": {"files": [{"path": "a"}]}, "revision": 1}))

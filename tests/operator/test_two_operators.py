@@ -268,6 +268,7 @@ async def test_a_leader_that_was_stopped_for_longer_than_its_lease_writes_nothin
             await deploy(on, 1)
             await until(on, lambda status: condition(status, "Accepted") == "True")
             on.start("b", token=tokens["b"])
+            await at_rest(cluster, "a")
             on.send("a", signal.SIGSTOP)
             assert await on.leader(but="a") == "b"
             # What the paused one will learn of in the moment in which it goes on.
@@ -297,16 +298,28 @@ async def a_user(on: Operators, name: str) -> str:
     return on.cluster.access.token("default", f"op-{name}")
 
 
-async def has_stood_again(cluster: Cluster, name: str, since: int) -> list[str]:
-    """What an operator has written since, once it has been seen to look at the lease as one who follows.
+async def at_rest(cluster: Cluster, name: str) -> None:
+    """It has nothing under way, which nobody could call back."""
+    async with asyncio.timeout(PATIENCE_S):
+        n_writes = -1
+        while n_writes != len(found := writes(cluster, name)):
+            n_writes = len(found)
+            await asyncio.sleep(1)
 
-    But for the lease: a renewal in the middle of which it was stopped stands on a version that is gone, and is refused.
-    """
+
+def writes(cluster: Cluster, name: str, since: int = 0) -> list[str]:
+    """Of an operator, but for the lease: a renewal in the middle of which it was stopped stands on a version that is
+    gone, and is refused."""
+    mine = [each for each in cluster.requests[since:] if each.user == f"default:op-{name}" and each.method != "GET"]
+    return [f"{each.method} {each.path}" for each in mine if f"/{LEASES.plural}/" not in each.path]
+
+
+async def has_stood_again(cluster: Cluster, name: str, since: int) -> list[str]:
+    """What an operator has written since, once it has been seen to look at the lease as one who follows."""
     async with asyncio.timeout(PATIENCE_S):
         while True:
             mine = [each for each in cluster.requests[since:] if each.user == f"default:op-{name}"]
             looks = [each for each in mine if each.method == "GET" and each.path.endswith(f"/leases/{NAME}")]
             if len(looks) >= 3:
-                writes = [each for each in mine if each.method != "GET" and f"/{LEASES.plural}/" not in each.path]
-                return [f"{each.method} {each.path}" for each in writes]
+                return writes(cluster, name, since)
             await asyncio.sleep(0.05)

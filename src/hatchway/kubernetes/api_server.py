@@ -49,8 +49,8 @@ class Unreachable(Exception):
 class ApiServer:
     """Every call raises Refused, and Unreachable when all tries met no answer.
 
-    `may_write` raises when a write must not go out. It is asked on the open connection, in the moment before the first
-    byte, also of a try that is repeated: what was allowed before the connection was there may not be any more.
+    `may_write` raises when a write must not go out. It is asked on the open connection, in the moment before the body,
+    also of a try that is repeated: what was allowed before the connection was there may not be any more.
 
     Seams: `chance` draws from 0 to 1 for pauses; `sleep` passes the time; `page` objects come in one answer of a list.
     """
@@ -262,7 +262,7 @@ class ApiServer:
         return {} if method == "GET" else {"trace": self._trace_write}
 
     async def _trace_write(self, event: str, info: Mapping[str, Any]) -> None:
-        if event.endswith(".send_request_headers.started"):
+        if event.endswith(".send_request_body.started"):
             self._may_write()
 
     async def _await_turn(self) -> None:

@@ -128,6 +128,8 @@ class Server:
         body, is_more = b"", True
         while is_more:
             message = await receive()
+            if message["type"] == "http.disconnect":
+                raise Cut  # half a request is none: whoever sent it was killed, or thought better of it
             body += message.get("body", b"")
             is_more = message.get("more_body", False)
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
