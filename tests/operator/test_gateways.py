@@ -116,7 +116,7 @@ async def test_no_request_is_lost_while_an_api_sleeps_and_while_an_endpoint_is_s
             load = Load(idle["endpoint"])
             async with load.going(4):
                 # A replica dies, and the cluster says for a while that it is ready.
-                dead = next(each["metadata"]["name"] for each in cluster.all("", "pods") if label(each, API) == "iris")
+                dead = next(ready([each for each in cluster.all("", "pods") if label(each, API) == "iris"]))
                 cluster.call(lambda: cluster.kubelet.crash(dead))
                 await asyncio.sleep(1)  # whatever is sent there meanwhile
                 await on.until("iris", has_two)
