@@ -210,14 +210,15 @@ def _disruption_budget() -> Json:
 
 
 def _deployment(installation: Installation) -> Json:
-    """One pod, unless others are asked for: whoever leads does all the work, and gateways do without it for a while."""
+    """Two pods with a bucket: one leads, the next one stands by. A volume is held by one node, and so by one pod."""
+    rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": _metadata(OPERATOR),
         "spec": {
-            "replicas": 1,
-            "strategy": {"type": "Recreate"},
+            "replicas": 2 if installation.bucket else 1,
+            "strategy": rolling if installation.bucket else {"type": "Recreate"},
             "selector": {"matchLabels": _OPERATOR_PODS},
             "template": {
                 "metadata": {"labels": common_labels("operator"), "annotations": told_of(installation.keys.operator)},
@@ -226,6 +227,7 @@ def _deployment(installation: Installation) -> Json:
                     **pull_secrets(installation),
                     "enableServiceLinks": False,
                     "terminationGracePeriodSeconds": GRACE_S,
+                    "topologySpreadConstraints": [_spread("kubernetes.io/hostname")],
                     "securityContext": {
                         "runAsNonRoot": True,
                         "runAsUser": USER_ID,
@@ -245,6 +247,16 @@ def _deployment(installation: Installation) -> Json:
                 },
             },
         },
+    }
+
+
+def _spread(topology_key: str) -> Json:
+    """Where that is possible."""
+    return {
+        "maxSkew": 1,
+        "topologyKey": topology_key,
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": _OPERATOR_PODS},
     }
 
 
