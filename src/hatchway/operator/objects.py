@@ -210,20 +210,15 @@ def _disruption_budget() -> Json:
 
 
 def _deployment(installation: Installation) -> Json:
-    """Two where files are in a bucket; a volume is held by the pods of one node, so there it is one."""
-    is_shared = bool(installation.bucket)
+    """Two pods with a bucket: one leads, the next one stands by. A volume is held by one node, and so by one pod."""
+    rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": _metadata(OPERATOR),
         "spec": {
-            "replicas": 2 if is_shared else 1,
-            "strategy": {
-                "type": "RollingUpdate",
-                "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
-            }
-            if is_shared
-            else {"type": "Recreate"},
+            "replicas": 2 if installation.bucket else 1,
+            "strategy": rolling if installation.bucket else {"type": "Recreate"},
             "selector": {"matchLabels": _OPERATOR_PODS},
             "template": {
                 "metadata": {"labels": common_labels("operator"), "annotations": told_of(installation.keys.operator)},
@@ -232,6 +227,7 @@ def _deployment(installation: Installation) -> Json:
                     **pull_secrets(installation),
                     "enableServiceLinks": False,
                     "terminationGracePeriodSeconds": GRACE_S,
+                    "topologySpreadConstraints": [_spread("kubernetes.io/hostname")],
                     "securityContext": {
                         "runAsNonRoot": True,
                         "runAsUser": USER_ID,
@@ -259,6 +255,16 @@ def _deployment(installation: Installation) -> Json:
                 },
             },
         },
+    }
+
+
+def _spread(topology_key: str) -> Json:
+    """Where that is possible."""
+    return {
+        "maxSkew": 1,
+        "topologyKey": topology_key,
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": _OPERATOR_PODS},
     }
 
 
