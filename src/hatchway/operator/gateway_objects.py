@@ -6,7 +6,7 @@ after it. All three share a folder.
 
 from __future__ import annotations
 
-from hatchway.backends.kubernetes.manifests import USER_ID
+from hatchway.backends.kubernetes.manifests import USER_ID, ZONES_AND_NODES, spread
 from hatchway.gateway.bootstrap import envoy_arguments
 from hatchway.gateway_pod.files import ACTIVATOR, BOOTSTRAP, FOLDERS, HELD, REPLICAS
 from hatchway.kubernetes.names import (
@@ -208,20 +208,11 @@ def _pod_spec(installation: Installation) -> Json:
             {"name": "tmp", "emptyDir": {}},
             tls_volume(GATEWAY_TLS),
         ],
-        "topologySpreadConstraints": [_spread("topology.kubernetes.io/zone"), _spread("kubernetes.io/hostname")],
+        "topologySpreadConstraints": [spread(key, _GATEWAY_PODS) for key in ZONES_AND_NODES],
     }
     if installation.pods.pull_secrets:
         spec["imagePullSecrets"] = [{"name": name} for name in installation.pods.pull_secrets]
     return spec
-
-
-def _spread(key: str) -> Json:
-    return {
-        "maxSkew": 1,
-        "topologyKey": key,
-        "whenUnsatisfiable": "ScheduleAnyway",
-        "labelSelector": {"matchLabels": _GATEWAY_PODS},
-    }
 
 
 def _container(installation: Installation, name: str, command: list[str], **fields: object) -> Json:

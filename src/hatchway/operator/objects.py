@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hatchway.backends.kubernetes.manifests import USER_ID
+from hatchway.backends.kubernetes.manifests import USER_ID, spread
 from hatchway.kubernetes.definition import realtime_api_definition
 from hatchway.kubernetes.names import (
     COMPONENT,
@@ -227,7 +227,7 @@ def _deployment(installation: Installation) -> Json:
                     **pull_secrets(installation),
                     "enableServiceLinks": False,
                     "terminationGracePeriodSeconds": GRACE_S,
-                    "topologySpreadConstraints": [_spread("kubernetes.io/hostname")],
+                    "topologySpreadConstraints": [spread("kubernetes.io/hostname", _OPERATOR_PODS)],
                     "securityContext": {
                         "runAsNonRoot": True,
                         "runAsUser": USER_ID,
@@ -235,14 +235,6 @@ def _deployment(installation: Installation) -> Json:
                         "fsGroup": USER_ID,
                         "seccompProfile": {"type": "RuntimeDefault"},
                     },
-                    "topologySpreadConstraints": [
-                        {
-                            "maxSkew": 1,
-                            "topologyKey": "kubernetes.io/hostname",
-                            "whenUnsatisfiable": "ScheduleAnyway",
-                            "labelSelector": {"matchLabels": _OPERATOR_PODS},
-                        }
-                    ],
                     "containers": [_operator_container(installation)],
                     "volumes": [
                         *_blob_volumes(installation),
@@ -255,16 +247,6 @@ def _deployment(installation: Installation) -> Json:
                 },
             },
         },
-    }
-
-
-def _spread(topology_key: str) -> Json:
-    """Where that is possible."""
-    return {
-        "maxSkew": 1,
-        "topologyKey": topology_key,
-        "whenUnsatisfiable": "ScheduleAnyway",
-        "labelSelector": {"matchLabels": _OPERATOR_PODS},
     }
 
 

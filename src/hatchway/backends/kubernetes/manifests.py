@@ -167,6 +167,7 @@ def _metadata(workload: Workload, owner: Json | None) -> Json:
 
 
 def _pod_spec(workload: Workload, settings: PodSettings) -> Json:
+    serving = serving_selector(workload.api, workload.revision)
     spec: Json = {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -187,7 +188,7 @@ def _pod_spec(workload: Workload, settings: PodSettings) -> Json:
             {"name": "told", "secret": {"secretName": revision_name(workload.api, workload.revision)}},
         ],
         "tolerations": _tolerations(workload, settings),
-        "topologySpreadConstraints": [_spread(workload, key) for key in _SPREAD_OVER],
+        "topologySpreadConstraints": [spread(key, serving) for key in ZONES_AND_NODES],
     }
     if settings.pull_secrets:
         spec["imagePullSecrets"] = [{"name": name} for name in settings.pull_secrets]
@@ -318,16 +319,16 @@ def _from_field(name: str, path: str) -> Json:
 
 
 # --- where pods go ---------------------------------------------------------------------------------------------
-_SPREAD_OVER = ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
+ZONES_AND_NODES = ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
 
 
-def _spread(workload: Workload, key: str) -> Json:
-    """Over zones and nodes, where that is possible: a replica on a crowded node is better than none."""
+def spread(key: str, labels: Mapping[str, str]) -> Json:
+    """Pods with these labels over zones or nodes, where that is possible: one on a crowded node is better than none."""
     return {
         "maxSkew": 1,
         "topologyKey": key,
         "whenUnsatisfiable": "ScheduleAnyway",
-        "labelSelector": {"matchLabels": serving_selector(workload.api, workload.revision)},
+        "labelSelector": {"matchLabels": dict(labels)},
     }
 
 
