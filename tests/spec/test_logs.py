@@ -82,6 +82,12 @@ def test_a_moment_is_an_age_or_a_time(written: str, seconds: float) -> None:
     assert parse_moment(written, now=1000.0) == seconds
 
 
+@pytest.mark.parametrize("written", ["0001-01-01", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
+def test_a_little_before_and_after_any_moment_is_a_time_too(written: str) -> None:
+    moment = parse_moment(written, now=0.0)
+    assert moment_text(moment - 60.0) < moment_text(moment) < moment_text(moment + 60.0)
+
+
 @pytest.mark.parametrize("written", ["yesterday", "", "10 parsecs"])
 def test_what_is_neither_is_wrong(written: str) -> None:
     with pytest.raises(Wrong):

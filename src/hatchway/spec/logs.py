@@ -108,10 +108,13 @@ def moment_text(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
+_LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
+
+
 def parse_moment(written: str, now: float) -> float:
     """Seconds since the epoch of an age ("10m") or a moment ("2026-01-31T12:00:00Z"; UTC if it does not say).
 
-    Raises Wrong.
+    What is before 1970 or after 9998 is told as those: a little before or after it must still be a time. Raises Wrong.
     """
     try:
         return now - parse_duration(written)
@@ -121,4 +124,4 @@ def parse_moment(written: str, now: float) -> float:
         found = datetime.fromisoformat(written)
     except ValueError:
         raise Wrong from None
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    return min(max((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp(), 0.0), _LATEST)

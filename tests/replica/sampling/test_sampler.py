@@ -259,6 +259,16 @@ async def test_new_shapes_without_end_are_bounded_too(bench: Bench) -> None:
     assert len(bench.sampler._groups) <= MAX_VALUES / 16
 
 
+async def test_what_cannot_be_packed_is_lost_and_not_tried_for_ever(bench: Bench) -> None:
+    torn = (("output", ("a", "b"), False), (1,))  # of a dictionary that another thread changed while it was looked at
+    call: Any = SimpleNamespace(looks=(torn,))
+    bench.sampler.keep(call, is_sampled=True)
+    with pytest.raises(ValueError, match="zip"):
+        bench.sampler._pack()
+    bench.request({"a": 1})
+    assert (await (await bench.listen()).frame())["tables"]["input"]["columns"] == {"a": [1]}
+
+
 async def test_long_names_do_not_fill_the_memory(bench: Bench) -> None:
     for number in range(100):
         long = f"{number}" + "x" * 100_000

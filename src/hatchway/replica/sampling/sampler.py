@@ -230,17 +230,17 @@ class Sampler:
             self._log, self._log_bytes = [], 0
 
     def _pack(self) -> bytes:
-        """The next frame; what is kept starts anew."""
+        """The next frame. What is kept starts anew, also if it cannot be packed: it could not the next time either."""
+        groups, self._groups = self._groups, {}
         frame: dict[str, Any] = {
             "seen": self._seen,
             "sampled": self._sampled,
             "failed": self._failed,
-            "tables": self._packer.pack(self._groups),
+            "tables": self._packer.pack(groups),
         }
         if self._log or self._log_dropped:
             frame["log"], frame["log_dropped"] = self._log, self._log_dropped
-        self._groups, self._n_values, self._sampled, self._failed = {}, 0, 0, 0
-        self._seen = self._seen_then = 0
+        self._n_values = self._sampled = self._failed = self._seen = self._seen_then = 0
         self._log, self._log_bytes, self._log_dropped = [], 0, 0
         if self._timer is not None:
             self._timer.cancel()
