@@ -60,7 +60,8 @@ def test_a_path_is_below_the_endpoint_whatever_it_looks_like(path: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["x", "@evil.com/", ".evil.example.com", ":80/", "/../other", "/a/%2e%2e/%2E%2e/other", "/#x", "/\\x", "/a\r\n"],
+    ["x", "@evil.com/", ".evil.example.com", ":80/", "/../other", "/..;/other", "/a/%2e%2e/%2E%2e/other",
+     "/#x", "/\\x", "/a\r\n"],
 )  # fmt: skip
 def test_a_path_that_could_leave_it_is_refused(path: str) -> None:
     with pytest.raises(UsageError):

@@ -16,6 +16,7 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from hatchway.control_api.connections import BoundedHttp
 from hatchway.errors import StorageError
 
 BACKLOG = 128
@@ -46,10 +47,12 @@ async def serve(app: ASGIApp, path: Path, beside: Beside | None = None) -> None:
     with _listening(path) as listener:
         config = uvicorn.Config(
             _by_socket(app, path, beside) if beside else app,
+            http=BoundedHttp,
             log_config=None,
             access_log=False,
             lifespan="off",
             ws="none",
+            forwarded_allow_ips="127.0.0.1",  # else an environment variable may have strangers say that they are local
             timeout_graceful_shutdown=LAST_ANSWERS_S,
         )
         server = _Server(config)

@@ -80,7 +80,8 @@ def _path(path: str) -> str:
         return ""
     if path[0] not in "/?" or "#" in path or "\\" in path or not path.isprintable():
         raise UsageError(f"{path[:80]!r} is not a path below the endpoint", hint="begin it with / or ?")
-    if any(part in (".", "..") for part in unquote(path.partition("?")[0]).split("/")):
+    # To Envoy `..;` is `..`, too.
+    if any(part.partition(";")[0] in (".", "..") for part in unquote(path.partition("?")[0]).split("/")):
         raise UsageError("a path with . or .. could leave the endpoint")
     return quote(path, safe=_PATH_CHARACTERS)
 

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hatchway.control_api.access import Access
 from hatchway.control_api.app import make_app
+from hatchway.control_api.connections import BoundedHttp
 from hatchway.control_api.front import Front, Ours
 from hatchway.control_api.plane import ControlPlane
 from hatchway.dashboard.pages import Pages
@@ -73,6 +74,7 @@ class Control:
         """Until cancelled."""
         config = uvicorn.Config(
             self,
+            http=BoundedHttp,
             log_config=None,
             access_log=False,
             lifespan="off",

@@ -502,8 +502,8 @@ class PredictionLog(Part):
     )
     redact: tuple[FilledText, ...] = Field(
         default=(),
-        description="Keys of payload or response that never leave the replica: neither the log nor the statistics "
-        "have them.",
+        description="Keys of payload or response, at any depth, that never leave the replica: neither the log nor the "
+        "statistics have them.",
     )
 
 

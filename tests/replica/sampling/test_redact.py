@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from hatchway.replica.sampling.redact import covers, only, without
+from hatchway.replica.sampling.redact import covers, hides, only, without
 
 PAYLOAD = {"email": "a@b", "user": {"email": "c@d", "age": 1}, "rows": [{"email": "e@f", "n": [1, 2]}]}
 
@@ -13,7 +13,7 @@ PAYLOAD = {"email": "a@b", "user": {"email": "c@d", "age": 1}, "rows": [{"email"
     ("names", "left"),
     [
         ([], PAYLOAD),
-        (["email"], {"user": {"email": "c@d", "age": 1}, "rows": [{"email": "e@f", "n": [1, 2]}]}),
+        (["email"], {"user": {"age": 1}, "rows": [{"n": [1, 2]}]}),
         (["user"], {"email": "a@b", "rows": [{"email": "e@f", "n": [1, 2]}]}),
         (["user.email", "rows.email", "rows.n.1"], {"email": "a@b", "user": {"age": 1}, "rows": [{"n": [1, None]}]}),
     ],
@@ -43,3 +43,12 @@ def test_a_name_covers_what_is_below_it_and_nothing_beside_it() -> None:
     assert covers(["user"], "user.email")
     assert not covers(["user"], "username")
     assert not covers(["user.email"], "user")
+
+
+def test_what_is_redacted_is_so_at_any_depth() -> None:
+    assert without({"got": {"user": {"email": 1, "age": 2}}, "email": 3}, ["user.email"]) == {
+        "got": {"user": {"age": 2}},
+        "email": 3,
+    }
+    assert hides(["email"], "user.email.host")
+    assert not any(hides(["email"], name) for name in ("emails", "e-mail", "user.email2"))

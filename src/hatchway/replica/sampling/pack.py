@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from hatchway.replica.sampling.look import MAX_NAME_CHARS, WHOLE, Shape, TextLength, Values
-from hatchway.replica.sampling.redact import covers
+from hatchway.replica.sampling.redact import covers, hides
 
 MAX_NAMES = 512  # fields that one frame tells of
 MAX_TEXTS = 4096  # fields of long texts that are remembered: a caller may name its fields anew in each request
@@ -54,7 +54,7 @@ class Packer:
     def _is_watched(self, where: str, name: str) -> bool:
         side, _, inner = where.partition(".")
         path = ".".join(part for part in (inner, name) if part)
-        if len(name) > MAX_NAME_CHARS or covers(self._redacted, path):
+        if len(name) > MAX_NAME_CHARS or hides(self._redacted, path):
             return False
         return self._fields is None or side != "input" or covers(self._fields, path)
 

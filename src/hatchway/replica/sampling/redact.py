@@ -3,6 +3,9 @@
 A field is named as in reports, without its side: "email", "user.email". A list on the way to it counts for nothing:
 "user.email" is in {"user": {"email": 1}} and in [{"user": [{"email": 1}]}]. The values of a list of numbers are
 named by their places, "features.0". A name stands for all that is below it.
+
+What is redacted is so at any depth: who writes "email" means that of {"user": {"email": 1}}, and an answer may repeat
+a payload within something else.
 """
 
 from __future__ import annotations
@@ -16,9 +19,14 @@ def covers(names: Sequence[str], name: str) -> bool:
     return any(name == one or name.startswith(f"{one}.") for one in names)
 
 
+def hides(names: Sequence[str], name: str) -> bool:
+    """Whether one of `names` is this field, or one that it is part of, wherever it lies."""
+    return any(f".{one}." in f".{name}." for one in names)
+
+
 def without(value: Any, names: Sequence[str]) -> Any:
     """A JSON value without these fields."""
-    return _filtered(value, "", lambda name: not covers(names, name)) if names else value
+    return _filtered(value, "", lambda name: not hides(names, name)) if names else value
 
 
 def only(value: Any, names: Sequence[str]) -> Any:
