@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hatchway import __version__
 from hatchway.companion import Companion, end
 from hatchway.contract import PROCESS_VARIABLE
 from hatchway.ends import wait_gone
@@ -37,10 +38,11 @@ class Program:
     arguments: Sequence[Path]
     folder: Path
     environment: Mapping[str, str] = field(default_factory=dict)  # beside what each program has
+    version: str = __version__  # of what it imports from us
 
     def code_hash(self) -> str:
         """What one that is started now would run."""
-        digest = hashlib.sha256(sys.executable.encode())
+        digest = hashlib.sha256(f"{sys.executable}\0{self.version}".encode())
         found = importlib.util.find_spec(self.module)
         for folder in (found.submodule_search_locations or ()) if found else ():
             for file in sorted(Path(folder).glob("*.py")):
