@@ -131,6 +131,13 @@ def test_what_it_is_told_of_an_api_overwrites_what_a_client_says() -> None:
         assert {each["append_action"] for each in headers} == {"OVERWRITE_IF_EXISTS_OR_ADD"}
 
 
+def test_an_endpoint_is_no_format_of_envoys() -> None:
+    for endpoint in ("/caf%C3%A9", "/%ENVIRONMENT(HATCHWAY_FILES_TOKEN)%"):
+        headers = routes_of(replace(IRIS, endpoint=endpoint), endpoint=endpoint)[-1]["request_headers_to_add"]
+        told = {each["header"]["key"]: each["header"]["value"] for each in headers}
+        assert told["x-hatchway-endpoint"].replace("%%", "") == endpoint.replace("%", "")
+
+
 # --- listener and bootstrap ----------------------------------------------------------------------------------
 def test_a_second_gateway_cannot_share_the_port() -> None:
     assert (
@@ -155,6 +162,7 @@ def test_envoy_takes_all_of_it_as_a_static_configuration(tmp_path: Path) -> None
         replace(IRIS, max_held=5),
         Route("root", "/", cors=Cors(), idempotent=True),
         Route("deep", "/iris/deep", timeout_s=0),
+        Route("accents", "/caf%C3%A9"),
     )
     path = tmp_path / "static.json"
     path.write_text(json.dumps(static_bootstrap(RouteTable(routes))))

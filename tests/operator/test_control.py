@@ -84,6 +84,8 @@ def test_tokens_are_known_by_their_hash_alone(folder: Path) -> None:
     assert (tokens.is_token("of-eve"), tokens.is_token(TOKEN)) == (True, False)
     assert not Tokens(folder / "nothing").is_token("")
     assert Tokens(folder / "nothing").session_key() != Tokens(folder / "nothing").session_key()
+    (folder / SESSION_KEY).write_text("\n")
+    assert tokens.session_key()
 
 
 async def test_whoever_is_asked_the_one_that_leads_answers(on: Operators) -> None:

@@ -98,6 +98,7 @@ HANDLER = [
     ({"env": {"A-B": "x"}}, "handler.env.A-B: must be a variable name"),
     ({"dependencies": {"pip": "/requirements.txt"}}, "handler.dependencies.pip: must be the path of a file"),
     ({"secrets": {"A": "payments"}}, "handler.secrets.A: must be SECRET/KEY, the name of a secret and one of its keys"),
+    ({"secrets": {"A": "hatchway-token/token"}}, "handler.secrets.A: must be SECRET/KEY"),
     ({"secrets": {"A": "payments/.."}}, "handler.secrets.A: must be SECRET/KEY"),
     ({"secrets": {"A": "../etc/passwd"}}, "handler.secrets.A: must be SECRET/KEY"),
     ({"secrets": {"A": "a/b"}, "env": {"A": "x"}}, "handler.secrets: has A, which stands in env too; keep one"),

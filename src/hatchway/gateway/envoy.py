@@ -187,9 +187,9 @@ def _make_routes(route: Route) -> list[Json]:
         "name": route.api,  # under which its requests are counted
         "request_headers_to_add": [
             # Always, also where nothing is held: else a client could say it, in the moment before a route is changed.
-            _header(HEADER_API, _terms(route)),
+            _header(HEADER_API, _literal(_terms(route))),
             # What users edit and replicas act on goes with each request: it changes in place, without a new replica.
-            _header(HEADER_ENDPOINT, route.endpoint),
+            _header(HEADER_ENDPOINT, _literal(route.endpoint)),
             _header(HEADER_MAX_BODY, str(route.max_body_bytes)),
         ],
         # The endpoint's own word, so that no handler can claim it and Envoy's own answers do not have it.
@@ -211,6 +211,11 @@ def _make_routes(route: Route) -> list[Json]:
 def _header(name: str, value: str) -> Json:
     """In place of what a client or a handler may have sent under this name."""
     return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+
+
+def _literal(text: str) -> str:
+    """What a user wrote is no format of Envoy's, which tells of requests, files and Envoy's environment."""
+    return text.replace("%", "%%")
 
 
 def _terms(route: Route) -> str:

@@ -34,11 +34,14 @@ class Tokens:
         return any(matches)
 
     def session_key(self) -> str:
-        """With which sessions of browsers are signed, the same for all operators; one of our own if there is none."""
+        """With which sessions of browsers are signed, the same for all operators; one of our own if there is none.
+
+        With an empty one, anybody could sign.
+        """
         try:
-            return (self._folder / SESSION_KEY).read_text().strip()
+            return (self._folder / SESSION_KEY).read_text().strip() or new_token()
         except OSError:
-            return secrets.token_urlsafe(32)
+            return new_token()
 
     def _hashes(self) -> list[bytes]:
         try:

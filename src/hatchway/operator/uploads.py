@@ -48,5 +48,5 @@ class Uploads:
         return Response(status_code=204)
 
     def _check(self, request: Request) -> None:
-        if not hmac.compare_digest(request.headers.get("authorization", ""), f"Bearer {self._token}"):
+        if not hmac.compare_digest(request.headers.get("authorization", "").encode(), f"Bearer {self._token}".encode()):
             raise HTTPException(401, "this needs the operator's token")

@@ -70,8 +70,9 @@ VariableName = Annotated[
 SecretReference = Annotated[
     str,
     text(
-        "SECRET/KEY, the name of a secret and one of its keys, such as payments/token",
-        r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?/(?!\.\.?\Z)[-._a-zA-Z0-9]{1,253}",
+        "SECRET/KEY, the name of a secret and one of its keys, such as payments/token, and none of Hatchway's own",
+        # In a cluster those named so open the control API, and are not for whoever may write a RealtimeAPI.
+        r"(?!hatchway-)[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?/(?!\.\.?\Z)[-._a-zA-Z0-9]{1,253}",
     ),
 ]
 _WORD = r"[A-Za-z0-9](?:[-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?"

@@ -82,3 +82,5 @@ async def test_contents_are_for_pods_alone_in_bundles_or_from_where_one_was_cut_
         uploads = {"authorization": f"Bearer {TOKEN}"}
         assert (await client.get(f"/contents/{sha256}", headers=uploads)).status_code == 401
         assert (await client.post("/bundle", content=sha256)).status_code == 401
+        strange = {b"authorization": b"Bearer \xff"}
+        assert (await client.post("/bundle", content=sha256, headers=strange)).status_code == 401

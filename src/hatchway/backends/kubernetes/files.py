@@ -99,5 +99,5 @@ class ProjectFiles:
             raise HTTPException(exc.http_status, exc.message) from exc
 
     def _check(self, request: Request) -> None:
-        if not hmac.compare_digest(request.headers.get("authorization", ""), self._expected):
+        if not hmac.compare_digest(request.headers.get("authorization", "").encode(), self._expected.encode()):
             raise HTTPException(401, "this needs the token of the pods")
