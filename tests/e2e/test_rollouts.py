@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 TWO = "name: echo\nhandler: {path: handler.py}\nautoscaling: {min_replicas: 2, max_replicas: 4}\n"
 QUICK = TWO.replace("max_replicas: 4", "max_replicas: 4, window: 2s, downscale_stabilization_period: 0s")
 ANSWERS = "def predict(payload):\n    return 1\n"
+NEVER_READY = "import time\ntime.sleep(600)\ndef predict(payload):\n    return 1\n"
 SLOW_START = "import time\ntime.sleep(3)\ndef predict(payload):\n    return {'version': 'slow'}\n"
 
 
@@ -130,7 +131,7 @@ def test_scaling_for_a_while_outlives_the_engine_and_ends(shell: Shell, write: W
 
 def test_during_an_update_another_deploy_needs_force(shell: Shell, write: Write) -> None:
     deploy(shell)
-    write("handler.py", SLOW_START)
+    write("handler.py", NEVER_READY)
     slow = shell.run("hatchway deploy --no-wait -o json").json()[0]
     write("handler.py", "def predict(payload):\n    return {'version': 'third'}\n")
     refused = shell.run("hatchway deploy", expect=1)
@@ -152,7 +153,6 @@ def test_the_same_deploy_during_an_update_waits_for_it(shell: Shell, write: Writ
 
 CRASHES = "import os\ndef predict(payload):\n    return 1\nos._exit(3)\n"
 FAILS_WARMUP = "def predict(payload):\n    raise ValueError('not this one')\n"
-NEVER_READY = "import time\ntime.sleep(600)\ndef predict(payload):\n    return 1\n"
 
 
 @pytest.mark.parametrize(

@@ -33,9 +33,10 @@ def _values(distance: Distance, current: FieldSketch, baseline: FieldSketch) -> 
 
 
 def _medians(current: Numbers, baseline: Numbers, name: str) -> str:
-    """The median tells a shift; where it stayed, the range of the middle 90 % tells a spread."""
+    """The median tells a shift; where the ends of the middle 90 % moved far more than it, they tell a spread."""
     (low, ours, high), (old_low, theirs, old_high) = current.at((0.05, 0.5, 0.95)), baseline.at((0.05, 0.5, 0.95))
-    if abs(ours - theirs) >= 0.05 * (old_high - old_low):
+    ends_moved = max(abs(low - old_low), abs(high - old_high))
+    if abs(ours - theirs) >= max(0.05 * (old_high - old_low), 0.25 * ends_moved):
         return f"{name} {theirs:.4g} -> {ours:.4g}"
     return f"{name} {ours:.4g}, 90 % of values {old_low:.4g} to {old_high:.4g} -> {low:.4g} to {high:.4g}"
 
