@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 from collections.abc import Iterator
 
 import httpx
@@ -137,7 +138,13 @@ def test_what_held_a_request_up_is_in_its_trace(shell: Shell, receiver: Receiver
 
 
 def test_the_status_tells_where_traces_go(shell: Shell, receiver: Receiver) -> None:
-    found = shell.run("hatchway status -o json").json()["traces"]
-    assert found["endpoint"] == f"{receiver.endpoint}/v1/traces"
-    assert found["spans_sent"] > 0
-    assert found["spans_dropped"] == 0
+    trace_id = secrets.token_hex(16)
+    ask(shell, "iris", trace_id)
+    receiver.trace(trace_id, "handler")
+    deadline = time.monotonic() + 30
+    with Client(socket=engine_socket(shell)) as client:
+        # Counted once the receiver's answer has come.
+        while (found := client.status().traces) is None or not found.spans_sent:
+            assert time.monotonic() < deadline
+    assert found.endpoint == f"{receiver.endpoint}/v1/traces"
+    assert found.spans_dropped == 0
