@@ -5,29 +5,20 @@ One server for both sockets: each server wakes the machine ten times a second.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hatchway.control_api.connections import BoundedHttp
 from hatchway.errors import StorageError
+from hatchway.serving import configure, serve_until_cancelled
 
 BACKLOG = 128
-LAST_ANSWERS_S = 1  # when it stops, streams that would go on for ever are cut after so long
-
-
-class _Server(uvicorn.Server):
-    """Signals belong to the engine."""
-
-    def capture_signals(self) -> nullcontext[None]:  # type: ignore[override]  # uvicorn's is a generator of the same use
-        return nullcontext()
 
 
 @dataclass(frozen=True)
@@ -45,26 +36,8 @@ async def serve(app: ASGIApp, path: Path, beside: Beside | None = None) -> None:
     Raises StorageError when the socket cannot be made.
     """
     with _listening(path) as listener:
-        config = uvicorn.Config(
-            _by_socket(app, path, beside) if beside else app,
-            http=BoundedHttp,
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            ws="none",
-            forwarded_allow_ips="127.0.0.1",  # else an environment variable may have strangers say that they are local
-            timeout_graceful_shutdown=LAST_ANSWERS_S,
-        )
-        server = _Server(config)
-        serving = asyncio.create_task(
-            server.serve(sockets=[listener, beside.listener] if beside else [listener]), name="control API"
-        )
-        try:
-            await asyncio.shield(serving)
-        except asyncio.CancelledError:
-            server.should_exit = True
-            await serving
-            raise
+        config = configure(_by_socket(app, path, beside) if beside else app, http=BoundedHttp)
+        await serve_until_cancelled(config, "control API", [listener, beside.listener] if beside else [listener])
 
 
 def _by_socket(app: ASGIApp, path: Path, beside: Beside) -> ASGIApp:

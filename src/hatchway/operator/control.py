@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from urllib.parse import quote
 
-import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hatchway.control_api.access import Access
@@ -22,8 +19,8 @@ from hatchway.dashboard.pages import Pages
 from hatchway.kubernetes.names import CONTROL_API_PORT
 from hatchway.operator.relay import Relay
 from hatchway.operator.tokens import Tokens
+from hatchway.serving import configure, serve_until_cancelled
 
-LAST_ANSWERS_S = 1
 COOKIE = "hatchway_cluster"
 
 
@@ -72,29 +69,8 @@ class Control:
 
     async def serve(self) -> None:
         """Until cancelled."""
-        config = uvicorn.Config(
-            self,
-            http=BoundedHttp,
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            ws="none",
-            timeout_graceful_shutdown=LAST_ANSWERS_S,
-        )
-        http = _Http(config)
-        serving = asyncio.create_task(http.serve(sockets=[self._listener]), name="control API")
         try:
-            await asyncio.shield(serving)
-        except asyncio.CancelledError:
-            http.should_exit = True
-            await serving
-            raise
+            config = configure(self, http=BoundedHttp)
+            await serve_until_cancelled(config, "control API", [self._listener])
         finally:
             await self._relay.close()
-
-
-class _Http(uvicorn.Server):
-    """Signals belong to the operator."""
-
-    def capture_signals(self) -> nullcontext[None]:  # type: ignore[override]  # uvicorn's is a generator of the same use
-        return nullcontext()

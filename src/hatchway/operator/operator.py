@@ -11,9 +11,7 @@ import asyncio
 import socket
 import uuid
 from collections.abc import Coroutine, Mapping
-from contextlib import nullcontext
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -34,11 +32,10 @@ from hatchway.operator.leadership import Timing
 from hatchway.operator.lease import Leadership
 from hatchway.operator.relay import LeaderAddress, Relay
 from hatchway.operator.uploads import Uploads
+from hatchway.serving import configure, serve_until_cancelled
 from hatchway.settings import Settings
 from hatchway.store.bucket import Bucket
 from hatchway.store.sqlite import IN_MEMORY, Store
-
-LAST_ANSWERS_S = 1
 
 
 class Operator:
@@ -95,7 +92,7 @@ class Operator:
     def _common_parts(self) -> Mapping[str, Coroutine[object, object, None]]:
         """What every operator does, whether or not it leads."""
         return {
-            "files": self._serve(),
+            "files": serve_until_cancelled(configure(self._app()), "files", [self._listener]),
             **({} if self._control is None else {"control API": self._control.serve()}),
             **self._gateway_parts(),
         }
@@ -161,32 +158,7 @@ class Operator:
         is_ready = self._has_adopted if self._gateways is None else self._gateways.configuration.is_complete
         return Response("ready\n") if is_ready else Response("not ready\n", 503)
 
-    async def _serve(self) -> None:
-        config = uvicorn.Config(
-            self._app(),
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            ws="none",
-            timeout_graceful_shutdown=LAST_ANSWERS_S,
-        )
-        http = _Http(config)
-        serving = asyncio.create_task(http.serve(sockets=[self._listener]), name="files")
-        try:
-            await asyncio.shield(serving)
-        except asyncio.CancelledError:
-            http.should_exit = True
-            await serving
-            raise
-
 
 async def _say_alive(request: Request) -> Response:
     """The loop turns."""
     return Response("alive\n")
-
-
-class _Http(uvicorn.Server):
-    """Signals belong to the operator."""
-
-    def capture_signals(self) -> nullcontext[None]:  # type: ignore[override]  # uvicorn's is a generator of the same use
-        return nullcontext()
