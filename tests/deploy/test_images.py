@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 import hatchway
-from hatchway.backends.kubernetes.manifests import USER_ID, ReplicaPods
+from hatchway.backends.kubernetes.manifests import ReplicaPods
+from hatchway.kubernetes.pieces import USER_ID
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCKERFILES = sorted((REPOSITORY / "deploy" / "images").glob("*/Dockerfile"))

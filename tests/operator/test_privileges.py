@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from hatchway.backends.kubernetes.manifests import USER_ID, make_deployment
+from hatchway.backends.kubernetes.manifests import make_deployment
 from hatchway.kubernetes.names import COMPONENT
+from hatchway.kubernetes.pieces import USER_ID
 from hatchway.kubernetes.resources import Json
 from hatchway.operator.installation import Installation
 from hatchway.operator.objects import make_objects

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from hatchway.kubernetes.names import (
-    COMPONENT,
     CONTROL_API_PORT,
     CONTROL_SERVICE,
     CONTROL_SERVICE_PORT,
-    HATCHWAY,
-    NAME,
     common_labels,
 )
+from hatchway.kubernetes.pieces import from_anywhere, pods_of
 from hatchway.kubernetes.resources import REALTIME_APIS, Json
 from hatchway.operator.tokens import HASHES_SECRET
 
@@ -22,7 +20,7 @@ CONTAINER_PORT: Json = {"name": CONTROL_SERVICE_PORT, "containerPort": CONTROL_A
 TOKENS_VOLUME: Json = {"name": "tokens", "secret": {"secretName": HASHES_SECRET, "defaultMode": 0o440}}
 TOKENS_MOUNT: Json = {"name": "tokens", "mountPath": TOKENS_DIR, "readOnly": True}
 # From anywhere: what comes without a token is refused. `kubectl port-forward` is not held by policies.
-INGRESS: Json = {"ports": [{"protocol": "TCP", "port": CONTROL_API_PORT}]}
+INGRESS: Json = from_anywhere(CONTROL_API_PORT)
 # What commands ask for become edits of the operator's.
 RULE: Json = {"apiGroups": [REALTIME_APIS.group], "resources": [REALTIME_APIS.plural], "verbs": ["create", "delete"]}
 
@@ -36,5 +34,5 @@ def make_control_service() -> Json:
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": CONTROL_SERVICE, "labels": common_labels("operator")},
-        "spec": {"type": "ClusterIP", "selector": {NAME: HATCHWAY, COMPONENT: "operator"}, "ports": ports},
+        "spec": {"type": "ClusterIP", "selector": pods_of("operator"), "ports": ports},
     }

@@ -6,20 +6,29 @@ after it. All three share a folder.
 
 from __future__ import annotations
 
-from hatchway.backends.kubernetes.manifests import USER_ID, ZONES_AND_NODES, spread
 from hatchway.gateway.bootstrap import envoy_arguments
 from hatchway.gateway_pod.files import ACTIVATOR, BOOTSTRAP, FOLDERS, HELD, REPLICAS
 from hatchway.kubernetes.names import (
     AGENT_PORT,
-    COMPONENT,
     CONFIGURATION_PORT,
     CONTROL_PORT,
     DATA_PORT,
     GATEWAY_PORT,
-    HATCHWAY,
-    NAME,
     PROBES_PORT,
     common_labels,
+)
+from hatchway.kubernetes.pieces import (
+    CONTAINER_SECURITY,
+    POD_SECURITY,
+    ZONES_AND_NODES,
+    disruption_budget,
+    from_anywhere,
+    from_pods,
+    in_namespace,
+    network_policy,
+    pods_of,
+    pull_secrets,
+    spread,
 )
 from hatchway.kubernetes.resources import Json
 from hatchway.operator.installation import Installation
@@ -34,9 +43,7 @@ WORKERS = 2  # threads of each Envoy
 LET_GO_S = 10  # how long a gateway that ends goes on as before, until load balancers have heard of it
 DRAIN_S = 300  # and for how long its requests may go on after that
 
-_GATEWAY_PODS = {NAME: HATCHWAY, COMPONENT: "gateway"}
-_OPERATOR_PODS = {NAME: HATCHWAY, COMPONENT: "operator"}
-_REPLICA_PODS = {NAME: HATCHWAY, COMPONENT: "replica"}
+_GATEWAY_PODS, _OPERATOR_PODS, _REPLICA_PODS = pods_of("gateway"), pods_of("operator"), pods_of("replica")
 
 
 def make_gateway_objects(installation: Installation) -> list[Json]:
@@ -49,7 +56,7 @@ def make_gateway_objects(installation: Installation) -> list[Json]:
         _deployment(installation),
         _scaler(),
     )
-    return [{**obj, "metadata": {**obj["metadata"], "namespace": installation.namespace}} for obj in made]
+    return [in_namespace(obj, installation.namespace) for obj in made]
 
 
 def operators_address(namespace: str) -> str:
@@ -92,58 +99,32 @@ def _configuration_service() -> Json:
 def _policies() -> list[Json]:
     """Policies add up: these are beside those of operators and replicas."""
     return [
-        _policy(
-            GATEWAY,
+        network_policy(
+            _metadata(GATEWAY),
             _GATEWAY_PODS,
             [
-                {"ports": _ports(GATEWAY_PORT, PROBES_PORT)},  # clients and Prometheus, from wherever they are
-                {"from": [_pods(_OPERATOR_PODS)], "ports": _ports(AGENT_PORT)},
+                from_anywhere(GATEWAY_PORT, PROBES_PORT),  # clients and Prometheus, from wherever they are
+                from_pods(_OPERATOR_PODS, AGENT_PORT),
             ],
         ),
-        _policy(
-            CONFIGURATION,
+        network_policy(
+            _metadata(CONFIGURATION),
             _OPERATOR_PODS,
-            [{"from": [_pods(_GATEWAY_PODS)], "ports": _ports(CONFIGURATION_PORT)}],
+            [from_pods(_GATEWAY_PODS, CONFIGURATION_PORT)],
         ),
         # Replicas trust what the gateway says in headers, so only it may come.
-        _policy(
-            "hatchway-gateway-to-replicas",
+        network_policy(
+            _metadata("hatchway-gateway-to-replicas"),
             _REPLICA_PODS,
-            [{"from": [_pods(_GATEWAY_PODS)], "ports": _ports(DATA_PORT, CONTROL_PORT)}],
+            [from_pods(_GATEWAY_PODS, DATA_PORT, CONTROL_PORT)],
         ),
     ]
-
-
-def _policy(name: str, pods: Json, ingress: list[Json]) -> Json:
-    return {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": _metadata(name),
-        "spec": {"podSelector": {"matchLabels": pods}, "policyTypes": ["Ingress"], "ingress": ingress},
-    }
-
-
-def _pods(labels: Json) -> Json:
-    return {"podSelector": {"matchLabels": labels}}
-
-
-def _ports(*numbers: int) -> list[Json]:
-    return [{"protocol": "TCP", "port": number} for number in numbers]
 
 
 # --- how many --------------------------------------------------------------------------------------------------
 def _disruption_budget() -> Json:
     """Nodes are drained one gateway at a time."""
-    return {
-        "apiVersion": "policy/v1",
-        "kind": "PodDisruptionBudget",
-        "metadata": _metadata(GATEWAY),
-        "spec": {
-            "maxUnavailable": 1,
-            "selector": {"matchLabels": _GATEWAY_PODS},
-            "unhealthyPodEvictionPolicy": "AlwaysAllow",  # one that is not ready serves nobody
-        },
-    }
+    return disruption_budget(_metadata(GATEWAY), _GATEWAY_PODS, max_unavailable=1)
 
 
 def _scaler() -> Json:
@@ -189,17 +170,11 @@ def _deployment(installation: Installation) -> Json:
 
 
 def _pod_spec(installation: Installation) -> Json:
-    spec: Json = {
+    return {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": LET_GO_S + DRAIN_S,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER_ID,
-            "runAsGroup": USER_ID,
-            "fsGroup": USER_ID,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": POD_SECURITY,
         # In this order: Envoy starts when the agent has written what it is started with.
         "initContainers": [_agent(installation), _activator(installation)],
         "containers": [_envoy(installation)],
@@ -209,10 +184,8 @@ def _pod_spec(installation: Installation) -> Json:
             tls_volume(GATEWAY_TLS),
         ],
         "topologySpreadConstraints": [spread(key, _GATEWAY_PODS) for key in ZONES_AND_NODES],
+        **pull_secrets(installation.pods.pull_secrets),
     }
-    if installation.pods.pull_secrets:
-        spec["imagePullSecrets"] = [{"name": name} for name in installation.pods.pull_secrets]
-    return spec
 
 
 def _container(installation: Installation, name: str, command: list[str], **fields: object) -> Json:
@@ -222,11 +195,7 @@ def _container(installation: Installation, name: str, command: list[str], **fiel
         "imagePullPolicy": installation.pods.pull_policy,
         "command": command,
         "workingDir": FOLDER,
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": CONTAINER_SECURITY,
         "volumeMounts": [
             {"name": "gateway", "mountPath": FOLDER},
             {"name": "tmp", "mountPath": "/tmp"},

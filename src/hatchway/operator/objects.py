@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from hatchway.backends.kubernetes.manifests import USER_ID, spread
 from hatchway.kubernetes.definition import realtime_api_definition
 from hatchway.kubernetes.names import (
-    COMPONENT,
     CONFIGURATION_PORT,
     CONTROL_PORT,
     FILES_PORT,
-    HATCHWAY,
-    NAME,
     common_labels,
+)
+from hatchway.kubernetes.pieces import (
+    CONTAINER_SECURITY,
+    POD_SECURITY,
+    disruption_budget,
+    from_pods,
+    in_namespace,
+    network_policy,
+    pods_of,
+    pull_secrets,
+    spread,
 )
 from hatchway.kubernetes.resources import REALTIME_APIS, Json
 from hatchway.operator.control_objects import (
@@ -48,7 +55,7 @@ def make_objects(installation: Installation) -> list[Json]:
     return [
         realtime_api_definition(),
         *(
-            _in_namespace(obj, installation.namespace)
+            in_namespace(obj, installation.namespace)
             for obj in (
                 _service_account(),
                 _role(),
@@ -73,22 +80,11 @@ def files_url(namespace: str) -> str:
     return f"http://{OPERATOR}.{namespace}.svc:{FILES_PORT}"
 
 
-def pull_secrets(installation: Installation) -> Json:
-    """Of a pod's spec."""
-    names = installation.pods.pull_secrets
-    return {"imagePullSecrets": [{"name": name} for name in names]} if names else {}
-
-
-def _in_namespace(obj: Json, namespace: str) -> Json:
-    return {**obj, "metadata": {**obj["metadata"], "namespace": namespace}}
-
-
 def _metadata(name: str) -> Json:
     return {"name": name, "labels": common_labels("operator")}
 
 
-_OPERATOR_PODS = {NAME: HATCHWAY, COMPONENT: "operator"}
-_REPLICA_PODS = {NAME: HATCHWAY, COMPONENT: "replica"}
+_OPERATOR_PODS, _REPLICA_PODS = pods_of("operator"), pods_of("replica")
 
 
 # --- rights ----------------------------------------------------------------------------------------------------
@@ -148,35 +144,14 @@ def _service(name: str, port_name: str, port: int, target: int, type: str) -> Js
     }
 
 
-def _policy(name: str, pods: dict[str, str], ingress: list[Json]) -> Json:
-    return {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": _metadata(name),
-        "spec": {"podSelector": {"matchLabels": pods}, "policyTypes": ["Ingress"], "ingress": ingress},
-    }
-
-
 def _replica_policy() -> Json:
     """The operator asks them how they are; requests come from gateways alone."""
-    ports = [{"protocol": "TCP", "port": CONTROL_PORT}]
-    return _policy("hatchway-replicas", _REPLICA_PODS, [{"from": [_pods(_OPERATOR_PODS)], "ports": ports}])
+    return network_policy(_metadata("hatchway-replicas"), _REPLICA_PODS, [from_pods(_OPERATOR_PODS, CONTROL_PORT)])
 
 
 def _operator_policy() -> Json:
     """Files for replicas, and the control API. `kubectl port-forward` is not held by policies."""
-    return _policy(
-        OPERATOR,
-        _OPERATOR_PODS,
-        [
-            INGRESS,
-            {"from": [_pods(_REPLICA_PODS)], "ports": [{"protocol": "TCP", "port": FILES_PORT}]},
-        ],
-    )
-
-
-def _pods(labels: dict[str, str]) -> Json:
-    return {"podSelector": {"matchLabels": labels}}
+    return network_policy(_metadata(OPERATOR), _OPERATOR_PODS, [INGRESS, from_pods(_REPLICA_PODS, FILES_PORT)])
 
 
 # --- the operator ----------------------------------------------------------------------------------------------
@@ -197,16 +172,7 @@ def _blob_volumes(installation: Installation) -> list[Json]:
 
 def _disruption_budget() -> Json:
     """Nodes are drained one operator at a time."""
-    return {
-        "apiVersion": "policy/v1",
-        "kind": "PodDisruptionBudget",
-        "metadata": _metadata(OPERATOR),
-        "spec": {
-            "maxUnavailable": 1,
-            "selector": {"matchLabels": _OPERATOR_PODS},
-            "unhealthyPodEvictionPolicy": "AlwaysAllow",
-        },
-    }
+    return disruption_budget(_metadata(OPERATOR), _OPERATOR_PODS, max_unavailable=1)
 
 
 def _deployment(installation: Installation) -> Json:
@@ -224,17 +190,11 @@ def _deployment(installation: Installation) -> Json:
                 "metadata": {"labels": common_labels("operator"), "annotations": told_of(installation.keys.operator)},
                 "spec": {
                     "serviceAccountName": OPERATOR,
-                    **pull_secrets(installation),
+                    **pull_secrets(installation.pods.pull_secrets),
                     "enableServiceLinks": False,
                     "terminationGracePeriodSeconds": GRACE_S,
                     "topologySpreadConstraints": [spread("kubernetes.io/hostname", _OPERATOR_PODS)],
-                    "securityContext": {
-                        "runAsNonRoot": True,
-                        "runAsUser": USER_ID,
-                        "runAsGroup": USER_ID,
-                        "fsGroup": USER_ID,
-                        "seccompProfile": {"type": "RuntimeDefault"},
-                    },
+                    "securityContext": POD_SECURITY,
                     "containers": [_operator_container(installation)],
                     "volumes": [
                         *_blob_volumes(installation),
@@ -283,11 +243,7 @@ def _operator_container(installation: Installation) -> Json:
         "readinessProbe": _probe("/ready", failures=3),
         "livenessProbe": _probe("/alive", failures=30),
         "resources": dict(installation.operator_resources),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": CONTAINER_SECURITY,
         "volumeMounts": [
             *([] if installation.bucket else [{"name": "blobs", "mountPath": BLOBS}]),
             {"name": "home", "mountPath": HOME},

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from hatchway.kubernetes.names import COMPONENT, HATCHWAY, NAME, common_labels
+from hatchway.kubernetes.names import common_labels
+from hatchway.kubernetes.pieces import pods_of
 from hatchway.kubernetes.resources import POD_MONITORS, Json
 from hatchway.operator.installation import Installation
 
@@ -21,7 +22,7 @@ def make_pod_monitors(installation: Installation) -> list[Json]:
                 "labels": common_labels("gateway"),
             },
             "spec": {
-                "selector": {"matchLabels": {NAME: HATCHWAY, COMPONENT: "gateway"}},
+                "selector": {"matchLabels": pods_of("gateway")},
                 "podMetricsEndpoints": [{"port": "probes", "path": "/metrics"}],
             },
         }

@@ -21,6 +21,14 @@ from hatchway.kubernetes.names import (
     revision_name,
     serving_selector,
 )
+from hatchway.kubernetes.pieces import (
+    CONTAINER_SECURITY,
+    POD_SECURITY,
+    ZONES_AND_NODES,
+    disruption_budget,
+    pull_secrets,
+    spread,
+)
 from hatchway.kubernetes.resources import Json
 from hatchway.pod.order import LAUNCH_KEY, File, Order, Packages
 from hatchway.spec.api import Toleration
@@ -31,7 +39,6 @@ TOLD_DIR = "/hatchway/told"  # the revision's Secret
 CACHE_DIR = "/hatchway/cache"  # likewise: contents of projects, Python environments; the node's, or the pod's own
 TERMINATION_LOG = "/dev/termination-log"
 
-USER_ID = 10001
 # After SIGTERM a replica finishes what it has; a handler may have just begun. Then it says goodbye.
 PARTING_S = 5.0
 GONE_NODE_S = 30  # how long a replica counts as running on a node that does not answer; the default is 5 minutes
@@ -123,17 +130,9 @@ def _order(workload: Workload, settings: PodSettings) -> Order:
 
 def make_disruption_budget(workload: Workload, *, owner: Json | None = None) -> Json:
     """Nodes are drained without taking more than a quarter of a revision at a time; of few replicas, one."""
-    return {
-        "apiVersion": "policy/v1",
-        "kind": "PodDisruptionBudget",
-        "metadata": _metadata(workload, owner),
-        "spec": {
-            "maxUnavailable": "25%",
-            "selector": {"matchLabels": serving_selector(workload.api, workload.revision)},
-            # One that is not ready serves nobody: it must not keep a node from being drained.
-            "unhealthyPodEvictionPolicy": "AlwaysAllow",
-        },
-    }
+    return disruption_budget(
+        _metadata(workload, owner), serving_selector(workload.api, workload.revision), max_unavailable="25%"
+    )
 
 
 def make_deployment(workload: Workload, replicas: int, settings: PodSettings, *, owner: Json | None = None) -> Json:
@@ -171,13 +170,7 @@ def _pod_spec(workload: Workload, settings: PodSettings) -> Json:
     spec: Json = {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER_ID,
-            "runAsGroup": USER_ID,
-            "fsGroup": USER_ID,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": POD_SECURITY,
         "terminationGracePeriodSeconds": grace_s(workload, settings),
         "initContainers": [_prepare_container(settings)],
         "containers": [_replica_container(workload, settings)],
@@ -189,9 +182,8 @@ def _pod_spec(workload: Workload, settings: PodSettings) -> Json:
         ],
         "tolerations": _tolerations(workload, settings),
         "topologySpreadConstraints": [spread(key, serving) for key in ZONES_AND_NODES],
+        **pull_secrets(settings.pull_secrets),
     }
-    if settings.pull_secrets:
-        spec["imagePullSecrets"] = [{"name": name} for name in settings.pull_secrets]
     selector = {**settings.node_selector, **workload.spec.compute.node_selector}
     if selector:
         spec["nodeSelector"] = selector
@@ -212,11 +204,6 @@ def grace_s(workload: Workload, settings: PodSettings) -> int:
 
 
 # --- containers ------------------------------------------------------------------------------------------------
-_READ_ONLY: Json = {
-    "allowPrivilegeEscalation": False,
-    "readOnlyRootFilesystem": True,
-    "capabilities": {"drop": ["ALL"]},
-}
 _RUN: Json = {"name": "run", "mountPath": RUN_DIR}
 _TMP: Json = {"name": "tmp", "mountPath": "/tmp"}
 _CACHE: Json = {"name": "cache", "mountPath": CACHE_DIR}
@@ -238,7 +225,7 @@ def _prepare_container(settings: PodSettings) -> Json:
         ],
         "envFrom": [{"secretRef": {"name": settings.index_secret, "optional": True}}],
         "terminationMessagePath": TERMINATION_LOG,
-        "securityContext": _READ_ONLY,
+        "securityContext": CONTAINER_SECURITY,
         "volumeMounts": [_RUN, _TMP, _CACHE, _TOLD],
         # As the replica's requests are the pod's, this only has to be something: quotas ask for it.
         "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}},
@@ -264,7 +251,7 @@ def _replica_container(workload: Workload, settings: PodSettings) -> Json:
         "readinessProbe": _probe("/ready", period_s=1, failures=1),
         "terminationMessagePath": TERMINATION_LOG,
         "terminationMessagePolicy": "File",
-        "securityContext": _READ_ONLY,
+        "securityContext": CONTAINER_SECURITY,
         "volumeMounts": [_RUN, _TMP, {**_CACHE, "readOnly": True}],
         "resources": _resources(workload, settings),
     }
@@ -319,17 +306,6 @@ def _from_field(name: str, path: str) -> Json:
 
 
 # --- where pods go ---------------------------------------------------------------------------------------------
-ZONES_AND_NODES = ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
-
-
-def spread(key: str, labels: Mapping[str, str]) -> Json:
-    """Pods with these labels over zones or nodes, where that is possible: one on a crowded node is better than none."""
-    return {
-        "maxSkew": 1,
-        "topologyKey": key,
-        "whenUnsatisfiable": "ScheduleAnyway",
-        "labelSelector": {"matchLabels": dict(labels)},
-    }
 
 
 def _tolerations(workload: Workload, settings: PodSettings) -> list[Json]:
