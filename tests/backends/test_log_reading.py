@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -137,3 +138,10 @@ def test_a_record_behind_output_without_a_line_end_is_a_line_of_its_own(tmp_path
         ('{"time":"half of one', "INFO", None),
     ]
     assert read(LogStream(path), LogQuery(request_id="q")) == ["ours", "ours"]
+
+
+def test_a_line_of_the_moment_is_found_though_the_clock_of_files_is_a_tick_behind(tmp_path: Path) -> None:
+    stream = LogStream(tmp_path / "iris.log", max_file_bytes=300_000, kept_archives=1)
+    stream.append(a_record(1000.0, "now"))
+    os.utime(stream.live, (999.99, 999.99))
+    assert read(stream, LogQuery(since=1000.0)) == ["now"]

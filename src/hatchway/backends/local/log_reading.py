@@ -26,6 +26,7 @@ _LONGEST_ID = 200
 # How far lines may stand from their place in the order of time: a thread can be held up between the look at the clock
 # and the write.
 _DISORDER_S = 5.0
+_TICK_S = 0.1  # the clock of files may be so far behind that of lines: the kernel sets it by ticks
 
 
 _RECORD_BEGINS = f'{{"{LOG_TIME}":'.encode()
@@ -193,7 +194,7 @@ class Cursor:
         since = self._query.since
         if since is None or not pieces:
             return pieces[0].start if pieces else 0
-        if pieces[-1].modified_at < since:  # also of logs without a single record
+        if pieces[-1].modified_at < since - _TICK_S:  # also of logs without a single record
             return pieces[-1].start + pieces[-1].size
         return search(self._stream, moment_text(since - _DISORDER_S)).below
 
