@@ -161,10 +161,10 @@ async def test_a_leader_that_loses_its_lease_and_wins_it_again_goes_on_as_anothe
         load = Load(live["endpoint"])
         async with load.going():
             await on.server.merge(LEASES, LEASE, {"spec": {"holderIdentity": "somebody else"}})
-            await deploy(on, HANDLER.format(version=2))  # while nobody leads
             async with asyncio.timeout(60):
                 while on.operator.leadership.is_leading:  # noqa: ASYNC110 (the lease is what it looks at)
                     await asyncio.sleep(0.01)
+            await deploy(on, HANDLER.format(version=2))  # while nobody leads
             await on.server.merge(LEASES, LEASE, {"spec": {"holderIdentity": None}})
             await on.until("iris", lambda status: is_done(status) and status["revision"] != live["revision"])
             assert await answer(on) == "2"
