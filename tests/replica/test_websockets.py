@@ -56,7 +56,7 @@ async def no(socket: WebSocket):
     await socket.close()
 """
 HANDSHAKE = (
-    b"GET /echo/b HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+    b"GET /listen HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
     b"sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
 # As in an environment without the library, where uvicorn takes the one that Hatchway brings.
